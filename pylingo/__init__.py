@@ -1,0 +1,3 @@
+"""PyLingo: room-based chat for the terminal, on Twisted."""
+
+__version__ = "1.0.0"

@@ -1,0 +1,417 @@
+"""The slash commands: one function for each, one table of them all.
+
+    @command("topic", "[TEXT]", "Read the topic of the room, or set it.")
+    def topic(door, body): ...
+
+A command is given the door that asks and the rest of the line, and returns the reply; it raises
+`ChatError` for what cannot be done. One that has to wait, for the disk or a password's hash, is an
+``async def``: the next request of that door then waits too, and no other. Adding a command is
+adding a function here: help, completion and `welcome` come out of the table.
+
+Doors are known only as `Door`; nothing here knows sockets or frames.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from pylingo import __version__, names
+from pylingo.history import REPLAYED, Log
+from pylingo.protocol import (
+    LARGEST_EVENT,
+    VERSION,
+    ChatError,
+    Closing,
+    CommandHelp,
+    Event,
+    Help,
+    History,
+    Joined,
+    Left,
+    Message,
+    Pong,
+    Renamed,
+    RequestId,
+    Resumed,
+    Rooms,
+    RoomSummary,
+    Users,
+    Welcome,
+)
+from pylingo.rooms import NAMES_WITH_JOINED, Registry, Room, User
+from pylingo.sessions import Sessions
+
+MOST_HISTORY = 200
+"""Messages in one answer to `history`; fewer where they would not fit a frame."""
+LARGEST_LIST = LARGEST_EVENT // 2
+"""Bytes, about, that a list in a reply may have; what does not fit is left out."""
+
+
+@dataclass(slots=True)
+class Chat:
+    """What all doors share."""
+
+    registry: Registry
+    sessions: Sessions
+    log: Log
+    motd: str = ""
+
+
+class Door(Protocol):
+    """How one user's connection looks to a command."""
+
+    chat: Chat
+    user: User
+    re: RequestId | None
+    """The id of the request, where it has one."""
+
+    def hear(self, events: Sequence[Event]) -> None:
+        """What the user hears with, at this door."""
+
+    def reply(self, event: Event) -> None:
+        """Answer now, ahead of what is held."""
+
+    def replay(self, messages: Sequence[Event]) -> None:
+        """Tell what is from the past, ahead of what is held."""
+
+    def hold(self) -> None:
+        """Keep back what is heard from now on."""
+
+    def release(self, after: int = 0) -> None:
+        """Let go of what was kept back, but messages with ids up to `after`."""
+
+    def drained(self) -> Deferred[None]:
+        """Fires when the peer has taken everything so far."""
+
+
+T = TypeVar("T")
+Reply: TypeAlias = Event | None
+Function: TypeAlias = Callable[[Door, str], Reply | Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A row of the table. `cost` is what it takes from what a user may ask for at once."""
+
+    name: str
+    arguments: str
+    help: str
+    function: Function
+    aliases: tuple[str, ...] = ()
+    cost: int = 1
+    waits: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "waits", inspect.iscoroutinefunction(self.function))
+
+    def row(self) -> CommandHelp:
+        return CommandHelp(self.name, self.aliases, self.arguments, self.help)
+
+
+TABLE: dict[str, Command] = {}
+"""Every command by its name and by each of its aliases."""
+
+_log = Logger()
+
+
+def command(
+    name: str, arguments: str, help: str, *aliases: str, cost: int = 1
+) -> Callable[[Function], Function]:
+    """Put the function that follows into the table."""
+
+    def add(function: Function) -> Function:
+        row = Command(name, arguments, help, function, aliases, cost)
+        for word in (name, *aliases):
+            TABLE[word] = row
+        return function
+
+    return add
+
+
+def find(word: str) -> Command:
+    """The command of that name, in any case. Raises `ChatError` ``unknown_command``."""
+    try:
+        return TABLE.get(word) or TABLE[word.casefold()]
+    except KeyError:
+        raise ChatError(
+            "unknown_command", f"There is no command /{names.clean(word[:32])}. Try /help."
+        ) from None
+
+
+def rows() -> list[CommandHelp]:
+    """The table, as clients are told it."""
+    return [row.row() for word, row in TABLE.items() if word == row.name]
+
+
+def greeting(door: Door) -> Welcome:
+    """The first thing that every client hears."""
+    chat = door.chat
+    return Welcome(
+        server=f"pylingo/{__version__}",
+        version=VERSION,
+        user=door.user.name.shown,
+        session=chat.sessions.token(door.user),
+        commands=rows(),
+        motd=chat.motd,
+        password_required=False,
+    )
+
+
+@command("hello", "[CLIENT]", "Say what client you are.")
+def hello(door: Door, body: str) -> Welcome:
+    _log.info(
+        "{user} uses {client}", user=door.user.name.shown, client=names.clean(body[:64]) or "?"
+    )
+    return greeting(door)
+
+
+@command("name", "NAME", "Take a name.", cost=2)
+async def name(door: Door, body: str) -> Renamed:
+    renamed = door.user.rename(names.user(body))
+    _log.info("{user} is now {name}", user=renamed.user, name=renamed.to)
+    await _saved(door)
+    return renamed
+
+
+@command("list", "", "List the rooms.", "rooms", cost=5)
+def list_(door: Door, body: str) -> Rooms:
+    _nothing("list", body)
+    everything = sorted(
+        (room.summary() for room in door.chat.registry.rooms.values()),
+        key=lambda row: (-row.count, row.name.casefold()),
+    )
+    return Rooms(rooms=_fitting(everything, _room_size))
+
+
+@command("join", "ROOM", "Go into a room; it is made if it is not there.", cost=2)
+async def join(door: Door, body: str) -> None:
+    await _enter(door, door.chat.registry.open(names.room(body)))
+
+
+@command("create", "ROOM", "Make a room and go into it.", cost=2)
+async def create(door: Door, body: str) -> None:
+    name = names.room(body)
+    if name.key in door.chat.registry.rooms:
+        raise ChatError("room_exists", f"The room {name} is there already: /join {name}")
+    await _enter(door, door.chat.registry.open(name))
+
+
+@command("users", "", "List who is in your room.", "who", cost=5)
+def users(door: Door, body: str) -> Users:
+    _nothing("users", body)
+    room = door.user.here
+    return Users(room=room.name.shown, users=_fitting(room.shown(), _text_size))
+
+
+@command("leave", "[REASON]", "Leave your room.", "exit", cost=2)
+async def leave(door: Door, body: str) -> Left:
+    left = door.user.leave(door.user.here, names.remark(body, "reason") or "left")
+    await _saved(door)
+    return left
+
+
+@command("say", "TEXT", "Say something in your room; so does a line without a slash.")
+def say(door: Door, body: str) -> None:
+    door.user.say(body, re=door.re)
+
+
+@command("me", "TEXT", "Say what you do: /me waves.")
+def me(door: Door, body: str) -> None:
+    door.user.say(body, action=True, re=door.re)
+
+
+@command("msg", "USER TEXT", "Say something to one user alone.")
+def msg(door: Door, body: str) -> None:
+    who, _, text = body.lstrip().partition(" ")
+    door.user.tell(door.chat.registry.user(names.user(who)), text, re=door.re)
+
+
+@command("history", "[COUNT [ID]]", "Show the last messages of your room, or those before an id.",
+         cost=5)  # fmt: skip
+async def history(door: Door, body: str) -> History:
+    room, chat = door.user.here, door.chat
+    words = body.split()
+    if len(words) > 2 or not all(map(_is_number, words)):
+        raise ChatError("bad_argument", "Give a count, or a count and a message's id: /history 20")
+    count = int(words[0]) if words else REPLAYED
+    upto = chat.registry.last
+    if len(words) == 2:
+        upto = min(upto, int(words[1]) - 1)
+    messages = await chat.log.tail(room.place, upto, min(count, MOST_HISTORY))
+    newest_first = _fitting(messages[::-1], lambda message: _text_size(message.text) + 256)
+    return History(room=room.name.shown, messages=newest_first[::-1])
+
+
+@command("help", "[COMMAND]", "Show what commands there are, or what one does.")
+def help_(door: Door, body: str) -> Help:  # noqa: ARG001
+    word = body.strip().removeprefix("/")
+    return Help(commands=[find(word).row()] if word else rows())
+
+
+@command("resume", "TOKEN ID", "Go on with an earlier session after the message with that id.",
+         cost=5)  # fmt: skip
+async def resume(door: Door, body: str) -> None:
+    token, _, number = body.strip().partition(" ")
+    if not (token and _is_number(number)):
+        raise ChatError("bad_argument", "Give the session's token and the last message's id.")
+    user = await _found(door, token)
+    fresh = door.chat.sessions.token(user, used=token)
+    if user is not door.user:
+        abandoned, door.user = door.user, user
+        abandoned.quit()
+        door.chat.sessions.close(abandoned)
+        user.resume(door.hear)
+        _log.info("{user} is back", user=user.name.shown)
+    await _catch_up(door, fresh, int(number))
+
+
+@command("close", "[REASON]", "Leave the chat.", "quit")
+async def close(door: Door, body: str) -> Closing:
+    reason = names.remark(body, "reason") or "bye"
+    await door.chat.log.flushed()
+    door.user.quit(reason)
+    door.chat.sessions.close(door.user)
+    return Closing(reason="bye", text="Bye.")
+
+
+@command("ping", "[TEXT]", "Ask the server for a sign of life.")
+def ping(door: Door, body: str) -> Pong:  # noqa: ARG001
+    return Pong(body=body)
+
+
+@command("pong", "", "Give the server a sign of life.")
+def pong(door: Door, body: str) -> None:
+    """That it came is all there is to it."""
+
+
+async def _saved(door: Door) -> None:
+    """Wait until the user's name and room would survive the end of the server."""
+    door.chat.sessions.save(door.user)
+    await door.chat.log.flushed()
+
+
+async def _enter(door: Door, room: Room) -> None:
+    """Go into `room`, out of the one before; then hear what was said there lately."""
+    user, chat = door.user, door.chat
+    if user.room not in (room, None):
+        user.leave(user.here)
+    user.join(room.name)
+    upto = user.rooms[room]
+    door.hold()
+    try:
+        messages = chat.log.tail(room.place, upto)
+        await _saved(door)
+        replayed = await _or_none(messages)
+        door.reply(
+            Joined(
+                room=room.name.shown,
+                user=user.name.shown,
+                users=room.shown(NAMES_WITH_JOINED),
+                count=len(room.members),
+                topic=room.topic,
+            )
+        )
+        door.replay(replayed)
+    finally:
+        door.release()
+
+
+async def _found(door: Door, token: str) -> User:
+    """Whose session `token` is: here, lingering, or stored. Raises `ChatError`."""
+    chat = door.chat
+    user = chat.sessions.find(token)
+    if user is not None:
+        return user
+    await chat.log.flushed()
+    stored = await chat.sessions.stored(token)
+    # Another connection may have come with the same token meanwhile.
+    user = chat.sessions.find(token)
+    if user is not None:
+        return user
+    if stored is None:
+        raise ChatError(
+            "not_resumable", "That session has ended. Go on as you are: /name and /join."
+        )
+    return chat.sessions.revive(stored)
+
+
+async def _catch_up(door: Door, token: str, after: int) -> None:
+    """Tell a resumed user what was missed, in pieces, then go on live."""
+    user, chat = door.user, door.chat
+    room = user.room
+    # What is heard live waits; what the log has by the next piece is dropped, for it is in there.
+    door.hold()
+    try:
+        await chat.log.flushed()
+        door.reply(
+            Resumed(
+                user=user.name.shown,
+                room=room.name.shown if room else None,
+                users=room.shown(NAMES_WITH_JOINED) if room else (),
+                count=len(room.members) if room else 0,
+                topic=room.topic if room else "",
+                session=token,
+            )
+        )
+        places = [(f"~{user.session}", after)]
+        if user.account is not None:
+            places.append(("@" + user.account, max(after, user.session)))
+        if room is not None:
+            places.append((room.place, max(after, user.rooms[room])))
+        complete = False
+        while not complete:
+            upto = chat.registry.last
+            door.release(after=upto)
+            door.hold()
+            missed, complete = await chat.log.missed(places, upto)
+            door.replay(missed)
+            await door.drained()
+            places = [(place, max(start, missed[-1].id)) for place, start in places if missed]
+    finally:
+        door.release()
+
+
+async def _or_none(messages: Deferred[list[Message]]) -> list[Message]:
+    """The messages; none where the log cannot be read, which it says."""
+    try:
+        return await messages
+    except sqlite3.Error:
+        _log.failure("the history cannot be read")
+        return []
+
+
+def _nothing(name: str, body: str) -> None:
+    if body.strip():
+        raise ChatError("bad_argument", f"/{name} takes nothing after it. Type just /{name}.")
+
+
+def _is_number(word: str) -> bool:
+    """Whether `word` can be a count or an id, which is below 2^53."""
+    return word.isascii() and word.isdigit() and len(word) < 17
+
+
+def _text_size(text: str) -> int:
+    return 2 * len(text.encode()) + 3
+
+
+def _room_size(row: RoomSummary) -> int:
+    return _text_size(row.name) + _text_size(row.topic) + 64
+
+
+def _fitting(things: Sequence[T], size: Callable[[T], int]) -> list[T]:
+    """As many of `things`, from the first, as fit a reply."""
+    left = LARGEST_LIST
+    fitting = []
+    for thing in things:
+        left -= size(thing)
+        if left < 0:
+            break
+        fitting.append(thing)
+    return fitting

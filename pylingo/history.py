@@ -1,0 +1,321 @@
+"""The log of messages: their order, their ids, and where they are kept.
+
+    user.say --> append --> [waiting] --one transaction for all of them, in a thread--> committed
+                                                                                           |
+         every member hears, the sender gets `sent` <-- publish, on the reactor's thread <-'
+
+While one group is being stored, the next gathers; so a quiet chat waits for nothing and a busy one
+stores hundreds in a transaction. A message exists when its group is committed, and nobody hears of
+it before. What else must be remembered (sessions, accounts) goes through the same queue, so that a
+message never outlives what it depends on.
+
+Ids are microseconds since 1970, or one more than the last where the clock has not moved; they
+never repeat, not even after a crash.
+
+Nothing here knows sockets or commands. Threads come in as callables: `run` takes a function, runs
+it elsewhere and returns a Deferred. What runs there is marked as blocking.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pylingo.protocol import Message, Private, RequestId
+from pylingo.rooms import Post
+from pylingo.schema import Database
+
+T = TypeVar("T")
+Change: TypeAlias = Callable[[sqlite3.Connection], Any]
+Publish: TypeAlias = Callable[[Sequence[Post]], None]
+Run: TypeAlias = Callable[[Callable[[], Any]], "Deferred[Any]"]
+
+REPLAYED = 50
+"""Messages that a join replays, and `history` gives unless told otherwise."""
+PIECE = 200
+"""Messages in one read of what was missed; more come in several."""
+LARGEST_PIECE = 256 * 1024
+"""Characters of text in one such read, about."""
+MOST_WAITING = 4 * 1024
+"""Messages that may wait to be stored (of at most 8 KiB each) before talkers have to wait."""
+STEP = 500
+"""Old messages removed in one transaction."""
+DAY = 86_400
+
+
+class Log:
+    """Messages in one order for the whole chat.
+
+    `publish` is given every group that was committed, `refuse` every one that could not be. The
+    clock gives seconds since 1970.
+    """
+
+    log = Logger()
+
+    def __init__(self, database: Database, write: Run, read: Run, clock: Callable[[], float]):
+        self.publish: Publish = _untold
+        self.refuse: Publish = _untold
+        self.stored = 0
+        """Messages stored so far."""
+        self._database = database
+        self._write = write
+        self._read = read
+        self._clock = clock
+        self._posts: list[Post] = []
+        self._changes: list[tuple[Change, Deferred[Any]]] = []
+        self._states: dict[int, Change] = {}
+        self._storing = False
+        self._failing = False
+        self._drained: Deferred[None] | None = None
+        self.last = _newest(database.writer)
+
+    @property
+    def full(self) -> bool:
+        """Whether talkers have to wait, for the disk is slower than they are."""
+        return len(self._posts) >= MOST_WAITING
+
+    def number(self) -> int:
+        """A new id, larger than every one before."""
+        self.last = max(self.last + 1, int(self._clock() * 1_000_000))
+        return self.last
+
+    def append(self, post: Post) -> None:
+        """Store `post`; it is published, or refused, when its turn has come."""
+        post.id = self.number()
+        self._posts.append(post)
+        if not self._storing:
+            self._store()
+
+    def write(self, change: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        """Make a change, blocking, in the next transaction; the result is what `change` returns.
+
+        Fails with what `change` raised, or with `sqlite3.Error` if it could not be committed.
+        """
+        done: Deferred[T] = Deferred()
+        self._changes.append((change, done))
+        if not self._storing:
+            self._store()
+        return done
+
+    def keep(self, key: int, state: Change) -> None:
+        """Make a change that replaces an earlier one of the same `key`, sooner or later."""
+        self._states[key] = state
+        if not self._storing:
+            self._store()
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        """Run `query`, blocking, beside the transactions. It sees what was published so far."""
+        return self._read(lambda: query(self._database.reader))
+
+    def flushed(self) -> Deferred[Any]:
+        """Fires when all that waits now has been stored, or has failed."""
+        if self._storing or self._posts or self._changes or self._states:
+            return self.write(_nothing).addErrback(_forgive)
+        return succeed(None)
+
+    def drained(self) -> Deferred[None]:
+        """Fires when talkers may go on."""
+        waiting: Deferred[None] = Deferred()
+        if self._drained is not None:
+            self._drained.chainDeferred(waiting)
+        self._drained = waiting
+        return waiting
+
+    def tail(self, place: str, upto: int, count: int = REPLAYED) -> Deferred[list[Message]]:
+        """The last `count` messages of a place with ids up to `upto`, oldest first."""
+        return self.read(lambda connection: _tail(connection, place, upto, count))
+
+    def missed(
+        self, places: Sequence[tuple[str, int]], upto: int
+    ) -> Deferred[tuple[list[Message | Private], bool]]:
+        """The first messages of places, each after an id of its own, and whether that is all."""
+        return self.read(lambda connection: _missed(connection, places, upto))
+
+    def forget(self, days: float) -> Deferred[int]:
+        """Remove some of the messages older than `days`; the result is how many."""
+        before = int((self._clock() - days * DAY) * 1_000_000)
+        return self.write(lambda connection: _forget(connection, before))
+
+    def close(self) -> None:
+        """Close the database, when nothing waits any more."""
+        self._database.close()
+
+    def _store(self) -> None:
+        posts, self._posts = self._posts, []
+        changes, self._changes = self._changes, []
+        states, self._states = self._states, {}
+        self._storing = True
+        connection = self._database.writer
+        storing = self._write(lambda: _commit(connection, posts, states, changes))
+        storing.addCallbacks(
+            self._committed,
+            self._not_committed,
+            callbackArgs=(posts, changes),
+            errbackArgs=(posts, changes, states),
+        )
+        storing.addErrback(lambda bug: self.log.failure("publishing failed", bug))
+        storing.addCallback(self._next)
+
+    def _committed(
+        self, results: list[Any], posts: list[Post], changes: list[tuple[Change, Deferred[Any]]]
+    ) -> None:
+        if self._failing:
+            self._failing = False
+            self.log.info("messages can be stored again")
+        if posts:
+            self.stored += len(posts)
+            self.publish(posts)
+        for (_, done), result in zip(changes, results, strict=True):
+            done.callback(result)
+
+    def _not_committed(
+        self,
+        why: Failure,
+        posts: list[Post],
+        changes: list[tuple[Change, Deferred[Any]]],
+        states: dict[int, Change],
+    ) -> None:
+        if not isinstance(why.value, sqlite3.Error):
+            self.log.failure("storing failed", why)
+        elif not self._failing:
+            self._failing = True
+            self.log.error(
+                "messages cannot be stored in {path}: {why}; trying again with each new one",
+                path=self._database.path,
+                why=why.getErrorMessage(),
+            )
+        if isinstance(why.value, sqlite3.Error):
+            self._states = states | self._states
+        self.refuse(posts)
+        for _, done in changes:
+            done.errback(why)
+
+    def _next(self, _: object) -> None:
+        self._storing = False
+        if self._posts or self._changes or (self._states and not self._failing):
+            self._store()
+        if self._drained is not None and not self.full:
+            waiting, self._drained = self._drained, None
+            waiting.callback(None)
+
+
+def _untold(posts: Sequence[Post]) -> None:
+    raise RuntimeError(f"nobody to hand {len(posts)} messages to")
+
+
+def _nothing(connection: sqlite3.Connection) -> None:
+    """A change that changes nothing, to learn when it was its turn."""
+
+
+def _forgive(why: Failure) -> None:
+    """That it failed is told to those who asked for more than the time of it."""
+
+
+# What follows blocks; it runs in the threads.
+
+
+def _newest(connection: sqlite3.Connection) -> int:
+    query = "SELECT max(id) FROM messages UNION ALL SELECT max(id) FROM sessions"
+    return max(id or 0 for (id,) in connection.execute(query))
+
+
+def _commit(
+    connection: sqlite3.Connection,
+    posts: Sequence[Post],
+    states: dict[int, Change],
+    changes: Sequence[tuple[Change, Deferred[Any]]],
+) -> list[Any]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if posts:
+            _insert(connection, posts)
+        for state in states.values():
+            state(connection)
+        results = [change(connection) for change, _ in changes]
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return results
+
+
+_INSERT = "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def _row(post: Post, request: RequestId | None) -> tuple[Any, ...]:
+    return (
+        post.id,
+        post.place,
+        post.target.name.shown,
+        post.user,
+        post.text,
+        post.action,
+        post.sender.session,
+        None if request is None else repr(request),
+    )
+
+
+def _insert(connection: sqlite3.Connection, posts: Sequence[Post]) -> None:
+    rows = [_row(post, post.re) for post in posts]
+    if connection.executemany(_INSERT, rows).rowcount == len(posts):
+        return
+    # Some were left out, for the same session has used the same request id before.
+    find = "SELECT id, text FROM messages WHERE session = ? AND request = ?"
+    for post in posts:
+        if post.re is None:
+            continue
+        id, text = connection.execute(find, (post.sender.session, repr(post.re))).fetchone()
+        if id == post.id:
+            continue
+        if text == post.text:
+            post.first = id
+        else:
+            # Another message under a used id: careless, but nothing is to be lost.
+            connection.execute(_INSERT, _row(post, None))
+
+
+_COLUMNS = "SELECT id, place, target, user, text, action FROM messages WHERE place = ? AND id"
+
+
+def _event(row: tuple[Any, ...]) -> Message | Private:
+    id, place, target, user, text, action = row
+    at = id // 1000
+    if place.startswith("#"):
+        return Message(
+            id=id, at=at, room=target, user=user, text=text, action=bool(action), replayed=True
+        )
+    return Private(id=id, at=at, user=user, to=target, text=text, replayed=True)
+
+
+def _tail(connection: sqlite3.Connection, place: str, upto: int, count: int) -> list[Any]:
+    query = f"{_COLUMNS} <= ? ORDER BY id DESC LIMIT ?"
+    rows = connection.execute(query, (place, upto, count)).fetchall()
+    return [_event(row) for row in reversed(rows)]
+
+
+def _missed(
+    connection: sqlite3.Connection, places: Sequence[tuple[str, int]], upto: int
+) -> tuple[list[Any], bool]:
+    # Each place in the order of its index, then merged: no sorting of all that was missed.
+    one = f"SELECT * FROM ({_COLUMNS} > ? AND id <= ? ORDER BY id LIMIT {PIECE})"
+    query = " UNION ALL ".join([one] * len(places)) + f" ORDER BY id LIMIT {PIECE}"
+    bounds = [value for place, after in places for value in (place, after, upto)]
+    messages: list[Any] = []
+    size = 0
+    for row in connection.execute(query, bounds):
+        messages.append(_event(row))
+        size += len(messages[-1].text)
+        if size > LARGEST_PIECE:
+            return messages, False
+    return messages, len(messages) < PIECE
+
+
+def _forget(connection: sqlite3.Connection, before: int) -> int:
+    delete = "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id < ? LIMIT ?)"
+    return connection.execute(delete, (before, STEP)).rowcount

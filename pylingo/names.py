@@ -1,0 +1,154 @@
+"""What a name may be, when two names are the same, and what text is clean.
+
+A name has three faces. It is *shown* as it was typed. Its *key* is what it is compared by: the
+form that RFC 8266 (nicknames) gives it, so `ANA`, `ana` and `ａｎａ` are one name. Its *skeleton*
+is what it looks like (after UTS 39): a Cyrillic `аna` has another key than `ana` but the same
+skeleton, and two skeletons that are equal are not allowed side by side.
+
+Nothing here knows who has which name; that is `rooms.py`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pylingo.protocol import LONGEST_TEXT, ChatError
+
+LONGEST_NAME = 32
+"""Characters of a name, after normalisation."""
+LONGEST_TOPIC = 1_024
+"""Bytes of UTF-8 in a topic or a reason."""
+MOST_MARKS = 2
+"""Combining marks in a row: enough for every living script's names, too few to pile up."""
+
+# C0 but newline and tab, DEL, C1, and the bidirectional embeddings, overrides and isolates.
+_UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_INVISIBLE = frozenset("\u2800\u3164\uffa0\u115f\u1160\u034f\u180e")
+_FORBIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
+# Letters of ASCII that no terminal font tells apart for sure.
+_TWINS = str.maketrans({"I": "l", "1": "l", "|": "l", "0": "o"})
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name that passed every check."""
+
+    shown: str
+    key: str
+    skeleton: str
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+def user(text: str) -> Name:
+    """The name of a user. Raises `ChatError` ``bad_argument``, saying what a name may be."""
+    return _name(text.strip(), "name")
+
+
+def room(text: str) -> Name:
+    """The name of a room, a leading ``#`` dropped. Raises `ChatError` ``bad_argument``."""
+    return _name(text.strip().lstrip("#"), "room's name")
+
+
+def clean(text: str) -> str:
+    """`text` without what could drive a terminal or turn lines around; newlines and tabs stay."""
+    return text if text.isprintable() else _UNCLEAN.sub("", text)
+
+
+def message(text: str) -> str:
+    """`text`, clean, as something to say.
+
+    Raises `ChatError`: ``bad_argument`` where nothing is left to say, ``too_long`` past 8 192
+    bytes.
+    """
+    text = clean(text)
+    if len(text) > LONGEST_TEXT // 4 and len(text.encode()) > LONGEST_TEXT:
+        raise ChatError(
+            "too_long", f"A message has at most {LONGEST_TEXT} bytes. Send it in several parts."
+        )
+    if not text or text.isspace():
+        raise ChatError("bad_argument", "There is nothing to say in that. Type some text.")
+    return text
+
+
+def remark(text: str, what: str) -> str:
+    """`text` as a topic or a reason: clean, on one line.
+
+    Raises `ChatError` ``bad_argument`` past 1 024 bytes; `what` names the thing in the sentence.
+    """
+    text = " ".join(clean(text).split())
+    if len(text.encode()) > LONGEST_TOPIC:
+        raise ChatError("bad_argument", f"A {what} has at most {LONGEST_TOPIC} bytes. Shorten it.")
+    return text
+
+
+def _name(text: str, what: str) -> Name:
+    if not text:
+        raise ChatError("bad_argument", f"Say which {what}: 1 to {LONGEST_NAME} characters.")
+    if text.isascii():
+        if not text.isprintable() or " " in text:
+            raise _refused(what)
+        key = text.lower()
+    else:
+        key = _folded(text, what)
+    if len(key) > LONGEST_NAME:
+        raise ChatError(
+            "bad_argument", f"A {what} has at most {LONGEST_NAME} characters. Take a shorter one."
+        )
+    return Name(text, key, _skeleton(text))
+
+
+def _folded(text: str, what: str) -> str:
+    # Loaded here, for most names never need it. It brings its own Unicode tables.
+    from precis_i18n import get_profile
+
+    try:
+        key: str = get_profile("NicknameCaseMapped:CaseFold").enforce(text)
+    except UnicodeEncodeError:
+        raise _refused(what) from None
+    for form in (text, key):
+        marks = 0
+        for character in form:
+            category = unicodedata.category(character)
+            if category in _FORBIDDEN or character in _INVISIBLE:
+                raise _refused(what)
+            marks = marks + 1 if category in ("Mn", "Me") else 0
+            if marks > MOST_MARKS:
+                raise _refused(what)
+    if unicodedata.category(key[0]).startswith("M"):
+        raise _refused(what)
+    # Enforcing once need not be the end of it: folding can make a sequence that composes.
+    return unicodedata.normalize("NFKC", key)
+
+
+def _refused(what: str) -> ChatError:
+    return ChatError(
+        "bad_argument",
+        f"A {what} has letters, digits, signs or emoji, with no spaces and nothing invisible. "
+        "Try another.",
+    )
+
+
+def _skeleton(text: str) -> str:
+    if not text.isascii():
+        # Accents are part of how a name looks, so they stay: "José" is not a twin of "Jose".
+        text = "".join(map(_looks, unicodedata.normalize("NFKD", text)))
+    return text.translate(_TWINS).casefold()
+
+
+@lru_cache(maxsize=4096)
+def _looks(character: str) -> str:
+    """The plain letter that `character` looks like, or the first of those it looks like."""
+    from confusable_homoglyphs.confusables import confusables_data
+
+    while not character.isascii():
+        twins = (twin["c"] for twin in confusables_data.get(character, ()))
+        plainest = min((character, *twins), key=lambda twin: (not twin.isascii(), len(twin), twin))
+        if plainest == character:
+            break
+        character = plainest
+    return character

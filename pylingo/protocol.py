@@ -1,0 +1,333 @@
+"""The wire: requests, events, and how they become bytes.
+
+Both ends speak frames: a 4-byte big-endian length, then that many bytes of UTF-8 with one JSON
+object. A client sends requests, a server sends events. Every kind of event is a class here, the
+same for both sides, so the types of this module are the protocol's reference:
+
+    client                                     server
+      | -- Request(command="join", ...)  -->      |
+      | <-- Joined(room="lobby", re=...) --       |   the reply, to the one who asked
+      |                                           |   Joined(room, user) to everybody else there
+      | -- Request(command="say", id=8) -->       |
+      | <-- Sent(id=1700000000000000, re=8) --    |   stored; Message(...) to everybody else there
+
+This is the only module that knows JSON. It knows no sockets, no rooms and no users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias, get_args
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+LARGEST_REQUEST = 16_384
+"""Bytes of JSON in a client's frame."""
+LARGEST_EVENT = 1_048_576
+"""Bytes of JSON in a server's frame."""
+LONGEST_TEXT = 8_192
+"""Bytes of UTF-8 in the text of one message."""
+LONGEST_ID = 64
+"""Characters of a request's id, or digits if it is an integer."""
+VERSION = 1
+
+RequestId: TypeAlias = int | str
+
+
+class ChatError(Exception):
+    """Something a user or a peer did that cannot be done.
+
+    `code` is for programs (the list is in the protocol's page), `text` for people: a sentence that
+    says what to do next. A `fatal` one ends the connection.
+    """
+
+    def __init__(self, code: str, text: str, *, fatal: bool = False) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.fatal = fatal
+
+
+class BadRequest(ChatError):
+    """A JSON object that is no request; `id` is the one to answer with, where it had one."""
+
+    def __init__(self, text: str, id: RequestId | None = None) -> None:
+        super().__init__("bad_request", text)
+        self.id = id
+
+
+class Request(Struct, frozen=True, omit_defaults=True):
+    """A slash command, split at the first space; the server checks the rest."""
+
+    command: str
+    body: str = ""
+    id: RequestId | UnsetType = UNSET
+
+    @property
+    def re(self) -> RequestId | None:
+        """What the reply has as its `re`."""
+        return None if self.id is UNSET else self.id
+
+
+class Event(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    tag_field="event",
+    tag=str.lower,
+):
+    """What a server says. `re` is the id of the request it answers, if that had one."""
+
+    re: RequestId | None = None
+
+
+class CommandHelp(Struct, frozen=True):
+    """One row of the server's table of commands."""
+
+    name: str
+    aliases: Sequence[str]
+    arguments: str
+    help: str
+
+
+class RoomSummary(Struct, frozen=True):
+    """One row of the list of rooms."""
+
+    name: str
+    count: int
+    topic: str
+    locked: bool
+
+
+class Welcome(Event, frozen=True):
+    server: str
+    version: int
+    user: str
+    session: str
+    commands: Sequence[CommandHelp]
+    motd: str
+    password_required: bool
+
+
+class Stored(Event, frozen=True):
+    """What has a place in the log: `id` grows, `at` is Unix time in milliseconds."""
+
+    id: int
+    at: int
+
+
+class Message(Stored, frozen=True):
+    room: str
+    user: str
+    text: str
+    action: bool = False
+    replayed: bool = False
+
+
+class Private(Stored, frozen=True):
+    user: str
+    to: str
+    text: str
+    replayed: bool = False
+
+
+class Sent(Stored, frozen=True):
+    pass
+
+
+class Joined(Event, frozen=True):
+    room: str
+    user: str
+    users: Sequence[str] | None = None
+    count: int | None = None
+    topic: str | None = None
+
+
+class Left(Event, frozen=True):
+    room: str
+    user: str
+    reason: str
+
+
+class Renamed(Event, frozen=True):
+    user: str
+    to: str
+
+
+class Rooms(Event, frozen=True):
+    rooms: Sequence[RoomSummary]
+
+
+class Users(Event, frozen=True):
+    room: str
+    users: Sequence[str]
+
+
+class Help(Event, frozen=True):
+    commands: Sequence[CommandHelp]
+
+
+class History(Event, frozen=True):
+    room: str
+    messages: Sequence[Message]
+
+
+class Resumed(Event, frozen=True):
+    user: str
+    room: str | None
+    users: Sequence[str]
+    count: int
+    topic: str
+    session: str
+
+
+class Topic(Event, frozen=True):
+    room: str
+    topic: str
+    user: str
+
+
+class Done(Event, frozen=True):
+    text: str
+
+
+class Notice(Event, frozen=True):
+    text: str
+
+
+class Error(Event, frozen=True):
+    code: str
+    text: str
+    fatal: bool
+
+
+class Ping(Event, frozen=True):
+    pass
+
+
+class Pong(Event, frozen=True):
+    body: str
+
+
+class Closing(Event, frozen=True):
+    reason: str
+    text: str
+
+
+AnyEvent: TypeAlias = (
+    Welcome
+    | Message
+    | Private
+    | Sent
+    | Joined
+    | Left
+    | Renamed
+    | Rooms
+    | Users
+    | Help
+    | History
+    | Resumed
+    | Topic
+    | Done
+    | Notice
+    | Error
+    | Ping
+    | Pong
+    | Closing
+)
+
+
+class _Envelope(Struct):
+    """Just enough of an event to tell a new kind from a broken one."""
+
+    event: str
+
+
+_encoder = msgspec.json.Encoder()
+_requests = msgspec.json.Decoder(Request)
+_events: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_envelopes = msgspec.json.Decoder(_Envelope)
+_anything: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+_KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(AnyEvent))
+
+
+def encode(thing: Event | Request) -> bytes:
+    """The whole frame, length included."""
+    payload = _encoder.encode(thing)
+    return len(payload).to_bytes(4, "big") + payload
+
+
+def answer(event: Event, re: RequestId | None) -> Event:
+    """`event` as the reply to the request with the id `re`."""
+    return event if re is None else msgspec.structs.replace(event, re=re)
+
+
+def decode(frame: bytes) -> Request:
+    """Read a client's frame, without its length.
+
+    Raises `ChatError` ``bad_frame`` (fatal) for what is no JSON object in UTF-8, and `BadRequest`
+    for an object that is no request.
+    """
+    try:
+        # As text: msgspec checks the UTF-8 only of those strings that it keeps.
+        request = _requests.decode(frame.decode())
+    except msgspec.ValidationError as error:
+        raise _not_a_request(frame, error) from None
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        raise _bad_frame() from None
+    if request.id is not UNSET and not _usable(request.id):
+        raise BadRequest(f"An id has at most {LONGEST_ID} characters. Send a shorter one.")
+    return request
+
+
+def decode_event(frame: bytes) -> AnyEvent | None:
+    """Read a server's frame, without its length; None for a kind of event this version lacks.
+
+    Raises `ChatError` ``bad_frame`` for what no PyLingo server sends.
+    """
+    try:
+        return _events.decode(frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        kind = _envelopes.decode(frame.decode()).event
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        kind = None
+    if kind is None or kind in _KINDS:
+        raise ChatError("bad_frame", "That is not what a PyLingo server says.", fatal=True)
+    return None
+
+
+def parse(line: str) -> Request:
+    """What a person typed: a slash command, or something to say."""
+    if not line.startswith("/"):
+        return Request("say", line)
+    command, _, body = line[1:].partition(" ")
+    return Request(command, body)
+
+
+def _bad_frame() -> ChatError:
+    return ChatError(
+        "bad_frame",
+        "A frame holds one JSON object in UTF-8. Connect again and send such frames.",
+        fatal=True,
+    )
+
+
+def _not_a_request(frame: bytes, error: msgspec.ValidationError) -> ChatError:
+    try:
+        thing = _anything.decode(frame.decode())
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        return _bad_frame()
+    if not isinstance(thing, dict):
+        return _bad_frame()
+    id = thing.get("id")
+    known = id if isinstance(id, int | str) and not isinstance(id, bool) and _usable(id) else None
+    return BadRequest(f"A request is an object with a command. This one is not: {error}.", known)
+
+
+def _usable(id: RequestId) -> bool:
+    return len(id) <= LONGEST_ID if isinstance(id, str) else abs(id) < 10**LONGEST_ID

@@ -1,0 +1,383 @@
+"""Who is here, who is where, who hears what.
+
+The core of the chat. Whatever lets people in (a socket, a bot, a test) holds one object and gives
+one callable:
+
+    user = registry.enter(hear)     # hear: called with a sequence of events; never blocks or raises
+    user.join(names.room("lobby"))
+    user.say("hi")
+
+What a user *does* is a method of `User`; what happens is told to everyone whom it concerns, as
+events, through their `hear`. The one who caused it is not told: the method's result is the answer.
+
+A thing said is not told at once. It becomes a `Post` and goes to the log (`registry.append`), which
+gives it its id, stores it, and hands it back in its place in the order of things, through
+`registry.publish`. So nobody hears what is not stored.
+
+A `User` outlives a connection: without one it lingers, its `hear` being `silence`, until it is
+resumed or `registry.expire` ends it.
+
+Nothing here knows about sockets, bytes, disks or Twisted, and the time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from operator import attrgetter
+from typing import TypeAlias
+
+from pylingo import names
+from pylingo.names import Name
+from pylingo.protocol import (
+    ChatError,
+    Closing,
+    Error,
+    Event,
+    Joined,
+    Left,
+    Message,
+    Private,
+    Renamed,
+    RequestId,
+    RoomSummary,
+    Sent,
+    Stored,
+)
+
+Hear: TypeAlias = Callable[[Sequence[Event]], None]
+
+NAMES_WITH_JOINED = 100
+"""How many names the answer to a join has; `users` has all of them."""
+
+
+def silence(events: Sequence[Event]) -> None:
+    """What a user without a connection hears with."""
+
+
+class Post:
+    """Something said, on its way through the log.
+
+    `place` is where the log files it, `id` what the log gave it (0 before). `first` is the id of
+    the earlier post that this one is a resending of, or 0.
+    """
+
+    __slots__ = ("action", "first", "hear", "id", "place", "re", "sender", "target", "text", "user")
+
+    def __init__(
+        self, sender: User, target: Room | User, text: str, action: bool, re: RequestId | None
+    ) -> None:
+        self.sender = sender
+        self.target = target
+        self.place = target.place
+        self.user = sender.name.shown
+        self.text = text
+        self.action = action
+        self.re = re
+        self.hear = sender.hear
+        self.id = 0
+        self.first = 0
+
+    @property
+    def at(self) -> int:
+        """Unix time in milliseconds."""
+        return (self.first or self.id) // 1000
+
+    def event(self, *, replayed: bool = False) -> Message | Private:
+        """What those who hear it are told."""
+        target, id, at = self.target, self.id, self.id // 1000
+        if isinstance(target, Room):
+            return Message(
+                id=id, room=target.name.shown, user=self.user, text=self.text, at=at,
+                action=self.action, replayed=replayed,
+            )  # fmt: skip
+        return Private(
+            id=id, user=self.user, to=target.name.shown, text=self.text, at=at, replayed=replayed
+        )
+
+
+class Room:
+    """A room and its members, in the order they came. It exists while it has some."""
+
+    __slots__ = ("members", "name", "topic")
+
+    def __init__(self, name: Name) -> None:
+        self.name = name
+        self.members: dict[User, None] = {}
+        self.topic = ""
+
+    @property
+    def place(self) -> str:
+        """Where the log files what is said here."""
+        return "#" + self.name.key
+
+    @property
+    def locked(self) -> bool:
+        return False
+
+    def tell(self, event: Event, but: User | None = None) -> None:
+        """Everyone in the room hears `event`, except one."""
+        events = (event,)
+        # A copy: who hears something may leave because of it.
+        for member in tuple(self.members):
+            if member is not but:
+                member.hear(events)
+
+    def shown(self, most: int | None = None) -> list[str]:
+        """The names of the first `most` members, or of all."""
+        return [member.name.shown for member in islice(self.members, most)]
+
+    def summary(self) -> RoomSummary:
+        return RoomSummary(self.name.shown, len(self.members), self.topic, self.locked)
+
+
+class User:
+    """Somebody in the chat: a name, the rooms they are in, and how to reach them."""
+
+    __slots__ = ("account", "hear", "name", "registry", "rooms", "session", "tokens")
+
+    def __init__(self, registry: Registry, name: Name, hear: Hear, session: int) -> None:
+        self.registry = registry
+        self.name = name
+        self.hear = hear
+        self.session = session
+        self.tokens: tuple[bytes, ...] = ()
+        self.account: str | None = None
+        self.rooms: dict[Room, int] = {}
+        """Each room with the id of the last message before joining it."""
+
+    @property
+    def place(self) -> str:
+        """Where the log files what is said to this user alone."""
+        return f"~{self.session}" if self.account is None else "@" + self.account
+
+    @property
+    def room(self) -> Room | None:
+        """The room joined last, of those the user is in."""
+        return next(reversed(self.rooms), None)
+
+    @property
+    def here(self) -> Room:
+        """The same, for what needs one. Raises `ChatError` ``not_in_room``."""
+        room = self.room
+        if room is None:
+            raise ChatError("not_in_room", "You are in no room. Join one first: /join lobby")
+        return room
+
+    def rename(self, name: Name) -> Renamed:
+        """Take `name`. Raises `ChatError` ``name_taken``."""
+        old = self.name
+        self.registry.claim(name, self)
+        renamed = Renamed(user=old.shown, to=name.shown)
+        if name.shown != old.shown:
+            for room in self.rooms:
+                room.tell(renamed, but=self)
+        return renamed
+
+    def join(self, name: Name) -> Room:
+        """Go into a room, which is made if it is not there.
+
+        Raises `ChatError` ``name_taken`` for a look-alike of another room's name.
+        """
+        room = self.registry.open(name)
+        if room not in self.rooms:
+            room.tell(Joined(room=room.name.shown, user=self.name.shown))
+            room.members[self] = None
+            self.rooms[room] = self.registry.last
+        return room
+
+    def leave(self, room: Room, reason: str = "left") -> Left:
+        """Go out of `room`, where the user is."""
+        left = Left(room=room.name.shown, user=self.name.shown, reason=reason)
+        del self.rooms[room]
+        del room.members[self]
+        room.tell(left)
+        self.registry.close(room)
+        return left
+
+    def say(self, text: str, *, action: bool = False, re: RequestId | None = None) -> None:
+        """Say something in the room. Raises `ChatError`: ``not_in_room``, or as `names.message`."""
+        self.registry.append(Post(self, self.here, names.message(text), action, re))
+
+    def tell(self, other: User, text: str, *, re: RequestId | None = None) -> None:
+        """Say something to one user alone. Raises `ChatError` as `names.message` does."""
+        self.registry.append(Post(self, other, names.message(text), False, re))
+
+    def quit(self, reason: str = "bye") -> None:
+        """Leave every room and the chat."""
+        self.hear = silence
+        for room in tuple(self.rooms):
+            self.leave(room, reason)
+        self.registry.forget(self)
+
+    def linger(self, until: float) -> None:
+        """Stay without a connection, until the clock says `until` at most."""
+        self.hear = silence
+        self.registry.lingering[self] = until
+
+    def resume(self, hear: Hear) -> None:
+        """Go on with another connection; one that is still there hears that it was replaced."""
+        self.registry.lingering.pop(self, None)
+        before, self.hear = self.hear, hear
+        before((Closing(reason="replaced", text="Your session goes on in another connection."),))
+
+
+class Registry:
+    """All users, all rooms, and the names of both.
+
+    `append` takes a `Post` to the log; the log calls `publish`, or `refuse`, with it later.
+    """
+
+    def __init__(self, append: Callable[[Post], None]) -> None:
+        self.append = append
+        self.users: dict[str, User] = {}
+        self.rooms: dict[str, Room] = {}
+        self.lingering: dict[User, float] = {}
+        self.last = 0
+        """The id of the newest message that was published."""
+        self._user_looks: dict[str, User] = {}
+        self._room_looks: dict[str, Room] = {}
+        self._guests = 0
+
+    def enter(self, hear: Hear, session: int = 0) -> User:
+        """A new user, with a guest's name."""
+        while True:
+            self._guests += 1
+            name = names.user(f"guest-{self._guests}")
+            if self._holder(name) is None:
+                break
+        user = User(self, name, hear, session)
+        self._put(user)
+        return user
+
+    def user(self, name: Name) -> User:
+        """Who has that name. Raises `ChatError` ``no_such_user``."""
+        try:
+            return self.users[name.key]
+        except KeyError:
+            raise ChatError(
+                "no_such_user", f"Nobody here is called {name}. /users lists who is in your room."
+            ) from None
+
+    def claim(self, name: Name, user: User) -> None:
+        """Give `name` to `user` in place of the old one. Raises `ChatError` ``name_taken``."""
+        holder = self._holder(name)
+        if holder is not None and holder is not user:
+            like = "" if holder.name.key == name.key else f" It looks like {holder.name}."
+            raise ChatError(
+                "name_taken", f"The name {name} is taken.{like} Choose another: /name NAME"
+            )
+        self._drop(user)
+        user.name = name
+        self._put(user)
+
+    def open(self, name: Name) -> Room:
+        """The room of that name, made if need be.
+
+        Raises `ChatError` ``name_taken`` for a look-alike of another room's name.
+        """
+        room = self.rooms.get(name.key)
+        if room is None:
+            twin = self._room_looks.get(name.skeleton)
+            if twin is not None:
+                raise ChatError(
+                    "name_taken", f"{name} looks like the room {twin.name}. Choose another name."
+                )
+            room = self.rooms[name.key] = self._room_looks[name.skeleton] = Room(name)
+        return room
+
+    def close(self, room: Room) -> None:
+        """Forget a room that nobody is in."""
+        if not room.members:
+            del self.rooms[room.name.key]
+            del self._room_looks[room.name.skeleton]
+
+    def forget(self, user: User) -> None:
+        """Let go of a user who has left every room."""
+        self.lingering.pop(user, None)
+        self._drop(user)
+
+    def expire(self, now: float, most: int) -> list[User]:
+        """End the users that have lingered long enough, and the oldest past the `most` that may.
+
+        All linger equally long. The result is who was ended.
+        """
+        ended: list[User] = []
+        while self.lingering:
+            user, until = next(iter(self.lingering.items()))
+            if until > now and len(self.lingering) <= most:
+                break
+            user.quit("connection lost")
+            ended.append(user)
+        return ended
+
+    def publish(self, posts: Sequence[Post]) -> None:
+        """Stored: tell those whom it concerns, each once and in the order of ids.
+
+        Everyone in a room hears the same sequence, so that a door need encode it only once. Who
+        said something of it, is told something private or is in several rooms gets their own.
+        """
+        rooms: dict[str, list[Stored]] = defaultdict(list)
+        own: dict[User, list[Stored]] = defaultdict(list)
+        said: dict[User, set[int]] = defaultdict(set)
+        for post in posts:
+            sender, target = post.sender, post.target
+            if not post.first:
+                self.last = post.id
+                if isinstance(target, Room):
+                    rooms[target.name.key].append(post.event())
+                else:
+                    own[target].append(post.event())
+            if post.hear is sender.hear:
+                # Otherwise another connection serves the sender now: it did not say this, and
+                # hears it as everyone does.
+                said[sender].add(post.id)
+                if post.re is not None:
+                    own[sender].append(Sent(id=post.first or post.id, at=post.at, re=post.re))
+        apart = said.keys() | own.keys()
+        for key, events in rooms.items():
+            # The room of that name now: the one it was said in may have emptied meanwhile.
+            room = self.rooms.get(key)
+            for member in tuple(room.members) if room is not None else ():
+                if member in apart:
+                    continue
+                if len(member.rooms) > 1:
+                    apart.add(member)
+                else:
+                    member.hear(events)
+        for user in apart:
+            mine = said.get(user, ())
+            heard = [e for r in user.rooms for e in rooms.get(r.name.key, ()) if e.id not in mine]
+            heard += own.get(user, ())
+            if heard:
+                heard.sort(key=attrgetter("id"))
+                user.hear(heard)
+
+    def refuse(self, posts: Iterable[Post]) -> None:
+        """Not stored: tell those who said it."""
+        for post in posts:
+            if post.hear is post.sender.hear:
+                error = Error(
+                    code="internal",
+                    text="The server could not store your message. Send it again in a while.",
+                    fatal=False,
+                    re=post.re,
+                )
+                post.sender.hear((error,))
+
+    def tell(self, event: Event) -> None:
+        """Everyone hears `event`."""
+        events = (event,)
+        for user in tuple(self.users.values()):
+            user.hear(events)
+
+    def _holder(self, name: Name) -> User | None:
+        return self.users.get(name.key) or self._user_looks.get(name.skeleton)
+
+    def _put(self, user: User) -> None:
+        self.users[user.name.key] = self._user_looks[user.name.skeleton] = user
+
+    def _drop(self, user: User) -> None:
+        del self.users[user.name.key]
+        del self._user_looks[user.name.skeleton]

@@ -1,0 +1,143 @@
+"""The database: one SQLite file, its tables, and their version.
+
+Everything here blocks and belongs at start-up or in a thread. It knows tables, not what they mean.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+from pathlib import Path
+from typing import IO
+
+MEMORY = ":memory:"
+PATIENCE = 5.0
+"""Seconds to wait for another program that has locked the database."""
+SMALL = 64 * 1024 * 1024
+"""Bytes up to which the whole file is checked at start-up; it takes some 50 ms."""
+
+STEPS = (
+    """
+    CREATE TABLE messages (
+        id INTEGER PRIMARY KEY,
+        place TEXT NOT NULL,       -- '#' and a room's key, '@' and an account's, '~' and a session
+        target TEXT NOT NULL,      -- the room, or to whom, as shown
+        user TEXT NOT NULL,
+        text TEXT NOT NULL,
+        action INTEGER NOT NULL,
+        session INTEGER NOT NULL,
+        request TEXT
+    );
+    CREATE INDEX messages_place ON messages (place, id);
+    CREATE UNIQUE INDEX messages_request ON messages (session, request) WHERE request IS NOT NULL;
+    CREATE TABLE sessions (
+        id INTEGER PRIMARY KEY,
+        token BLOB NOT NULL,       -- SHA-256 of the token in use
+        fresh BLOB,                -- SHA-256 of the one given out to follow it
+        name TEXT NOT NULL,
+        account TEXT,
+        room TEXT,
+        since INTEGER NOT NULL,    -- the id of the last message before joining that room
+        seen INTEGER NOT NULL      -- Unix time in seconds
+    );
+    CREATE INDEX sessions_token ON sessions (token);
+    CREATE INDEX sessions_fresh ON sessions (fresh);
+    """,
+)
+"""What makes version n of the tables out of version n - 1. Only ever add to the end."""
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; `str` of it says why and what to do."""
+
+
+class Database:
+    """An open database: one connection for the thread that writes, one for the thread that reads.
+
+    Raises `DatabaseError` where it is of no use: locked, not writable, corrupt, not a database, of
+    a newer PyLingo, or in use by another server.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._guard: IO[bytes] | None = None
+        try:
+            if path != MEMORY:
+                self._guard = _guard(path)
+            self.writer = _connect(path)
+            self.reader = self.writer if path == MEMORY else _connect(path)
+        except BaseException:
+            self._release()
+            raise
+
+    def close(self) -> None:
+        """Close it. What was committed is in the file."""
+        self.reader.close()
+        self.writer.close()
+        self._release()
+
+    def _release(self) -> None:
+        if self._guard is not None:
+            self._guard.close()
+
+
+def _guard(path: str) -> IO[bytes]:
+    """Hold the file beside the database that says a server uses it; the system lets go of it."""
+    try:
+        guard = Path(f"{path}-lock").open("wb")  # noqa: SIM115 - held as long as the server runs
+    except OSError as error:
+        raise DatabaseError(
+            f"The database {path} cannot be written: {error.strerror}. "
+            "Choose another place with --database."
+        ) from None
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        guard.close()
+        raise DatabaseError(
+            f"The database {path} is in use by another PyLingo server. "
+            "Stop that one, or choose another with --database."
+        ) from None
+    return guard
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    connection = None
+    try:
+        connection = sqlite3.connect(
+            path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A commit survives the end of the process; after a power cut the newest may be missing,
+        # but the database is whole.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if path != MEMORY and Path(path).stat().st_size < SMALL:
+            trouble = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if trouble != "ok":
+                raise sqlite3.DatabaseError(trouble)
+        _upgrade(connection, path)
+    except (sqlite3.Error, DatabaseError) as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, DatabaseError):
+            raise
+        raise DatabaseError(
+            f"The database {path} cannot be used: {error}. "
+            "Mend it or put a copy back, or choose another with --database."
+        ) from None
+    return connection
+
+
+def _upgrade(connection: sqlite3.Connection, path: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(STEPS):
+        raise DatabaseError(
+            f"The database {path} is from a newer PyLingo (its version is {version}, this one "
+            f"knows {len(STEPS)}). Upgrade PyLingo, or choose another with --database."
+        )
+    for step in STEPS[version:]:
+        for statement in step.split(";"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {len(STEPS)}")
+    connection.execute("COMMIT")

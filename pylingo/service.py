@@ -1,0 +1,188 @@
+"""``twistd pylingo``: the options, and the service that they make.
+
+This is where the parts meet: which database, which doors, onto which registry.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+from twisted.python.usage import Options as BaseOptions
+from twisted.python.usage import UsageError
+
+from pylingo.commands import Chat
+from pylingo.history import Log
+from pylingo.names import clean
+from pylingo.rooms import Registry
+from pylingo.schema import MEMORY, Database, DatabaseError
+from pylingo.server import ChatFactory
+from pylingo.sessions import Sessions
+
+LARGEST_MOTD = 16 * 1024
+"""Bytes of a message of the day."""
+BACKLOG = 511
+"""Connections that may wait to be accepted."""
+
+
+def whole(text: str) -> int:
+    """A number of the command line, 0 or more. Raises `ValueError`."""
+    number = int(text)
+    if number < 0:
+        raise ValueError("it has to be 0 or more")
+    return number
+
+
+def port(text: str) -> int:
+    """A TCP port, or 0 for a free one. Raises `ValueError`."""
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ValueError("it has to be 0 to 65535")
+    return number
+
+
+whole.coerceDoc = "It has to be a whole number, 0 or more."  # type: ignore[attr-defined]
+port.coerceDoc = "It has to be a number from 0 to 65535."  # type: ignore[attr-defined]
+
+
+class Options(BaseOptions):
+    """What ``twistd pylingo`` can be told."""
+
+    synopsis = "[options]"
+    longdesc = "A chat server with rooms. Talk to it with the command pylingo."
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["port", "p", 5000, "The TCP port to listen on; 0 takes a free one and logs it.", port],
+        ["interface", None, "", "The address to listen on, if not all of them."],
+        ["database", None, "pylingo.sqlite3",
+         "The file that messages and accounts are kept in; :memory: keeps nothing."],
+        ["keep-days", None, 90, "How many days messages are kept; 0 is for ever.", whole],
+        ["motd", None, None, "A text file with what everyone is told on arrival."],
+        ["linger", None, 60,
+         "Seconds that a user whose connection broke stays in the room.", whole],
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["endpoints"] = []
+
+    def opt_endpoint(self, description: str) -> None:
+        """Listen on this Twisted endpoint, such as tcp:5000, in place of port and interface.
+        May be given several times."""
+        self["endpoints"].append(description)
+
+    def postOptions(self) -> None:
+        from twisted.internet import reactor
+
+        if not self["endpoints"]:
+            interface = self["interface"].replace(":", "\\:")
+            kind = "tcp6" if ":" in interface else "tcp"
+            where = f":interface={interface}" if interface else ""
+            self["endpoints"].append(f"{kind}:{self['port']}:backlog={BACKLOG}{where}")
+        try:
+            self["doors"] = [serverFromString(reactor, text) for text in self["endpoints"]]
+        except (ValueError, TypeError) as error:
+            raise UsageError(
+                f"That is no endpoint: {error}. Give one such as tcp:5000 or tcp:5000:interface=::1"
+            ) from None
+        self["motd"] = _text(self["motd"]) if self["motd"] else ""
+        if self["database"] != MEMORY:
+            self["database"] = str(Path(self["database"]).absolute())
+
+
+def _text(path: str) -> str:
+    try:
+        text = Path(path).read_bytes()[: LARGEST_MOTD + 1].decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The file {path} cannot be read: {error}.") from None
+    if len(text.encode()) > LARGEST_MOTD:
+        raise UsageError(f"The file {path} is longer than {LARGEST_MOTD} bytes. Shorten it.")
+    return clean(text).rstrip()
+
+
+class ChatService(Service):
+    """The chat, from the database to the doors."""
+
+    log = Logger()
+
+    def __init__(self, options: Options, reactor: Any) -> None:
+        self._options = options
+        self._reactor = reactor
+        self._ports: list[IListeningPort] = []
+        self._pools: list[ThreadPool] = []
+
+    def privilegedStartService(self) -> None:
+        """Open the database and the doors, while ports below 1024 can be had."""
+        _raise_limit()
+        self.factory = self._build()
+        for door in self._options["doors"]:
+            self._listen(door)
+
+    def stopService(self) -> Deferred[None]:
+        """Close the doors, tell everyone, store everything."""
+        super().stopService()
+        return ensureDeferred(self._stop())
+
+    def _build(self) -> ChatFactory:
+        options, reactor = self._options, self._reactor
+        database = Database(options["database"])
+        write = self._thread("log")
+        read = write if database.reader is database.writer else self._thread("history")
+        log = Log(database, write, read, reactor.seconds)
+        registry = Registry(log.append)
+        registry.last = log.last
+        log.publish, log.refuse = registry.publish, registry.refuse
+        sessions = Sessions(registry, log, reactor.seconds)
+        chat = Chat(registry, sessions, log, motd=options["motd"])
+        return ChatFactory(chat, reactor, linger=options["linger"], keep_days=options["keep-days"])
+
+    def _thread(self, name: str) -> Any:
+        """A thread of its own for one kind of blocking work."""
+        pool = ThreadPool(1, 1, name)
+        pool.start()
+        self._pools.append(pool)
+        return lambda function: deferToThreadPool(self._reactor, pool, function)
+
+    def _listen(self, door: IStreamServerEndpoint) -> None:
+        listening = door.listen(self.factory)
+        trouble: list[Any] = []
+        listening.addCallbacks(self._ports.append, trouble.append)
+        if trouble:
+            raise SystemExit(
+                f"{trouble[0].getErrorMessage()} Stop what listens there, or choose another --port."
+            )
+
+    async def _stop(self) -> None:
+        await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
+        await self.factory.stop()
+        await self.factory.chat.log.flushed()
+        self.factory.chat.log.close()
+        for pool in self._pools:
+            pool.stop()
+
+
+def makeService(options: Options) -> ChatService:
+    """The service that `options` ask for. Exits with a sentence if the database is of no use."""
+    from twisted.internet import reactor
+
+    try:
+        # Looked at now, while there is someone to tell; opened by the process that serves.
+        Database(options["database"]).close()
+    except DatabaseError as error:
+        sys.exit(f"pylingo: {error}")
+    return ChatService(options, reactor)
+
+
+def _raise_limit() -> None:
+    """Let this process have as many connections as the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,157 @@
+"""Sessions: what lets a user go on after a broken connection, or a restarted server.
+
+A session is a number that never repeats, and a secret token that stands for it. Resuming gives out
+a new token; the old one stays good until the new one is used, for the answer with the new one may
+be what was lost. Tokens are kept only as hashes, so the database opens no session to its reader.
+
+A session that is not used for a day is forgotten. This module knows users and the log, not sockets.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+
+from twisted.internet.defer import Deferred
+
+from pylingo import names
+from pylingo.history import DAY, STEP, Log
+from pylingo.protocol import ChatError
+from pylingo.rooms import Hear, Registry, User, silence
+
+TOKEN = 24
+"""Random bytes in a token: 192 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A session as the database has it."""
+
+    id: int
+    token: bytes
+    name: str
+    account: str | None
+    room: str | None
+    since: int
+
+
+class Sessions:
+    """The sessions of all users, by their tokens. The clock gives seconds since 1970."""
+
+    def __init__(self, registry: Registry, log: Log, clock: Callable[[], float]) -> None:
+        self._registry = registry
+        self._log = log
+        self._clock = clock
+        self._users: dict[bytes, User] = {}
+
+    def open(self, hear: Hear) -> User:
+        """A new user with a new session, which has no token yet."""
+        return self._registry.enter(hear, self._log.number())
+
+    def token(self, user: User, used: str | None = None) -> str:
+        """A new token for `user`, who came with the one that was `used`, if any."""
+        token = secrets.token_urlsafe(TOKEN)
+        kept = (_hash(used),) if used is not None else user.tokens[:1]
+        for old in user.tokens:
+            del self._users[old]
+        user.tokens = (*kept, _hash(token))
+        for new in user.tokens:
+            self._users[new] = user
+        self.save(user)
+        return token
+
+    def find(self, token: str) -> User | None:
+        """The user who is here, or lingers, with that token."""
+        return self._users.get(_hash(token))
+
+    def stored(self, token: str) -> Deferred[Stored | None]:
+        """The session with that token, of a user who is gone."""
+        hashed = _hash(token)
+        oldest = self._clock() - DAY
+        return self._log.read(lambda connection: _find(connection, hashed, oldest))
+
+    def revive(self, stored: Stored) -> User:
+        """The user of a stored session, here again; under a guest's name if the own is taken."""
+        user = self._registry.enter(silence, stored.id)
+        user.tokens = (stored.token,)
+        self._users[stored.token] = user
+        with suppress(ChatError):
+            user.rename(names.user(stored.name))
+        if stored.room is not None:
+            with suppress(ChatError):
+                user.rooms[user.join(names.room(stored.room))] = stored.since
+        return user
+
+    def save(self, user: User) -> None:
+        """Remember how `user` is called, and the room; it goes with the next group of the log."""
+        room = user.room
+        row = (
+            user.session,
+            user.tokens[0],
+            user.tokens[-1],
+            user.name.shown,
+            user.account,
+            room and room.name.shown,
+            user.rooms[room] if room else 0,
+            int(self._clock()),
+        )
+        self._log.keep(user.session, lambda connection: _save(connection, row))
+
+    def drop(self, user: User) -> None:
+        """Let go of a user who is gone; the session can be resumed until a day has passed."""
+        for token in user.tokens:
+            del self._users[token]
+        user.tokens = ()
+
+    def close(self, user: User) -> None:
+        """End the session for good."""
+        self.drop(user)
+        session = user.session
+        self._log.keep(session, lambda connection: _close(connection, session))
+
+    def refresh(self) -> None:
+        """Say that the sessions of all users are in use; due more often than once a day."""
+        for user in self._registry.users.values():
+            if user not in self._registry.lingering:
+                self.save(user)
+
+    def forget(self) -> Deferred[int]:
+        """Remove some of the sessions unused for a day; the result is how many."""
+        oldest = self._clock() - DAY
+        return self._log.write(lambda connection: _forget(connection, oldest))
+
+
+def _hash(token: str) -> bytes:
+    return sha256(token.encode()).digest()
+
+
+# What follows blocks; it runs in the threads.
+
+
+def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Stored | None:
+    row = connection.execute(
+        "SELECT id, name, account, room, since FROM sessions"
+        " WHERE (token = ? OR fresh = ?) AND seen > ?",
+        (token, token, oldest),
+    ).fetchone()
+    if row is None:
+        return None
+    id, name, account, room, since = row
+    return Stored(id, token, name, account, room, since)
+
+
+def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:
+    connection.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def _close(connection: sqlite3.Connection, session: int) -> None:
+    connection.execute("DELETE FROM sessions WHERE id = ?", (session,))
+
+
+def _forget(connection: sqlite3.Connection, oldest: float) -> int:
+    delete = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE seen <= ? LIMIT ?)"
+    return connection.execute(delete, (oldest, STEP)).rowcount
