@@ -96,7 +96,7 @@ class ChatProtocol(Int32StringReceiver):
 
     def dataReceived(self, data: bytes) -> None:
         if not self.closing:
-            super().dataReceived(data)
+            Int32StringReceiver.dataReceived(self, data)
 
     def stringReceived(self, string: bytes) -> None:
         try:

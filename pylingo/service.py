@@ -71,7 +71,7 @@ class Options(BaseOptions):
     ]  # fmt: skip
 
     def __init__(self) -> None:
-        super().__init__()
+        BaseOptions.__init__(self)
         self["endpoints"] = []
 
     def opt_endpoint(self, description: str) -> None:
@@ -128,7 +128,7 @@ class ChatService(Service):
 
     def stopService(self) -> Deferred[None]:
         """Close the doors, tell everyone, store everything."""
-        super().stopService()
+        Service.stopService(self)
         return ensureDeferred(self._stop())
 
     def _build(self) -> ChatFactory:

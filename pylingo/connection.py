@@ -1,0 +1,537 @@
+"""The client's side of the wire, as a library: connect, say, hear, and go on after a broken link.
+
+    connection = Connection(endpoint, heard, reactor, name="bot", room="lobby")
+    await connection.start()
+    await connection.say("hi")        # fires when it is stored
+
+`heard` is called with every event, replies too, each message once, in order; and with `Connected`
+and `Disconnected` as the link comes and goes. A request that was not answered when the link broke
+is sent again under the same id, in the same session, so nothing is said twice and nothing is lost.
+
+Nothing here knows terminals or command lines.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeAlias, TypeVar
+
+from twisted.application.internet import ClientService, backoffPolicy
+from twisted.internet import error
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, fail
+from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.protocols.basic import Int32StringReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pylingo import __version__
+from pylingo.protocol import (
+    LARGEST_EVENT,
+    LARGEST_REQUEST,
+    AnyEvent,
+    ChatError,
+    Closing,
+    Error,
+    Event,
+    Joined,
+    Left,
+    Message,
+    Ping,
+    Pong,
+    Private,
+    Renamed,
+    Request,
+    Resumed,
+    Sent,
+    Welcome,
+    decode_event,
+    encode,
+)
+
+FIRST_EVENT = 10.0
+"""Seconds that a server has to say its first word."""
+PULSE = 10.0
+"""Seconds between looks at the link; one that was silent that long is asked for a sign of life."""
+SILENCE = 25.0
+"""Seconds without a sign of life after which the link counts as lost."""
+LONGEST_PAUSE = 30.0
+"""Seconds between two tries to connect again, at most, and some jitter."""
+REMEMBERED = 20_000
+"""Ids of messages that are remembered, so that none is heard twice."""
+FINAL = frozenset({"bye", "kicked", "banned", "replaced"})
+"""Reasons of the server to close, after which the client does not come back by itself."""
+VOLATILE = frozenset({"close", "quit"})
+"""Commands that are not sent again on a new link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The link is there; `again` if it was lost before."""
+
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The link is lost, for a `reason`; it is being tried again unless it is `final`."""
+
+    reason: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What it takes to go on with a session later: its token, and the last message's id."""
+
+    session: str
+    last: int
+
+
+E = TypeVar("E", bound=Event)
+Heard: TypeAlias = "AnyEvent | Connected | Disconnected"
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A request that waits for its reply."""
+
+    request: Request
+    reply: Deferred[AnyEvent]
+    room: str | None = None
+    quiet: bool = False
+
+
+class _Wire(Int32StringReceiver):
+    """One link: frames in, frames out."""
+
+    MAX_LENGTH = LARGEST_EVENT
+    transport: Any
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.welcomed = False
+        self.broken = ""
+
+    def connectionMade(self) -> None:
+        self.connection._made(self)
+
+    def stringReceived(self, string: bytes) -> None:
+        try:
+            event = decode_event(string)
+        except ChatError as trouble:
+            self.abort(str(trouble))
+        else:
+            self.connection._heard(self, event)
+
+    def lengthLimitExceeded(self, length: int) -> None:
+        self.abort(f"The server sent a frame of {length} bytes; at most {LARGEST_EVENT} are right.")
+
+    def abort(self, why: str) -> None:
+        """End the link at once, for a reason of our own."""
+        self.broken = self.broken or why
+        self.paused = True
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.connection._lost(self, self.broken or reason.getErrorMessage())
+
+
+@implementer(IPushProducer)
+class Connection:
+    """One user's place on a server, kept across broken links.
+
+    `name` and `room` are taken on arrival, and again when the session could not be resumed. With
+    `echo`, one's own messages are heard too, when they are stored. Without `reconnect`, the first
+    loss is final. `where` names the server in sentences for people.
+    """
+
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        heard: Callable[[Heard], None],
+        reactor: Any,
+        *,
+        where: str = "the server",
+        name: str = "",
+        room: str = "",
+        ticket: Ticket | None = None,
+        echo: bool = False,
+        reconnect: bool = True,
+    ) -> None:
+        self.user = name
+        """The name we have, or want."""
+        self.room: str | None = room or None
+        """The room we are in, or want to be in."""
+        self.where = where
+        self.welcome: Welcome | None = None
+        self.closing: Closing | None = None
+        """What the server said when it ended this for good."""
+        self.closed: Deferred[None] = Deferred()
+        """Fires when the connection has ended for good."""
+        self._tell = heard
+        self._ticket = ticket
+        self._echo = echo
+        self._reconnect = reconnect
+        self._reactor = reactor
+        self._wire: _Wire | None = None
+        self._ready = False
+        self._started: Deferred[None] | None = None
+        self._final: str | None = None
+        self._arriving: Deferred[None] | None = None
+        self._again = False
+        self._ids = map(f"{secrets.token_hex(4)}-{{}}".format, count(1))
+        self._pending: dict[int | str, _Pending] = {}
+        self._seen: dict[int, None] = {}
+        self._last_sign = 0.0
+        self._pulse = LoopingCall(self._look)
+        self._pulse.clock = reactor
+        self._service = ClientService(
+            endpoint,
+            Factory.forProtocol(lambda: _Wire(self)),
+            retryPolicy=backoffPolicy(0.5, LONGEST_PAUSE),
+            clock=reactor,
+        )
+
+    @property
+    def ticket(self) -> Ticket | None:
+        """What it takes to resume the session; None before there is one."""
+        return self._ticket
+
+    @property
+    def linked(self) -> bool:
+        """Whether the link is there and the session goes on over it."""
+        return self._ready
+
+    @property
+    def unanswered(self) -> int:
+        """Requests without a reply so far."""
+        return len(self._pending)
+
+    def start(self) -> Deferred[None]:
+        """Connect, and take the session, the name and the room.
+
+        Fails with `ChatError` when the first try does; its sentence says what to do.
+        """
+        self._started = Deferred()
+        self._service.startService()
+        self._service.whenConnected(failAfterFailures=1).addErrback(self._unreachable)
+        return self._started
+
+    def request(self, command: str, body: str = "", *, quiet: bool = False) -> Deferred[AnyEvent]:
+        """Ask the server; the result is its reply, which is not heard besides if `quiet`.
+
+        Fails with `ChatError` when the reply is an error, and with ``gone`` when the connection
+        ends for good before there was one.
+        """
+        request = Request(command, body, next(self._ids))
+        if self._final is not None:
+            return fail(ChatError("gone", self._final))
+        if len(frame := encode(request)) - 4 > LARGEST_REQUEST:
+            trouble = "That is too long to be sent. Send it in several parts."
+            self._tell(Error(code="too_long", text=trouble, fatal=False))
+            return fail(ChatError("too_long", trouble))
+        pending = _Pending(request, Deferred(), self.room, quiet)
+        self._pending[request.re or 0] = pending
+        if self._ready and self._wire is not None:
+            self._wire.transport.write(frame)
+        return pending.reply
+
+    async def say(self, text: str) -> Sent:
+        """Say something in the room; done when it is stored. Raises `ChatError`."""
+        return _expect(Sent, await self.request("say", text))
+
+    async def tell(self, user: str, text: str) -> Sent:
+        """Say something to one user alone; done when it is stored. Raises `ChatError`."""
+        return _expect(Sent, await self.request("msg", f"{user} {text}"))
+
+    async def join(self, room: str) -> Joined:
+        """Go into a room. Raises `ChatError`."""
+        return _expect(Joined, await self.request("join", room))
+
+    async def close(self) -> None:
+        """Leave the chat, when everything asked so far has been answered."""
+        if self._ready and self._final is None:
+            try:
+                await self.request("close")
+            except ChatError as trouble:
+                if trouble.code != "gone":
+                    raise
+        self.stop()
+        await self.closed
+
+    def stop(self, why: str = "The connection was closed.") -> None:
+        """End the connection at once; the session can be resumed."""
+        if self._final is None:
+            self._final = why
+        if self._pulse.running:
+            self._pulse.stop()
+        # The service does not bear to be stopped by what it is just calling.
+        self._reactor.callLater(0, self._end)
+
+    def pauseProducing(self) -> None:
+        """Read nothing for now: what was heard cannot be passed on as fast."""
+        if self._wire is not None:
+            self._wire.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read on."""
+        if self._wire is not None:
+            self._wire.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Nobody wants to hear any more."""
+        self.stop()
+
+    def resume(self, ticket: Ticket) -> Deferred[AnyEvent]:
+        """Go on with an earlier session in place of the one that a first arrival got."""
+        self._remember(ticket.last)
+        return self.request("resume", f"{ticket.session} {ticket.last}")
+
+    # The link.
+
+    def _end(self) -> None:
+        if self._service.running:
+            self._service.stopService().addBoth(self._stopped)
+        if self._wire is not None:
+            # There is nothing left to say, and a dead peer would not let go.
+            self._wire.transport.abortConnection()
+
+    def _unreachable(self, why: Failure) -> None:
+        if self._started is not None and why.check(CancelledError) is None:
+            self._fail_start(_sentence(why, self.where))
+
+    def _fail_start(self, sentence: str, code: str = "unreachable") -> None:
+        started, self._started = self._started, None
+        if started is not None:
+            self.stop(sentence)
+            started.errback(ChatError(code, sentence))
+
+    def _made(self, wire: _Wire) -> None:
+        self._wire = wire
+        self._last_sign = self._reactor.seconds()
+        if not self._pulse.running:
+            self._pulse.start(PULSE / 4, now=False)
+        self._arriving = ensureDeferred(self._arrive(wire))
+        self._arriving.addErrback(self._not_arrived)
+
+    def _lost(self, wire: _Wire, why: str) -> None:
+        self._wire = None
+        was_ready, self._ready = self._ready, False
+        if self._arriving is not None:
+            self._arriving.cancel()
+        if self._started is not None:
+            self._fail_start(
+                f"{self.where} answered, but it is no PyLingo server. Check the address."
+                if not wire.welcomed
+                else f"{self.where} closed the connection: {why} Try again."
+            )
+            return
+        if not self._reconnect and self._final is None:
+            self._final = f"The connection to {self.where} was lost: {why} Start pylingo again."
+        if self._final is not None:
+            self.stop(self._final)
+        if was_ready or self._final is not None:
+            self._tell(Disconnected(self._final or why, self._final is not None))
+
+    def _stopped(self, _: object) -> None:
+        for pending in tuple(self._pending.values()):
+            pending.reply.errback(ChatError("gone", self._final or ""))
+        self._pending.clear()
+        if not self.closed.called:
+            self.closed.callback(None)
+
+    def _look(self) -> None:
+        """Now and then: is the other side still there?"""
+        wire = self._wire
+        if wire is None:
+            return
+        silent = self._reactor.seconds() - self._last_sign
+        if silent >= (SILENCE if wire.welcomed else FIRST_EVENT):
+            wire.abort("Nothing was heard for too long.")
+        elif silent >= PULSE and self._ready:
+            wire.transport.write(encode(Request("ping")))
+
+    async def _arrive(self, wire: _Wire) -> None:
+        """Say hello; go on with the session, or begin one under the same name and in the room."""
+        user, room, ticket = self.user, self.room, self._ticket
+        _expect(Welcome, await self._ask(wire, "hello", f"pylingo/{__version__}"))
+        welcome = self.welcome
+        if ticket is not None:
+            try:
+                await self._ask(wire, "resume", f"{ticket.session} {self._ticket_last(ticket)}")
+            except ChatError as refused:
+                if refused.code != "not_resumable":
+                    raise
+                ticket = None
+        wanted = {"name": user, "join": room}
+        if ticket is not None:
+            # The session brought both back; a room that was asked for comes before its own.
+            wanted = {"join": room if self.room != room and not self._again else None}
+        elif welcome is not None:
+            self._ticket = Ticket(welcome.session, self._ticket.last if self._ticket else 0)
+            self.user, self.room = welcome.user, None
+        first = self._started is not None
+        for command, body in wanted.items():
+            if body:
+                try:
+                    await self._ask(wire, command, body)
+                except ChatError:
+                    # Heard as an event; on a first arrival it is for the caller to decide.
+                    if first:
+                        raise
+        self._ready = True
+        self._arriving = None
+        for pending in tuple(self._pending.values()):
+            wire.transport.write(encode(pending.request))
+        again, self._again = self._again, True
+        started, self._started = self._started, None
+        self._tell(Connected(again))
+        if started is not None:
+            started.callback(None)
+
+    def _ticket_last(self, ticket: Ticket) -> int:
+        return self._ticket.last if self._ticket is not None else ticket.last
+
+    def _not_arrived(self, why: Failure) -> None:
+        self._arriving = None
+        if why.check(CancelledError):
+            return
+        wire = self._wire
+        if isinstance(why.value, ChatError):
+            if self._started is not None:
+                self._fail_start(why.value.text, why.value.code)
+            elif wire is not None:
+                wire.abort(why.value.text)
+            return
+        if wire is not None:
+            wire.abort("Something went wrong here.")
+        why.raiseException()
+
+    def _ask(self, wire: _Wire, command: str, body: str) -> Deferred[AnyEvent]:
+        """A request of the arrival itself, ahead of those that wait; a new link makes its own."""
+        request = Request(command, body, next(self._ids))
+
+        def forget(_: object) -> None:
+            self._pending.pop(request.re or 0, None)
+
+        reply: Deferred[AnyEvent] = Deferred(forget)
+        self._pending = {request.re or 0: _Pending(request, reply), **self._pending}
+        wire.transport.write(encode(request))
+        return reply
+
+    # What is heard.
+
+    def _heard(self, wire: _Wire, event: AnyEvent | None) -> None:
+        self._last_sign = self._reactor.seconds()
+        if not wire.welcomed and not isinstance(event, Welcome | Error | Closing):
+            wire.abort("It is no PyLingo server.")
+            return
+        match event:
+            case None:
+                return
+            case Ping():
+                wire.transport.write(encode(Request("pong")))
+                return
+            case Pong(re=None):
+                return
+            case Message() | Private():
+                if event.id in self._seen:
+                    return
+                self._remember(event.id)
+            case Welcome():
+                wire.welcomed = True
+                self.welcome = event
+            case Closing():
+                if event.reason in FINAL or not self._reconnect:
+                    self.closing = event
+                    self._final = event.text
+            case _:
+                pass
+        pending = self._pending.pop(event.re, None) if event.re is not None else None
+        self._follow(event, pending)
+        if pending is None or not pending.quiet:
+            self._tell(event)
+        if pending is not None:
+            if isinstance(event, Error):
+                pending.reply.errback(ChatError(event.code, event.text, fatal=event.fatal))
+            else:
+                if isinstance(event, Sent) and self._echo:
+                    self._hear_own(event, pending)
+                elif isinstance(event, Sent):
+                    self._remember(event.id)
+                pending.reply.callback(event)
+        elif isinstance(event, Error) and event.fatal:
+            wire.broken = wire.broken or event.text
+            if self._started is not None:
+                self._fail_start(event.text, event.code)
+
+    def _follow(self, event: AnyEvent, pending: _Pending | None) -> None:
+        """Keep up with who and where we are."""
+        match event:
+            case Renamed() if event.user == self.user or pending is not None:
+                self.user = event.to
+            case Joined() if pending is not None:
+                self.room = event.room
+            case Left() if pending is not None or event.user == self.user:
+                self.room = None
+            case Resumed():
+                self.user, self.room = event.user, event.room
+                last = self._ticket.last if self._ticket else 0
+                self._ticket = Ticket(event.session, last)
+            case _:
+                pass
+
+    def _remember(self, id: int) -> None:
+        self._seen[id] = None
+        if len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        if self._ticket is not None and id > self._ticket.last:
+            self._ticket = Ticket(self._ticket.session, id)
+
+    def _hear_own(self, sent: Sent, pending: _Pending) -> None:
+        if sent.id in self._seen:
+            return
+        self._remember(sent.id)
+        command, body = pending.request.command.casefold(), pending.request.body
+        if command == "msg":
+            to, _, text = body.lstrip().partition(" ")
+            self._tell(Private(id=sent.id, at=sent.at, user=self.user, to=to, text=text))
+        else:
+            self._tell(
+                Message(
+                    id=sent.id,
+                    at=sent.at,
+                    room=pending.room or "",
+                    user=self.user,
+                    text=body,
+                    action=command == "me",
+                )
+            )
+
+
+def _expect(kind: type[E], event: AnyEvent) -> E:
+    if isinstance(event, kind):
+        return event
+    raise ChatError("bad_frame", f"The server answered with {type(event).__name__}. Try again.")
+
+
+def _sentence(why: Failure, where: str) -> str:
+    """What to tell a person whose first try to connect failed."""
+    if why.check(error.ConnectionRefusedError):
+        return (
+            f"Nothing answers at {where}. Start the server there "
+            "(twistd --nodaemon pylingo), or check the address."
+        )
+    if why.check(error.DNSLookupError, error.UnknownHostError):
+        return f"There is no host of that name: {where}. Check the spelling."
+    if why.check(error.TimeoutError, error.TCPTimedOutError):
+        return f"{where} does not answer. Check the address, the network and the firewall."
+    return f"{where} cannot be reached: {why.getErrorMessage()}. Check the address and the network."
+
+
+__all__ = ["ChatError", "Connected", "Connection", "Disconnected", "Heard", "Ticket"]

@@ -1,0 +1,369 @@
+"""What a person does at a terminal: typing lines, choosing from the lobby's menu, hearing events.
+
+It stands between a screen and a connection and turns the one's lines into the other's requests. It
+knows who is in the room and what waits to be acknowledged; not how anything is drawn or sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.python.failure import Failure
+
+from pylingo import looks
+from pylingo.connection import Connection, Disconnected, Heard
+from pylingo.looks import Line
+from pylingo.protocol import (
+    AnyEvent,
+    ChatError,
+    CommandHelp,
+    Help,
+    Joined,
+    Left,
+    Message,
+    Private,
+    Renamed,
+    Request,
+    Resumed,
+    Rooms,
+    Users,
+    Welcome,
+    parse,
+)
+
+MENU = (
+    "-- You are in no room. What would you like to do?",
+    "   1  create a room",
+    "   2  join a room",
+    "   3  list the rooms",
+    "   4  exit",
+)
+MOST_PENDING = 500
+"""Messages that may wait to be acknowledged."""
+MESSAGES = frozenset({"say", "me", "msg"})
+
+
+class View(Protocol):
+    """The screen, as a conversation sees it."""
+
+    def show(self, lines: Iterable[Line]) -> None:
+        """Print lines above the prompt."""
+
+    def refresh(self) -> None:
+        """Draw the prompt and the bar anew; what they say has changed."""
+
+    def ring(self) -> None:
+        """Ring the bell once."""
+
+
+class Conversation:
+    """One person, one connection.
+
+    `where` names the server, `encrypted` is for the bar. A person who is not `named` is asked who
+    to be; `resume` may know a session of that name to go on with.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        *,
+        encrypted: bool = False,
+        named: bool = False,
+        resume: Callable[[str], Deferred[AnyEvent] | None] = _unknown,
+    ) -> None:
+        self.connection: Connection
+        self.commands: list[CommandHelp] = []
+        self.people: dict[str, None] = {}
+        self.rooms: list[str] = []
+        self.pending: dict[object, str] = {}
+        self.leaving = False
+        self._view: View | None = None
+        self._early: list[Line] = []
+        self._where = where
+        self._encrypted = encrypted
+        self._named = named
+        self._resume = resume
+        self._count = 0
+        self._question: str | None = None
+        self._answer: Callable[[str], None] | None = None
+        self._heading = ""
+
+    # What the screen shows of it.
+
+    @property
+    def prompt(self) -> str:
+        """What stands before the line that is typed."""
+        if self._question is not None:
+            return self._question
+        user, room = looks.tidy(self.connection.user), self.connection.room
+        return f"[{looks.tidy(room)}] {user}> " if room else f"{user}> "
+
+    @property
+    def urgent(self) -> bool:
+        """Whether one Ctrl-C is enough: there is nothing to leave in good order."""
+        return not self.connection.linked
+
+    @property
+    def bar(self) -> str:
+        """The line at the bottom."""
+        room = self.connection.room
+        people = "1 person" if self._count == 1 else f"{self._count} people"
+        return " | ".join(
+            (
+                self._where,
+                f"{looks.tidy(room)}: {people}" if room else "no room",
+                "encrypted" if self._encrypted else "not encrypted",
+                "connected" if self.connection.linked else "not connected, trying again",
+            )
+        )
+
+    def waiting(self) -> list[str]:
+        """What was said and is not acknowledged yet."""
+        return list(self.pending.values())
+
+    def complete(self, text: str) -> list[tuple[str, int, str]]:
+        """What could stand where `text` ends: each with how much of it is replaced, and a help."""
+        command, space, rest = text.partition(" ")
+        word = text.rpartition(" ")[2]
+        if text.startswith("/") and not space:
+            return [
+                (f"/{looks.tidy(name)} ", len(text), looks.tidy(f"{row.arguments}  {row.help}"))
+                for row in self.commands
+                for name in (row.name, *row.aliases)
+                if name.startswith(text[1:].casefold())
+            ]
+        if command.casefold() in ("/join", "/create"):
+            self._learn_rooms()
+            return [(room, len(rest), "") for room in self.rooms if _begins(room, rest)]
+        after = "" if text.startswith("/") or len(word) < len(text) else ": "
+        return [
+            (looks.tidy(name) + (after or " "), len(word), "")
+            for name in self.people
+            if word and _begins(name, word) and name != self.connection.user
+        ]
+
+    # What the person does.
+
+    def typed(self, text: str) -> None:
+        """A line, or a block of them, was entered."""
+        line = text.strip()
+        if self._answer is not None and not line.startswith("/"):
+            answer, self._answer, self._question = self._answer, None, None
+            answer(line)
+        elif not line:
+            pass
+        elif line.startswith("/"):
+            self._send(parse(line))
+        elif self.connection.room is None and self.connection.linked:
+            self._choose(line)
+        elif line.casefold() == "exit":
+            self._send(Request("leave"))
+        elif len(self.pending) >= MOST_PENDING:
+            self._show([[("class:error", "!! Too much waits to be sent. Wait for the server.")]])
+        else:
+            self._send(parse(text.rstrip()))
+        self._refresh()
+
+    def leave(self) -> None:
+        """The person wants to go."""
+        if self.leaving or not self.connection.linked:
+            self.leaving = True
+            self.connection.stop()
+        else:
+            self.leaving = True
+            ensureDeferred(self.connection.close()).addErrback(lambda why: why.trap(ChatError))
+
+    def begin(self, view: View) -> None:
+        """There is a screen now, and the connection has been made."""
+        self._view = view
+        self._show(self._early)
+        self._learn_rooms()
+        if self._named:
+            self._lobby()
+        else:
+            self._ask(f"Your name [{self.connection.user}]: ", self._take_name)
+
+    # What the connection says.
+
+    def heard(self, event: Heard) -> None:
+        """Show `event`, and keep up with it."""
+        me = self.connection.user
+        self._follow(event)
+        if not (self.leaving and isinstance(event, Disconnected)):
+            self._show([*self._headings(event), *looks.lines(event, me)])
+        if isinstance(event, Message | Private) and event.user != me and not event.replayed:
+            private = isinstance(event, Private)
+            if private or looks.mentions(event.text, me):
+                self._ring()
+        if isinstance(event, Left) and self.connection.room is None and not self.leaving:
+            self._lobby()
+        self._refresh()
+
+    def _follow(self, event: Heard) -> None:
+        match event:
+            case Welcome():
+                self.commands = list(event.commands)
+            case Help() if len(event.commands) > 1:
+                self.commands = list(event.commands)
+            case Joined(users=None):
+                self.people[event.user] = None
+                self._count += 1
+            case Joined() | Resumed():
+                self.people = dict.fromkeys(event.users or ())
+                self._count = event.count or 0
+                self._answer = self._question = None
+            case Left():
+                self.people.pop(event.user, None)
+                self._count -= 1
+            case Renamed() if event.user in self.people:
+                del self.people[event.user]
+                self.people[event.to] = None
+            case Users():
+                self.people = dict.fromkeys(event.users)
+                self._count = len(event.users)
+            case Rooms():
+                self.rooms = [looks.tidy(row.name) for row in event.rooms]
+            case _:
+                pass
+
+    def _headings(self, event: Heard) -> list[Line]:
+        """A line above what is from the past."""
+        match event:
+            case Joined(users=None):
+                pass
+            case Joined():
+                self._heading = "-- What was said here before:"
+            case Resumed():
+                self._heading = "-- What you missed:"
+            case Message() | Private() if event.replayed and self._heading:
+                heading, self._heading = self._heading, ""
+                return [[("class:info", heading)]]
+            case Message() | Private() if not event.replayed:
+                self._heading = ""
+            case _:
+                pass
+        return []
+
+    # The lobby.
+
+    def _lobby(self) -> None:
+        if self.connection.room is None and self.connection.linked:
+            self._show([[("class:menu", line)] for line in MENU])
+            self._learn_rooms()
+
+    def _choose(self, line: str) -> None:
+        match line:
+            case "1":
+                self._ask("Name of the new room: ", self._create)
+            case "2":
+                self._list().addCallback(lambda _: self._ask("Which room? ", self._join))
+            case "3":
+                self._list().addCallback(lambda _: self._lobby())
+            case "4" | "exit":
+                self.leave()
+            case _:
+                self._show(
+                    [[("class:error", "!! Nobody hears that: you are in no room. Type 1 to 4.")]]
+                )
+                self._lobby()
+
+    def _ask(self, question: str, answer: Callable[[str], None]) -> None:
+        self._question, self._answer = question, answer
+        self._refresh()
+
+    def _take_name(self, name: str) -> None:
+        if not name:
+            self._lobby()
+            return
+        resumed = self._resume(name)
+        if resumed is not None:
+            resumed.addCallbacks(lambda _: self._lobby(), lambda _: self._rename(name))
+        else:
+            self._rename(name)
+
+    def _rename(self, name: str) -> None:
+        asked = self.connection.request("name", name)
+        asked.addCallbacks(lambda _: self._lobby(), self._ask_name_again)
+
+    def _ask_name_again(self, why: Failure) -> None:
+        why.trap(ChatError)
+        self._ask(f"Another name [{self.connection.user}]: ", self._take_name)
+
+    def _create(self, room: str) -> None:
+        self._go("create", room)
+
+    def _join(self, room: str) -> None:
+        if room.isascii() and room.isdigit() and 0 < int(room) <= len(self.rooms):
+            room = self.rooms[int(room) - 1]
+        self._go("join", room)
+
+    def _go(self, command: str, room: str) -> None:
+        if not room:
+            self._lobby()
+            return
+        asked = self.connection.request(command, room)
+        asked.addErrback(self._refused_entry)
+
+    def _refused_entry(self, why: Failure) -> None:
+        why.trap(ChatError)
+        self._lobby()
+
+    def _list(self) -> Deferred[None]:
+        """Show the rooms, numbered."""
+        asked = self.connection.request("list", quiet=True)
+        return asked.addCallbacks(self._listed, lambda why: why.trap(ChatError) and None)
+
+    def _listed(self, event: AnyEvent) -> None:
+        if not isinstance(event, Rooms):
+            return
+        self._follow(event)
+        shown = list(looks.rooms(event))
+        if event.rooms:
+            shown = [[("", f"{n:4} "), *line] for n, line in enumerate(shown, 1)]
+        self._show(shown)
+
+    def _learn_rooms(self) -> None:
+        asked = self.connection.request("list", quiet=True)
+        asked.addCallbacks(lambda event: self._follow(event), lambda why: why.trap(ChatError))
+
+    # The screen, once it is there.
+
+    def _show(self, lines: Iterable[Line]) -> None:
+        if self._view is not None:
+            self._view.show(lines)
+        else:
+            self._early += lines
+
+    def _refresh(self) -> None:
+        if self._view is not None:
+            self._view.refresh()
+
+    def _ring(self) -> None:
+        if self._view is not None:
+            self._view.ring()
+
+    # Requests.
+
+    def _send(self, request: Request) -> None:
+        sent = self.connection.request(request.command, request.body)
+        if request.command.casefold() in MESSAGES:
+            key = object()
+            self.pending[key] = request.body
+            sent.addBoth(self._acknowledged, key)
+        # That it was refused is heard as an event.
+        sent.addErrback(lambda why: why.trap(ChatError))
+
+    def _acknowledged(self, result: object, key: object) -> object:
+        del self.pending[key]
+        self._refresh()
+        return result
+
+
+def _unknown(name: str) -> None:
+    """No session is remembered under that name."""
+
+
+def _begins(name: str, word: str) -> bool:
+    return name.casefold().startswith(word.casefold().lstrip("#"))

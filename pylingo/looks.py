@@ -1,0 +1,189 @@
+"""Events as lines for people: what the screen shows and what a pipe prints.
+
+A line is a list of pieces, each a style's name and a text; without its styles it must still be
+clear what it is. Whatever came from elsewhere is made harmless here, for a terminal obeys what is
+written to it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+from zlib import crc32
+
+from pylingo import names
+from pylingo.connection import Connected, Disconnected, Heard
+from pylingo.protocol import (
+    Closing,
+    CommandHelp,
+    Done,
+    Error,
+    Help,
+    History,
+    Joined,
+    Left,
+    Message,
+    Notice,
+    Private,
+    Renamed,
+    Resumed,
+    Rooms,
+    Topic,
+    Users,
+    Welcome,
+)
+
+Line: TypeAlias = list[tuple[str, str]]
+
+COLOURS = 12
+"""How many colours names are told apart by."""
+
+
+def plain(line: Line) -> str:
+    """`line` without its styles."""
+    return "".join(text for _, text in line)
+
+
+def tidy(text: str) -> str:
+    """`text` on one line, without anything that a terminal would obey."""
+    return " ".join(names.clean(text).split())
+
+
+def colour(name: str) -> str:
+    """The style of a name, the same wherever and whenever it is seen."""
+    return f"class:name{crc32(name.casefold().encode()) % COLOURS}"
+
+
+def mentions(text: str, me: str) -> bool:
+    """Whether `me` is named in `text`, as a word of its own."""
+    text, me = text.casefold(), me.casefold()
+    start = text.find(me) if me else -1
+    while start >= 0:
+        end = start + len(me)
+        around = text[start - 1 : start] + text[end : end + 1]
+        if not any(c.isalnum() or c in "-_" for c in around):
+            return True
+        start = text.find(me, start + 1)
+    return False
+
+
+def lines(event: Heard, me: str, now: float | None = None) -> Iterator[Line]:
+    """The lines that tell a person of `event`; `me` is the name the person has."""
+    match event:
+        case Message() | Private():
+            yield from _said(event, me, now)
+        case Welcome():
+            yield [("class:info", f"-- Welcome. You are {tidy(event.user)} here.")]
+            yield from _block("class:motd", event.motd)
+        case Joined(users=None):
+            yield [("class:come", f"--> {tidy(event.user)} joined {tidy(event.room)}")]
+        case Joined():
+            yield _arrival("You joined", event.room, event.users or (), event.count or 0)
+            yield from _topic(event.topic or "")
+        case Resumed():
+            if event.room is not None:
+                yield _arrival("You are back in", event.room, event.users, event.count)
+                yield from _topic(event.topic)
+            yield [("class:info", f"-- You are {tidy(event.user)}.")]
+        case Left():
+            who = "You" if event.re is not None or event.user == me else tidy(event.user)
+            why = "" if event.reason == "left" else f" ({tidy(event.reason)})"
+            yield [("class:go", f"<-- {who} left {tidy(event.room)}{why}")]
+        case Renamed():
+            if event.re is not None:
+                yield [("class:info", f"-- You are now {tidy(event.to)}.")]
+            else:
+                yield [("class:info", f"-- {tidy(event.user)} is now {tidy(event.to)}")]
+        case Rooms():
+            yield from rooms(event)
+        case Users():
+            names = ", ".join(map(tidy, event.users))
+            yield [("class:info", f"-- In {tidy(event.room)} ({len(event.users)}): {names}")]
+        case Help():
+            yield from _help(event.commands)
+        case History():
+            yield [("class:info", f"-- {len(event.messages)} messages in {tidy(event.room)}:")]
+            for message in event.messages:
+                yield from _said(message, me, now)
+        case Topic():
+            who = f" (set by {tidy(event.user)})" if event.user else ""
+            topic = tidy(event.topic) or "none"
+            yield [("class:info", f"-- Topic of {tidy(event.room)}: {topic}{who}")]
+        case Done() | Notice():
+            yield from _block("class:info", event.text)
+        case Closing():
+            yield from _block("class:error" if event.reason != "bye" else "class:info", event.text)
+        case Error():
+            yield from _block("class:error", event.text, "!! ")
+        case Disconnected():
+            more = "" if event.final else " Trying again…"
+            yield [("class:error", f"!! Not connected: {tidy(event.reason)}{more}")]
+        case Connected(again=True):
+            yield [("class:info", "-- Connected again.")]
+        case _:
+            pass
+
+
+def rooms(event: Rooms) -> Iterator[Line]:
+    """The rooms with their number of users."""
+    if not event.rooms:
+        yield [("class:info", "-- There are no rooms yet.")]
+    for room in event.rooms:
+        people = "1 user" if room.count == 1 else f"{room.count} users"
+        locked = ", locked" if room.locked else ""
+        topic = f"  {tidy(room.topic)}" if room.topic else ""
+        yield [("class:info", f"-- {tidy(room.name)} ({people}{locked}){topic}")]
+
+
+def _said(event: Message | Private, me: str, now: float | None) -> Iterator[Line]:
+    user, mine = tidy(event.user), event.user == me
+    text = names.clean(event.text).expandtabs(4).split("\n")
+    style = "class:replayed" if event.replayed else ""
+    if isinstance(event, Private):
+        to = "you" if event.to == me else tidy(event.to)
+        style = "class:private"
+        who: Line = [(style, f"[{'you' if mine else user} -> {to}] ")]
+    elif event.action:
+        who = [("class:action", "* "), ("class:me" if mine else colour(user), user), ("", " ")]
+    elif mine:
+        who = [("class:me", f"[{user}] ")]
+    else:
+        who = [("", "<"), (colour(user), user), ("", "> ")]
+    if not mine and mentions(event.text, me):
+        style = "class:mention"
+        who = [(style, "» "), *who]
+    stamp = _time(event.at / 1000, now)
+    yield [("class:time", stamp), *who, (style, text[0])]
+    for more in text[1:]:
+        yield [("class:time", " " * len(stamp)), ("", "  "), (style, more)]
+
+
+def _time(at: float, now: float | None) -> str:
+    today = time.localtime(now)
+    then = time.localtime(at)
+    same = (then.tm_year, then.tm_yday) == (today.tm_year, today.tm_yday)
+    return time.strftime("%H:%M " if same else "%Y-%m-%d %H:%M ", then)
+
+
+def _arrival(what: str, room: str, users: Sequence[str], count: int) -> Line:
+    more = f" and {count - len(users)} more" if count > len(users) else ""
+    return [("class:come", f"--> {what} {tidy(room)}: {', '.join(map(tidy, users))}{more}")]
+
+
+def _topic(topic: str) -> Iterator[Line]:
+    if topic:
+        yield [("class:info", f"-- Topic: {tidy(topic)}")]
+
+
+def _block(style: str, text: str, mark: str = "-- ") -> Iterator[Line]:
+    for line in names.clean(text).expandtabs(4).split("\n") if text else ():
+        yield [(style, mark + line)]
+
+
+def _help(commands: Sequence[CommandHelp]) -> Iterator[Line]:
+    usages = [f"/{tidy(row.name)} {tidy(row.arguments)}".rstrip() for row in commands]
+    width = max(map(len, usages), default=0)
+    for usage, row in zip(usages, commands, strict=True):
+        also = f" (also /{', /'.join(map(tidy, row.aliases))})" if row.aliases else ""
+        yield [("class:command", f"   {usage:{width}}  "), ("class:info", tidy(row.help) + also)]

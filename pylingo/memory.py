@@ -1,0 +1,79 @@
+"""What the client remembers between its runs: sessions, and where the history of lines is kept.
+
+One small file for each server and name, which only its owner can read; it is locked while a client
+uses it, so that a second one does not take the session away from the first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from hashlib import sha256
+from pathlib import Path
+
+from pylingo.connection import Ticket
+
+DAY = 86_400
+
+
+def state_path() -> Path:
+    """The folder of this user's state, made if need be."""
+    from platformdirs import user_state_path
+
+    path = user_state_path("pylingo", appauthor=False)
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+class Memory:
+    """The session of one name on one server. Reading and writing it blocks, for very little."""
+
+    def __init__(self, folder: Path, where: str, name: str) -> None:
+        key = sha256(f"{where} {name.casefold()}".encode()).hexdigest()[:32]
+        self._file: int | None = None
+        try:
+            sessions = folder / "sessions"
+            sessions.mkdir(exist_ok=True, mode=0o700)
+            file = os.open(sessions / key, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            return  # Without a place to remember in, it goes on from now.
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+        else:
+            self._file = file
+
+    def recall(self) -> Ticket | None:
+        """The session to go on with, if it is not older than a day."""
+        if self._file is None:
+            return None
+        try:
+            known = json.loads(os.pread(self._file, 4096, 0))
+            if time.time() - known["at"] < DAY:
+                return Ticket(str(known["session"]), int(known["last"]))
+        except (ValueError, KeyError, TypeError):
+            pass
+        return None
+
+    def remember(self, ticket: Ticket | None) -> None:
+        """Keep `ticket` for the next run; None forgets."""
+        if self._file is None:
+            return
+        known = (
+            {"session": ticket.session, "last": ticket.last, "at": time.time()} if ticket else {}
+        )
+        data = json.dumps(known).encode()
+        try:
+            os.pwrite(self._file, data, 0)
+            os.ftruncate(self._file, len(data))
+        except OSError:
+            pass  # A full disk costs the memory, not the chat.
+
+    def close(self) -> None:
+        """Let another client use it."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None

@@ -1,0 +1,181 @@
+"""The client without a terminal: each line of the input is sent, each event printed.
+
+When the input ends, everything sent is waited for, and the chat is left. Errors go to standard
+error; then, and when the link is lost, the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.internet.stdio import StandardIO
+from twisted.internet.task import react
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pylingo import looks
+from pylingo.client import endpoint
+from pylingo.connection import Connected, Connection, Disconnected, Heard
+from pylingo.protocol import ChatError, Closing, Error, parse
+
+MOST_UNANSWERED = 64
+"""Lines that are sent ahead of their replies."""
+
+
+@implementer(IHalfCloseableProtocol)
+class Pipe(LineReceiver):
+    """Lines in, events out. `finished` fires with the exit status."""
+
+    delimiter = b"\n"
+    MAX_LENGTH = 1024 * 1024
+    transport: Any
+
+    def __init__(self, json: bool, errors: Any) -> None:
+        self.connection: Connection
+        self.finished: Deferred[int] = Deferred()
+        self._json = json
+        self._errors = errors
+        self._status = 0
+        self._ended = False
+        self._output = True
+        self._closing = False
+
+    # What the terminal's side says.
+
+    def connectionMade(self) -> None:
+        # Until there is somebody to tell it to.
+        self.pauseProducing()
+
+    def lineReceived(self, line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip("\r")
+        if not text.strip():
+            return
+        request = parse(text)
+        reply = self.connection.request(request.command, request.body)
+        reply.addErrback(self._refused)
+        reply.addCallback(self._answered)
+        if self.connection.unanswered >= MOST_UNANSWERED and not self.paused:
+            self.pauseProducing()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._complain(f"A line of the input has more than {len(line)} bytes. Make it shorter.")
+        self.readConnectionLost()
+
+    def readConnectionLost(self) -> None:
+        if not self._ended:
+            rest = self.clearLineBuffer()
+            if rest:
+                self.lineReceived(rest)
+            self._ended = True
+        self._leave()
+
+    def writeConnectionLost(self) -> None:
+        """Nobody reads what is printed: there is nothing left to do, and nobody to tell."""
+        self._output = False
+        self._finish(1)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+        self._finish(self._status)
+
+    # What the server's side says.
+
+    def heard(self, event: Heard) -> None:
+        """Print `event`."""
+        if isinstance(event, Closing) and event.reason == "bye":
+            self._closing = True
+        if isinstance(event, Disconnected):
+            if not self._closing:
+                lost = self.connection.unanswered
+                more = f" {lost} lines were not acknowledged." if lost else ""
+                self._complain(event.reason + more)
+        elif self._json:
+            if not isinstance(event, Connected):
+                self._print(msgspec.json.encode(event))
+        elif isinstance(event, Error):
+            self._complain(event.text)
+        else:
+            for line in looks.lines(event, self.connection.user):
+                self._print(looks.plain(line).encode())
+        if isinstance(event, Error):
+            self._status = 1
+
+    def failed(self, trouble: ChatError) -> None:
+        """There was no getting in."""
+        self._status = 1
+        if trouble.code == "unreachable":
+            self._complain(str(trouble))
+
+    def _print(self, line: bytes) -> None:
+        if self._output:
+            self.transport.write(line + b"\n")
+
+    def _complain(self, sentence: str) -> None:
+        self._status = 1
+        self._errors.write(f"pylingo: {looks.tidy(sentence)}\n")
+        self._errors.flush()
+
+    def _refused(self, why: Failure) -> None:
+        """It was heard as an event."""
+        why.trap(ChatError)
+
+    def _answered(self, _: object) -> None:
+        if self._ended:
+            self._leave()
+        elif self.paused and self.connection.unanswered < MOST_UNANSWERED // 2:
+            self.resumeProducing()
+
+    def _leave(self) -> None:
+        if self.connection.unanswered or self._closing:
+            return
+        self._closing = True
+        ensureDeferred(self.connection.close())
+
+    def _finish(self, status: int) -> None:
+        if not self.finished.called:
+            self.finished.callback(status)
+
+
+async def converse(reactor: Any, options: argparse.Namespace) -> int:
+    """Talk until the input, or the connection, ends. The result is the exit status."""
+    pipe = Pipe(options.json, sys.stderr)
+    connection = pipe.connection = Connection(
+        endpoint(options, reactor),
+        pipe.heard,
+        reactor,
+        where=f"{options.host}:{options.port}",
+        name=options.name,
+        room=options.room,
+        reconnect=False,
+    )
+    StandardIO(pipe, reactor=reactor)
+    pipe.transport.registerProducer(connection, True)
+    try:
+        await connection.start()
+    except ChatError as trouble:
+        pipe.failed(trouble)
+    else:
+        pipe.resumeProducing()
+        await connection.closed
+    pipe.transport.unregisterProducer()
+    pipe.transport.loseConnection()
+    return await pipe.finished
+
+
+def run(options: argparse.Namespace) -> int:
+    """Be the client; the result is the exit status."""
+    statuses: list[int] = []
+
+    async def talk(reactor: Any) -> None:
+        statuses.append(await converse(reactor, options))
+
+    try:
+        react(talk)
+    except SystemExit as ended:
+        return statuses[0] if statuses else int(ended.code or 1)

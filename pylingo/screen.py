@@ -1,0 +1,320 @@
+"""The terminal as a Twisted protocol: it draws lines above a prompt, and turns keys into lines.
+
+prompt_toolkit edits and draws. Its input is what `dataReceived` is given, and its output goes to
+the transport; so what carries a terminal's bytes can be the transport: the local one today, any
+other tomorrow. Messages are printed above the prompt and scroll away into the terminal's own
+scrollback; what is being typed, the cursor in it and an open menu of completions stay.
+
+Nothing here knows the network, or where its terminal is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+from prompt_toolkit.application.current import set_app
+from prompt_toolkit.application.run_in_terminal import run_in_terminal
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.data_structures import Size
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.history import History
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.renderer import print_formatted_text
+from prompt_toolkit.shortcuts import PromptSession
+from prompt_toolkit.styles import Style
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from pylingo.looks import COLOURS, Line, plain
+
+SHOWN_PENDING = 5
+"""Lines that wait to be acknowledged, shown above the prompt."""
+PATIENCE = 2.0
+"""Seconds within which a second Ctrl-C ends it."""
+
+_NAMES = [
+    "ansired",
+    "ansigreen",
+    "ansiyellow",
+    "ansiblue",
+    "ansimagenta",
+    "ansicyan",
+    "ansibrightred",
+    "ansibrightgreen",
+    "ansibrightyellow",
+    "ansibrightblue",
+    "ansibrightmagenta",
+    "ansibrightcyan",
+]
+assert len(_NAMES) == COLOURS
+
+STYLE = Style.from_dict(
+    {
+        "time": "ansibrightblack",
+        "me": "bold",
+        "action": "italic",
+        "private": "ansimagenta",
+        "mention": "bold reverse",
+        "replayed": "ansibrightblack",
+        "info": "ansibrightblack",
+        "come": "ansigreen",
+        "go": "ansibrightblack",
+        "error": "bold ansired",
+        "motd": "",
+        "menu": "bold",
+        "command": "bold",
+        "pending": "italic ansibrightblack",
+        "prompt": "bold",
+        "bottom-toolbar": "reverse",
+        **{f"name{number}": name for number, name in enumerate(_NAMES)},
+    }
+)
+
+
+class Desk(Protocol):
+    """Who the screen is for: what it shows besides lines, and whom it hands what is typed."""
+
+    @property
+    def prompt(self) -> str:
+        """What stands before the line that is typed."""
+
+    @property
+    def bar(self) -> str:
+        """The line at the bottom."""
+
+    def waiting(self) -> list[str]:
+        """What was said and is not acknowledged yet."""
+
+    def complete(self, text: str) -> list[tuple[str, int, str]]:
+        """What could stand where `text` ends: each with how much it replaces, and a help."""
+
+    def typed(self, text: str) -> None:
+        """A line, or a block of them, was entered."""
+
+    def leave(self) -> None:
+        """The person wants to go."""
+
+    @property
+    def urgent(self) -> bool:
+        """Whether one Ctrl-C is enough."""
+
+
+class Screen(TwistedProtocol):
+    """A terminal with a prompt. `done` fires when it is no longer drawn on, `gone` when it
+    was written to for the last time.
+
+    `size` gives columns and rows; `seconds` is a clock.
+    """
+
+    transport: Any
+
+    def __init__(
+        self,
+        desk: Desk,
+        size: Callable[[], tuple[int, int]],
+        seconds: Callable[[], float],
+        *,
+        term: str = "xterm",
+        colour: bool = True,
+        history: History | None = None,
+    ) -> None:
+        self.done: Deferred[None] = Deferred()
+        self.gone: Deferred[None] = Deferred()
+        self._desk = desk
+        self._size = size
+        self._seconds = seconds
+        self._term = term
+        self._depth = None if colour else ColorDepth.DEPTH_1_BIT
+        self._history = history
+        self._lines: list[Line] = []
+        self._printing: asyncio.Future[None] | None = None
+        self._interrupted = -PATIENCE
+        self._left = False
+        self._resources = ExitStack()
+
+    # The terminal's side.
+
+    def connectionMade(self) -> None:
+        self._input = self._resources.enter_context(create_pipe_input())
+        stream: Any = _Stream(self.transport)
+        self._output = Vt100_Output(
+            stream,
+            lambda: Size(*reversed(self._size())),
+            term=self._term,
+            default_color_depth=self._depth,
+        )
+        self._session: PromptSession[str] = PromptSession(
+            self._prompt,
+            input=self._input,
+            output=self._output,
+            style=STYLE,
+            color_depth=self._depth,
+            completer=_Completer(self._desk),
+            complete_while_typing=False,
+            reserve_space_for_menu=6,
+            multiline=True,
+            prompt_continuation="  ",
+            history=self._history,
+            key_bindings=self._keys(),
+            bottom_toolbar=lambda: f" {self._desk.bar} ",
+            erase_when_done=True,
+        )
+        self._app = self._session.app
+        running = asyncio.ensure_future(
+            self._session.prompt_async(handle_sigint=False, set_exception_handler=False)
+        )
+        Deferred.fromFuture(running).addBoth(self._ended)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._input.send_bytes(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+        if not self._left:
+            self._desk.leave()
+        self.gone.callback(None)
+
+    # The desk's side.
+
+    def show(self, lines: Iterable[Line]) -> None:
+        """Print lines above the prompt."""
+        self._lines += lines
+        if self._lines and self._printing is None and not self._left:
+            with set_app(self._app):
+                self._printing = asyncio.ensure_future(self._print_above())
+
+    def refresh(self) -> None:
+        """Draw the prompt and the bar anew."""
+        if not self._left:
+            self._app.invalidate()
+
+    def ring(self) -> None:
+        """Ring the bell once."""
+        self._output.bell()
+        self._output.flush()
+
+    def close(self) -> Deferred[None]:
+        """Take the prompt away and let go of the terminal."""
+        if not self._left:
+            self._left = True
+            if self._app.is_running:
+                self._app.exit()
+        return self.done
+
+    async def _print_above(self) -> None:
+        try:
+            while self._lines and self._app.is_running:
+                await run_in_terminal(self._print)
+        finally:
+            self._printing = None
+
+    def _print(self) -> None:
+        lines, self._lines = self._lines, []
+        text = FormattedText([piece for line in lines for piece in (*line, ("", "\n"))])
+        print_formatted_text(self._output, text, STYLE, color_depth=self._app.color_depth)
+
+    def _ended(self, result: object) -> None:
+        self._left = True
+        if self._lines:
+            self._print()
+        self._resources.close()
+        self.done.callback(None)
+        if isinstance(result, Failure):
+            result.raiseException()
+
+    # Drawing and keys.
+
+    def _prompt(self) -> FormattedText:
+        waiting = self._desk.waiting()
+        pieces: Line = []
+        if len(waiting) > SHOWN_PENDING:
+            pieces.append(("class:pending", f"… and {len(waiting) - SHOWN_PENDING} more\n"))
+        for text in waiting[-SHOWN_PENDING:]:
+            first = plain([("", text.strip().split("\n")[0])])
+            room = max(10, self._size()[0] - 14)
+            pieces.append(("class:pending", f"… {first[: room // 2]} (sending)\n"))
+        return FormattedText([*pieces, ("class:prompt", self._desk.prompt)])
+
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+        typing = Condition(lambda: not self._session.app.layout.is_searching)
+
+        @keys.add("enter", filter=typing)
+        def _(event: KeyPressEvent) -> None:
+            buffer = event.current_buffer
+            text = buffer.text
+            if not secret(text) and text.strip():
+                buffer.append_to_history()
+            buffer.reset()
+            self._desk.typed(text)
+
+        @keys.add("escape", "enter", filter=typing)
+        def _(event: KeyPressEvent) -> None:
+            event.current_buffer.newline(copy_margin=False)
+
+        @keys.add("c-d")
+        def _(event: KeyPressEvent) -> None:
+            if event.current_buffer.text:
+                event.current_buffer.delete()
+            else:
+                self._desk.leave()
+
+        @keys.add("c-c", filter=typing)
+        @keys.add("<sigint>")
+        def _(event: KeyPressEvent) -> None:
+            now = self._seconds()
+            if self._desk.urgent or now - self._interrupted < PATIENCE:
+                self._desk.leave()
+            else:
+                self._interrupted = now
+                event.current_buffer.reset()
+                self.show([[("class:info", "-- Press Ctrl-C once more to leave.")]])
+
+        return keys
+
+
+class _Completer(Completer):
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def get_completions(
+        self,
+        document: Document,
+        complete_event: CompleteEvent,  # noqa: ARG002
+    ) -> Iterable[Completion]:
+        for text, replaced, help in self._desk.complete(document.text_before_cursor):
+            yield Completion(text, -replaced, display_meta=help)
+
+
+class _Stream:
+    """As much of a text file as `Vt100_Output` writes to."""
+
+    encoding = "utf-8"
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def write(self, text: str) -> int:
+        self._transport.write(text.encode(errors="replace"))
+        return len(text)
+
+    def flush(self) -> None:
+        """The transport does that."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def secret(text: str) -> bool:
+    """Whether a line has a password in it, which is not to be kept."""
+    word = text.lstrip().partition(" ")[0].casefold()
+    return word in ("/login", "/register", "/password", "/enter", "/lock")

@@ -1,0 +1,156 @@
+"""The client on the terminal that it was started from.
+
+Only here is it known where the terminal is: standard input and output. They are left as they were
+found, whatever way it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from prompt_toolkit.history import FileHistory
+from prompt_toolkit.input.vt100 import raw_mode
+from twisted.internet import asyncioreactor
+
+from pylingo import looks
+from pylingo.client import endpoint
+from pylingo.connection import Connection
+from pylingo.conversation import Conversation
+from pylingo.memory import Memory, state_path
+from pylingo.protocol import AnyEvent, ChatError
+from pylingo.screen import Screen
+
+SAVED = 2.0
+"""Seconds between savings of what the next run should know."""
+
+
+class _History(FileHistory):
+    """Lines of earlier runs; written in a thread, for disks can be slow."""
+
+    def __init__(self, filename: str, reactor: Any) -> None:
+        super().__init__(filename)
+        self._reactor = reactor
+
+    def store_string(self, string: str) -> None:
+        self._reactor.callInThread(self._store, string)
+
+    def _store(self, string: str) -> None:
+        with contextlib.suppress(OSError):
+            super().store_string(string)
+
+
+async def converse(reactor: Any, options: argparse.Namespace) -> int:
+    """Talk until the person leaves or the connection ends. The result is the exit status."""
+    from twisted.internet.defer import Deferred
+    from twisted.internet.stdio import StandardIO
+    from twisted.internet.task import LoopingCall
+
+    where = f"{options.host}:{options.port}"
+    folder = state_path()
+    history = folder / "history"
+    history.touch(mode=0o600)
+    memories: list[Memory] = []
+
+    def recall(name: str) -> Memory:
+        for memory in memories:
+            memory.close()
+        memories[:] = [Memory(folder, where, name)]
+        return memories[0]
+
+    def resume(name: str) -> Deferred[AnyEvent] | None:
+        ticket = recall(name).recall()
+        return connection.resume(ticket) if ticket is not None else None
+
+    def save() -> None:
+        if memories and connection.ticket is not None:
+            reactor.callInThread(memories[0].remember, connection.ticket)
+
+    ticket = recall(options.name).recall() if options.name else None
+    conversation = Conversation(where, named=bool(options.name), resume=resume)
+    connection = conversation.connection = Connection(
+        endpoint(options, reactor),
+        conversation.heard,
+        reactor,
+        where=where,
+        name=options.name,
+        room=options.room,
+        ticket=ticket,
+        echo=True,
+    )
+    try:
+        await connection.start()
+    except ChatError as trouble:
+        print(f"pylingo: {trouble}", file=sys.stderr)
+        return 1
+    screen = Screen(
+        conversation,
+        lambda: os.get_terminal_size(sys.stdout.fileno()),
+        reactor.seconds,
+        term=os.environ.get("TERM", "xterm"),
+        colour=not options.no_color,
+        history=_History(str(history), reactor),
+    )
+    saving = LoopingCall(save)
+    finished: Deferred[None] = Deferred()
+
+    def end() -> Deferred[None]:
+        connection.stop()
+        return finished
+
+    # A signal ends it as the keys do: not before the terminal is as it was.
+    reactor.addSystemEventTrigger("before", "shutdown", end)
+    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reactor.stop))
+    try:
+        with as_found(sys.stdin.fileno(), sys.stdout.fileno()):
+            StandardIO(screen, reactor=reactor)
+            conversation.begin(screen)
+            saving.start(SAVED, now=False)
+            await connection.closed
+            saving.stop()
+            await screen.close()
+            screen.transport.loseConnection()
+            await screen.gone
+    finally:
+        finished.callback(None)
+    ended = connection.closing
+    if memories:
+        memories[0].remember(connection.ticket if ended is None else None)
+    if ended is not None and ended.reason != "bye":
+        print(f"pylingo: {looks.tidy(ended.text)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def as_found(*files: int) -> Iterator[None]:
+    """Give keys as they are typed; afterwards, leave modes and flags as they were."""
+    flags = {file: fcntl.fcntl(file, fcntl.F_GETFL) for file in files}
+    try:
+        with raw_mode(files[0]):
+            yield
+    finally:
+        for file, flag in flags.items():
+            fcntl.fcntl(file, fcntl.F_SETFL, flag)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Be the client; the result is the exit status."""
+    asyncioreactor.install()
+    from twisted.internet.task import react
+
+    statuses: list[int] = []
+
+    async def talk(reactor: Any) -> None:
+        statuses.append(await converse(reactor, options))
+
+    try:
+        react(talk)
+    except SystemExit as ended:
+        return statuses[0] if statuses else int(ended.code or 0)
