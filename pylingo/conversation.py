@@ -71,7 +71,7 @@ class Conversation:
         *,
         encrypted: bool = False,
         named: bool = False,
-        resume: Callable[[str], Deferred[AnyEvent] | None] = _unknown,
+        resume: Callable[[str], Deferred[AnyEvent] | None] | None = None,
     ) -> None:
         self.connection: Connection
         self.commands: list[CommandHelp] = []
@@ -277,7 +277,7 @@ class Conversation:
         if not name:
             self._lobby()
             return
-        resumed = self._resume(name)
+        resumed = self._resume(name) if self._resume is not None else None
         if resumed is not None:
             resumed.addCallbacks(lambda _: self._lobby(), lambda _: self._rename(name))
         else:

@@ -118,6 +118,8 @@ class Pipe(LineReceiver):
 
     def _complain(self, sentence: str) -> None:
         self._status = 1
+        if not self._output:
+            return
         self._errors.write(f"pylingo: {looks.tidy(sentence)}\n")
         self._errors.flush()
 
