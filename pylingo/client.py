@@ -9,12 +9,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pylingo import __version__
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IStreamClientEndpoint
+    from pathlib import Path
+
+    from twisted.internet.defer import Deferred
+
+    from pylingo.connection import Connection
 
 PORT = 5000
 
@@ -42,6 +47,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("-n", "--name", default="", help="who to be")
     parser.add_argument("-r", "--room", default="", help="where to go")
+    parser.add_argument("--tls", action="store_true", help="encrypt the connection")
     parser.add_argument(
         "--json", action="store_true", help="print events as JSON lines, for scripts"
     )
@@ -77,11 +83,83 @@ def address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def endpoint(options: argparse.Namespace, reactor: Any) -> IStreamClientEndpoint:
-    """What to connect to."""
+async def dial(
+    options: argparse.Namespace,
+    reactor: Any,
+    connection: Callable[..., Connection],
+    ask: Callable[[str], Deferred[str]] | None,
+) -> Connection:
+    """Connect, with or without TLS; the result is a `connection` that has been started.
+
+    An unknown certificate is shown to the person by `ask`, and remembered after a yes. Raises
+    `ChatError` with a sentence where there is no getting in, or none that can be trusted.
+    """
     from twisted.internet.endpoints import HostnameEndpoint
 
-    return HostnameEndpoint(reactor, options.host, options.port)
+    plain = HostnameEndpoint(reactor, options.host, options.port)
+    if not options.tls:
+        made = connection(plain)
+        await made.start()
+        return made
+
+    from twisted.internet.endpoints import wrapClientTLS
+    from twisted.internet.ssl import optionsForClientTLS
+
+    from pylingo import tls
+    from pylingo.protocol import ChatError
+
+    where = f"{options.host}:{options.port}"
+    known = tls.KnownHosts(config_path() / "known_hosts")
+    pin = tls.Pin(known.find(where))
+    if pin.expected is None:
+        made = connection(wrapClientTLS(optionsForClientTLS(options.host), plain))
+        try:
+            await made.start()
+        except ChatError:
+            if made.lost is None or not tls.doubtful(made.lost):
+                raise
+        else:
+            return made
+    while True:
+        made = connection(wrapClientTLS(tls.unverified(), plain), check=pin)
+        try:
+            await made.start()
+        except ChatError:
+            if pin.seen in ("", pin.expected):
+                raise
+        else:
+            return made
+        if pin.expected is not None:
+            raise ChatError(
+                "untrusted",
+                f"The certificate of {where} has changed. It is {pin.seen} now. Somebody may be "
+                "listening in. If the change is right, remove the line of "
+                f"{where} from {known.path} and connect again.",
+            )
+        if ask is None:
+            raise ChatError(
+                "untrusted",
+                f"The certificate of {where} is not known: {pin.seen}. "
+                "Connect once on a terminal and say yes to it.",
+            )
+        answer = await ask(
+            f"No authority vouches for {where}. Its certificate has the SHA-256 fingerprint\n"
+            f"{pin.seen}\nIs that right? Ask who runs the server. [yes/no] "
+        )
+        if answer.strip().casefold() not in ("y", "yes"):
+            raise ChatError("untrusted", f"Then {where} is not connected to.")
+        try:
+            known.add(where, pin.seen)
+        except tls.CertificateError as trouble:
+            raise ChatError("untrusted", str(trouble)) from None
+        pin.expected = pin.seen
+
+
+def config_path() -> Path:
+    """Where this user's configuration is."""
+    from platformdirs import user_config_path
+
+    return user_config_path("pylingo", appauthor=False)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -23,7 +23,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from pylingo import __version__, names
+from pylingo.accounts import Accounts
 from pylingo.history import REPLAYED, Log
+from pylingo.names import Name
 from pylingo.protocol import (
     LARGEST_EVENT,
     VERSION,
@@ -61,7 +63,10 @@ class Chat:
     registry: Registry
     sessions: Sessions
     log: Log
+    accounts: Accounts
     motd: str = ""
+    password: str = ""
+    """The server's, if it has one."""
 
 
 class Door(Protocol):
@@ -98,7 +103,11 @@ Function: TypeAlias = Callable[[Door, str], Reply | Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A row of the table. `cost` is what it takes from what a user may ask for at once."""
+    """A row of the table.
+
+    `cost` is what it takes from what a user may ask for at once; an `open` one is for those, too,
+    who have not given the server's password.
+    """
 
     name: str
     arguments: str
@@ -106,6 +115,7 @@ class Command:
     function: Function
     aliases: tuple[str, ...] = ()
     cost: int = 1
+    open: bool = False
     waits: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,17 +132,22 @@ _log = Logger()
 
 
 def command(
-    name: str, arguments: str, help: str, *aliases: str, cost: int = 1
+    name: str, arguments: str, help: str, *aliases: str, cost: int = 1, open: bool = False
 ) -> Callable[[Function], Function]:
     """Put the function that follows into the table."""
 
     def add(function: Function) -> Function:
-        row = Command(name, arguments, help, function, aliases, cost)
+        row = Command(name, arguments, help, function, aliases, cost, open)
         for word in (name, *aliases):
             TABLE[word] = row
         return function
 
     return add
+
+
+def locked_out() -> ChatError:
+    """For who has not given the server's password."""
+    return ChatError("password_required", "This server has a password: /enter PASSWORD")
 
 
 def find(word: str) -> Command:
@@ -160,11 +175,11 @@ def greeting(door: Door) -> Welcome:
         session=chat.sessions.token(door.user),
         commands=rows(),
         motd=chat.motd,
-        password_required=False,
+        password_required=not door.user.entered,
     )
 
 
-@command("hello", "[CLIENT]", "Say what client you are.")
+@command("hello", "[CLIENT]", "Say what client you are.", open=True)
 def hello(door: Door, body: str) -> Welcome:
     _log.info(
         "{user} uses {client}", user=door.user.name.shown, client=names.clean(body[:64]) or "?"
@@ -176,7 +191,7 @@ def hello(door: Door, body: str) -> Welcome:
 async def name(door: Door, body: str) -> Renamed:
     renamed = door.user.rename(names.user(body))
     _log.info("{user} is now {name}", user=renamed.user, name=renamed.to)
-    await _saved(door)
+    await saved(door)
     return renamed
 
 
@@ -190,9 +205,18 @@ def list_(door: Door, body: str) -> Rooms:
     return Rooms(rooms=_fitting(everything, _room_size))
 
 
-@command("join", "ROOM", "Go into a room; it is made if it is not there.", cost=2)
+@command("join", "ROOM [PASSWORD]", "Go into a room; it is made if it is not there.", cost=2)
 async def join(door: Door, body: str) -> None:
-    await _enter(door, door.chat.registry.open(names.room(body)))
+    registry, user = door.chat.registry, door.user
+    word, _, password = body.strip().partition(" ")
+    name = names.room(word)
+    room = registry.rooms.get(name.key)
+    if room is None or not room.locked:
+        # Without a lock there is no password: all of it is the name, which has no spaces.
+        name = names.room(body)
+    if room is not None and room not in user.rooms:
+        await _admit(door, room, password)
+    await _enter(door, name)
 
 
 @command("create", "ROOM", "Make a room and go into it.", cost=2)
@@ -200,7 +224,7 @@ async def create(door: Door, body: str) -> None:
     name = names.room(body)
     if name.key in door.chat.registry.rooms:
         raise ChatError("room_exists", f"The room {name} is there already: /join {name}")
-    await _enter(door, door.chat.registry.open(name))
+    await _enter(door, name)
 
 
 @command("users", "", "List who is in your room.", "who", cost=5)
@@ -213,28 +237,36 @@ def users(door: Door, body: str) -> Users:
 @command("leave", "[REASON]", "Leave your room.", "exit", cost=2)
 async def leave(door: Door, body: str) -> Left:
     left = door.user.leave(door.user.here, names.remark(body, "reason") or "left")
-    await _saved(door)
+    await saved(door)
     return left
 
 
 @command("say", "TEXT", "Say something in your room; so does a line without a slash.")
 def say(door: Door, body: str) -> None:
+    heard_anywhere(door)
     door.user.say(body, re=door.re)
 
 
 @command("me", "TEXT", "Say what you do: /me waves.")
 def me(door: Door, body: str) -> None:
+    heard_anywhere(door)
     door.user.say(body, action=True, re=door.re)
 
 
 @command("msg", "USER TEXT", "Say something to one user alone.")
 def msg(door: Door, body: str) -> None:
     who, _, text = body.lstrip().partition(" ")
-    door.user.tell(door.chat.registry.user(names.user(who)), text, re=door.re)
+    name, registry, user = names.user(who), door.chat.registry, door.user
+    heard_anywhere(door)
+    account = door.chat.accounts.known.get(name.key)
+    here = registry.owners.get(name.key) if account is not None else None
+    if account is not None and here is None:
+        user.write("@" + name.key, account.name, text, re=door.re)
+    else:
+        user.tell(here or registry.user(name), text, re=door.re)
 
 
-@command("history", "[COUNT [ID]]", "Show the last messages of your room, or those before an id.",
-         cost=5)  # fmt: skip
+@command("history", "[COUNT [ID]]", "Show the last messages here, or those before one.", cost=5)
 async def history(door: Door, body: str) -> History:
     room, chat = door.user.here, door.chat
     words = body.split()
@@ -249,20 +281,22 @@ async def history(door: Door, body: str) -> History:
     return History(room=room.name.shown, messages=newest_first[::-1])
 
 
-@command("help", "[COMMAND]", "Show what commands there are, or what one does.")
+@command("help", "[COMMAND]", "Show what commands there are, or what one does.", open=True)
 def help_(door: Door, body: str) -> Help:  # noqa: ARG001
     word = body.strip().removeprefix("/")
     return Help(commands=[find(word).row()] if word else rows())
 
 
-@command("resume", "TOKEN ID", "Go on with an earlier session after the message with that id.",
-         cost=5)  # fmt: skip
+@command("resume", "TOKEN ID", "Go on with an earlier session.", cost=5, open=True)
 async def resume(door: Door, body: str) -> None:
     token, _, number = body.strip().partition(" ")
     if not (token and _is_number(number)):
         raise ChatError("bad_argument", "Give the session's token and the last message's id.")
     user = await _found(door, token)
+    if not user.entered:
+        raise locked_out()
     fresh = door.chat.sessions.token(user, used=token)
+    user.host = door.user.host
     if user is not door.user:
         abandoned, door.user = door.user, user
         abandoned.quit()
@@ -272,7 +306,7 @@ async def resume(door: Door, body: str) -> None:
     await _catch_up(door, fresh, int(number))
 
 
-@command("close", "[REASON]", "Leave the chat.", "quit")
+@command("close", "[REASON]", "Leave the chat.", "quit", open=True)
 async def close(door: Door, body: str) -> Closing:
     reason = names.remark(body, "reason") or "bye"
     await door.chat.log.flushed()
@@ -281,25 +315,50 @@ async def close(door: Door, body: str) -> Closing:
     return Closing(reason="bye", text="Bye.")
 
 
-@command("ping", "[TEXT]", "Ask the server for a sign of life.")
+@command("ping", "[TEXT]", "Ask the server for a sign of life.", open=True)
 def ping(door: Door, body: str) -> Pong:  # noqa: ARG001
     return Pong(body=body)
 
 
-@command("pong", "", "Give the server a sign of life.")
+@command("pong", "", "Give the server a sign of life.", open=True)
 def pong(door: Door, body: str) -> None:
     """That it came is all there is to it."""
 
 
-async def _saved(door: Door) -> None:
+def heard_anywhere(door: Door) -> None:
+    """Raises `ChatError` ``forbidden`` for those whom an admin has muted on the whole server."""
+    rules = door.chat.accounts.rules
+    if rules.mutes and rules.muted(door.user):
+        raise ChatError("forbidden", "You are muted on this server. Ask an admin to unmute you.")
+
+
+async def saved(door: Door) -> None:
     """Wait until the user's name and room would survive the end of the server."""
     door.chat.sessions.save(door.user)
     await door.chat.log.flushed()
 
 
-async def _enter(door: Door, room: Room) -> None:
-    """Go into `room`, out of the one before; then hear what was said there lately."""
+async def _admit(door: Door, room: Room, password: str) -> None:
+    """Raises `ChatError` ``forbidden`` for those who may not join, which uses up invitations."""
+    accounts, user, rules = door.chat.accounts, door.user, room.rules
+    if accounts.powerful(user, room):
+        return
+    if user.place in rules.invited:
+        rules.invited.discard(user.place)
+        return
+    ban = rules.banned(user)
+    if ban is not None:
+        why = f": {ban.reason}" if ban.reason else ""
+        raise ChatError("forbidden", f"You are banned from {room.name}{why}. Ask an operator.")
+    if rules.lock and not (password and await accounts.opens(room, password, user)):
+        wrong = "That is not its password" if password else "It is locked"
+        raise ChatError("forbidden", f"{wrong}. To join: /join {room.name} PASSWORD")
+
+
+async def _enter(door: Door, name: Name) -> None:
+    """Go into a room, out of the one before; then hear what was said there lately."""
     user, chat = door.user, door.chat
+    room = chat.registry.open(name)
     if user.room not in (room, None):
         user.leave(user.here)
     user.join(room.name)
@@ -307,7 +366,7 @@ async def _enter(door: Door, room: Room) -> None:
     door.hold()
     try:
         messages = chat.log.tail(room.place, upto)
-        await _saved(door)
+        await saved(door)
         replayed = await _or_none(messages)
         door.reply(
             Joined(
@@ -365,17 +424,24 @@ async def _catch_up(door: Door, token: str, after: int) -> None:
             places.append(("@" + user.account, max(after, user.session)))
         if room is not None:
             places.append((room.place, max(after, user.rooms[room])))
-        complete = False
-        while not complete:
-            upto = chat.registry.last
-            door.release(after=upto)
-            door.hold()
-            missed, complete = await chat.log.missed(places, upto)
-            door.replay(missed)
-            await door.drained()
-            places = [(place, max(start, missed[-1].id)) for place, start in places if missed]
+        await replay(door, places)
     finally:
         door.release()
+
+
+async def replay(door: Door, places: list[tuple[str, int]]) -> None:
+    """Tell what was said at places after ids, up to now, in pieces; the door is holding."""
+    registry, log = door.chat.registry, door.chat.log
+    complete = False
+    while not complete:
+        upto = registry.last
+        door.release(after=upto)
+        door.hold()
+        missed, complete = await log.missed(places, upto)
+        door.replay(missed)
+        await door.drained()
+        places = [(place, max(start, missed[-1].id)) for place, start in places if missed]
+    registry.delivered(door.user, upto)
 
 
 async def _or_none(messages: Deferred[list[Message]]) -> list[Message]:

@@ -36,6 +36,7 @@ from pylingo.protocol import (
     AnyEvent,
     ChatError,
     Closing,
+    Done,
     Error,
     Event,
     Joined,
@@ -138,6 +139,7 @@ class _Wire(Int32StringReceiver):
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.connection.lost = reason
         self.connection._lost(self, self.broken or reason.getErrorMessage())
 
 
@@ -147,7 +149,8 @@ class Connection:
 
     `name` and `room` are taken on arrival, and again when the session could not be resumed. With
     `echo`, one's own messages are heard too, when they are stored. Without `reconnect`, the first
-    loss is final. `where` names the server in sentences for people.
+    loss is final. `where` names the server in sentences for people. `check` is asked, with the
+    transport, why a server is not to be trusted; `password` for the server's, where it has one.
     """
 
     def __init__(
@@ -162,6 +165,8 @@ class Connection:
         ticket: Ticket | None = None,
         echo: bool = False,
         reconnect: bool = True,
+        check: Callable[[Any], str] | None = None,
+        password: Callable[[], Deferred[str]] | None = None,
     ) -> None:
         self.user = name
         """The name we have, or want."""
@@ -177,6 +182,10 @@ class Connection:
         self._ticket = ticket
         self._echo = echo
         self._reconnect = reconnect
+        self._check = check
+        self._password = password
+        self.lost: Failure | None = None
+        """How the last link ended."""
         self._reactor = reactor
         self._wire: _Wire | None = None
         self._ready = False
@@ -339,6 +348,9 @@ class Connection:
             self._tell(Disconnected(self._final or why, self._final is not None))
 
     def _stopped(self, _: object) -> None:
+        if self._started is not None:
+            started, self._started = self._started, None
+            started.errback(ChatError("gone", self._final or ""))
         for pending in tuple(self._pending.values()):
             pending.reply.errback(ChatError("gone", self._final or ""))
         self._pending.clear()
@@ -359,20 +371,21 @@ class Connection:
     async def _arrive(self, wire: _Wire) -> None:
         """Say hello; go on with the session, or begin one under the same name and in the room."""
         user, room, ticket = self.user, self.room, self._ticket
-        _expect(Welcome, await self._ask(wire, "hello", f"pylingo/{__version__}"))
-        welcome = self.welcome
+        welcome = _expect(Welcome, await self._ask(wire, "hello", f"pylingo/{__version__}"))
         if ticket is not None:
             try:
                 await self._ask(wire, "resume", f"{ticket.session} {self._ticket_last(ticket)}")
             except ChatError as refused:
-                if refused.code != "not_resumable":
+                if refused.code not in ("not_resumable", "password_required"):
                     raise
                 ticket = None
+        if ticket is None and welcome.password_required:
+            await self._enter(wire)
         wanted = {"name": user, "join": room}
         if ticket is not None:
             # The session brought both back; a room that was asked for comes before its own.
             wanted = {"join": room if self.room != room and not self._again else None}
-        elif welcome is not None:
+        else:
             self._ticket = Ticket(welcome.session, self._ticket.last if self._ticket else 0)
             self.user, self.room = welcome.user, None
         first = self._started is not None
@@ -393,6 +406,24 @@ class Connection:
         self._tell(Connected(again))
         if started is not None:
             started.callback(None)
+
+    async def _enter(self, wire: _Wire) -> None:
+        """Give the server's password, until it is the right one."""
+        while True:
+            if self._password is None:
+                raise ChatError(
+                    "password_required",
+                    f"{self.where} has a password. Put it into PYLINGO_PASSWORD, "
+                    "or start pylingo on a terminal.",
+                )
+            password = await self._password()
+            try:
+                await self._ask(wire, "enter", password)
+            except ChatError as refused:
+                if refused.code != "wrong_password" or not self._reconnect:
+                    raise
+            else:
+                return
 
     def _ticket_last(self, ticket: Ticket) -> int:
         return self._ticket.last if self._ticket is not None else ticket.last
@@ -431,6 +462,12 @@ class Connection:
         if not wire.welcomed and not isinstance(event, Welcome | Error | Closing):
             wire.abort("It is no PyLingo server.")
             return
+        if not wire.welcomed and self._check is not None:
+            # Nothing but hello has been said so far.
+            trouble = self._check(wire.transport)
+            if trouble:
+                wire.abort(trouble)
+                return
         match event:
             case None:
                 return
@@ -477,6 +514,8 @@ class Connection:
                 self.user = event.to
             case Joined() if pending is not None:
                 self.room = event.room
+            case Done(user=str() as user):
+                self.user = user
             case Left() if pending is not None or event.user == self.user:
                 self.room = None
             case Resumed():

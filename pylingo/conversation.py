@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, fail
 from twisted.python.failure import Failure
 
 from pylingo import looks
@@ -40,6 +40,8 @@ MENU = (
     "   3  list the rooms",
     "   4  exit",
 )
+SECRETS = {"login": 2, "register": 1, "password": 1, "enter": 1, "lock": 1}
+"""How many words follow the commands that end with a password."""
 MOST_PENDING = 500
 """Messages that may wait to be acknowledged."""
 MESSAGES = frozenset({"say", "me", "msg"})
@@ -73,7 +75,7 @@ class Conversation:
         named: bool = False,
         resume: Callable[[str], Deferred[AnyEvent] | None] | None = None,
     ) -> None:
-        self.connection: Connection
+        self.connection: Connection | None = None
         self.commands: list[CommandHelp] = []
         self.people: dict[str, None] = {}
         self.rooms: list[str] = []
@@ -88,7 +90,11 @@ class Conversation:
         self._count = 0
         self._question: str | None = None
         self._answer: Callable[[str], None] | None = None
+        self.hidden = False
+        """Whether what is typed is not to be seen, nor kept."""
         self._heading = ""
+        self.abandon: Callable[[], None] = _nothing
+        """Told that the person does not want to wait for a connection."""
 
     # What the screen shows of it.
 
@@ -97,25 +103,32 @@ class Conversation:
         """What stands before the line that is typed."""
         if self._question is not None:
             return self._question
+        if self.connection is None:
+            return ""
         user, room = looks.tidy(self.connection.user), self.connection.room
         return f"[{looks.tidy(room)}] {user}> " if room else f"{user}> "
 
     @property
+    def asking(self) -> bool:
+        """Whether what is typed answers a question, and is no line to come back to."""
+        return self._question is not None or (self._room is None and self._linked)
+
+    @property
     def urgent(self) -> bool:
         """Whether one Ctrl-C is enough: there is nothing to leave in good order."""
-        return not self.connection.linked
+        return not self._linked
 
     @property
     def bar(self) -> str:
         """The line at the bottom."""
-        room = self.connection.room
+        room = self._room
         people = "1 person" if self._count == 1 else f"{self._count} people"
         return " | ".join(
             (
                 self._where,
                 f"{looks.tidy(room)}: {people}" if room else "no room",
                 "encrypted" if self._encrypted else "not encrypted",
-                "connected" if self.connection.linked else "not connected, trying again",
+                "connected" if self._linked else "not connected, trying…",
             )
         )
 
@@ -141,7 +154,7 @@ class Conversation:
         return [
             (looks.tidy(name) + (after or " "), len(word), "")
             for name in self.people
-            if word and _begins(name, word) and name != self.connection.user
+            if word and _begins(name, word) and name != self._user
         ]
 
     # What the person does.
@@ -149,14 +162,16 @@ class Conversation:
     def typed(self, text: str) -> None:
         """A line, or a block of them, was entered."""
         line = text.strip()
-        if self._answer is not None and not line.startswith("/"):
-            answer, self._answer, self._question = self._answer, None, None
+        if self._answer is not None and (self.hidden or not line.startswith("/")):
+            answer, self._answer, self._question, self.hidden = self._answer, None, None, False
             answer(line)
         elif not line:
             pass
+        elif self.connection is None:
+            self._show([[("class:error", "!! There is no connection yet. Wait a moment.")]])
         elif line.startswith("/"):
-            self._send(parse(line))
-        elif self.connection.room is None and self.connection.linked:
+            self._command(parse(line))
+        elif self._room is None and self._linked:
             self._choose(line)
         elif line.casefold() == "exit":
             self._send(Request("leave"))
@@ -168,28 +183,40 @@ class Conversation:
 
     def leave(self) -> None:
         """The person wants to go."""
-        if self.leaving or not self.connection.linked:
-            self.leaving = True
-            self.connection.stop()
+        connection = self.connection
+        if self.leaving or connection is None or not connection.linked:
+            self.abandon()
+            if connection is not None:
+                connection.stop()
         else:
-            self.leaving = True
-            ensureDeferred(self.connection.close()).addErrback(lambda why: why.trap(ChatError))
+            ensureDeferred(connection.close()).addErrback(lambda why: why.trap(ChatError))
+        self.leaving = True
 
     def begin(self, view: View) -> None:
-        """There is a screen now, and the connection has been made."""
+        """There is a screen now."""
         self._view = view
-        self._show(self._early)
+
+    def arrived(self) -> None:
+        """The connection is there, for the first time."""
         self._learn_rooms()
         if self._named:
             self._lobby()
         else:
-            self._ask(f"Your name [{self.connection.user}]: ", self._take_name)
+            self._ask(f"Your name [{looks.tidy(self._user)}]: ", self._take_name)
+
+    def ask(self, question: str, *, hidden: bool = False) -> Deferred[str]:
+        """Ask the person; the last line of `question` becomes the prompt."""
+        answer: Deferred[str] = Deferred()
+        *before, prompt = question.split("\n")
+        self._show([[("class:info", f"-- {line}")] for line in before])
+        self._ask(prompt, answer.callback, hidden=hidden)
+        return answer
 
     # What the connection says.
 
     def heard(self, event: Heard) -> None:
         """Show `event`, and keep up with it."""
-        me = self.connection.user
+        me = self._user
         self._follow(event)
         if not (self.leaving and isinstance(event, Disconnected)):
             self._show([*self._headings(event), *looks.lines(event, me)])
@@ -197,7 +224,7 @@ class Conversation:
             private = isinstance(event, Private)
             if private or looks.mentions(event.text, me):
                 self._ring()
-        if isinstance(event, Left) and self.connection.room is None and not self.leaving:
+        if isinstance(event, Left) and self._room is None and not self.leaving:
             self._lobby()
         self._refresh()
 
@@ -214,6 +241,7 @@ class Conversation:
                 self.people = dict.fromkeys(event.users or ())
                 self._count = event.count or 0
                 self._answer = self._question = None
+                self.hidden = False
             case Left():
                 self.people.pop(event.user, None)
                 self._count -= 1
@@ -249,7 +277,7 @@ class Conversation:
     # The lobby.
 
     def _lobby(self) -> None:
-        if self.connection.room is None and self.connection.linked:
+        if self._room is None and self._linked:
             self._show([[("class:menu", line)] for line in MENU])
             self._learn_rooms()
 
@@ -269,8 +297,8 @@ class Conversation:
                 )
                 self._lobby()
 
-    def _ask(self, question: str, answer: Callable[[str], None]) -> None:
-        self._question, self._answer = question, answer
+    def _ask(self, question: str, answer: Callable[[str], None], *, hidden: bool = False) -> None:
+        self._question, self._answer, self.hidden = question, answer, hidden
         self._refresh()
 
     def _take_name(self, name: str) -> None:
@@ -284,12 +312,12 @@ class Conversation:
             self._rename(name)
 
     def _rename(self, name: str) -> None:
-        asked = self.connection.request("name", name)
+        asked = self._request("name", name)
         asked.addCallbacks(lambda _: self._lobby(), self._ask_name_again)
 
     def _ask_name_again(self, why: Failure) -> None:
         why.trap(ChatError)
-        self._ask(f"Another name [{self.connection.user}]: ", self._take_name)
+        self._ask(f"Another name [{looks.tidy(self._user)}]: ", self._take_name)
 
     def _create(self, room: str) -> None:
         self._go("create", room)
@@ -303,7 +331,7 @@ class Conversation:
         if not room:
             self._lobby()
             return
-        asked = self.connection.request(command, room)
+        asked = self._request(command, room)
         asked.addErrback(self._refused_entry)
 
     def _refused_entry(self, why: Failure) -> None:
@@ -312,7 +340,7 @@ class Conversation:
 
     def _list(self) -> Deferred[None]:
         """Show the rooms, numbered."""
-        asked = self.connection.request("list", quiet=True)
+        asked = self._request("list", quiet=True)
         return asked.addCallbacks(self._listed, lambda why: why.trap(ChatError) and None)
 
     def _listed(self, event: AnyEvent) -> None:
@@ -325,7 +353,7 @@ class Conversation:
         self._show(shown)
 
     def _learn_rooms(self) -> None:
-        asked = self.connection.request("list", quiet=True)
+        asked = self._request("list", quiet=True)
         asked.addCallbacks(lambda event: self._follow(event), lambda why: why.trap(ChatError))
 
     # The screen, once it is there.
@@ -344,10 +372,52 @@ class Conversation:
         if self._view is not None:
             self._view.ring()
 
-    # Requests.
+    # The connection.
+
+    @property
+    def _user(self) -> str:
+        return self.connection.user if self.connection is not None else ""
+
+    @property
+    def _room(self) -> str | None:
+        return self.connection.room if self.connection is not None else None
+
+    @property
+    def _linked(self) -> bool:
+        return self.connection is not None and self.connection.linked
+
+    def _request(self, command: str, body: str = "", *, quiet: bool = False) -> Deferred[AnyEvent]:
+        if self.connection is None:
+            return fail(ChatError("gone", "There is no connection yet."))
+        return self.connection.request(command, body, quiet=quiet)
+
+    def _command(self, request: Request) -> None:
+        """A slash command; a password that was left out is asked for, without showing it."""
+        command, words = request.command.casefold(), request.body.split()
+        if len(words) + 1 == SECRETS.get(command):
+            self.ask("Password (it is not shown): ", hidden=True).addCallback(
+                self._confirm if command in ("register", "password") else self._complete_secret,
+                request,
+            )
+        else:
+            self._send(request)
+
+    def _confirm(self, password: str, request: Request) -> None:
+        def compare(again: str) -> None:
+            if again == password:
+                self._complete_secret(password, request)
+            else:
+                self._show([[("class:error", "!! Those were not the same. Nothing was changed.")]])
+
+        if password:
+            self.ask("Once more: ", hidden=True).addCallback(compare)
+
+    def _complete_secret(self, password: str, request: Request) -> None:
+        if password:
+            self._send(Request(request.command, f"{request.body.strip()} {password}".strip()))
 
     def _send(self, request: Request) -> None:
-        sent = self.connection.request(request.command, request.body)
+        sent = self._request(request.command, request.body)
         if request.command.casefold() in MESSAGES:
             key = object()
             self.pending[key] = request.body
@@ -367,3 +437,7 @@ def _unknown(name: str) -> None:
 
 def _begins(name: str, word: str) -> bool:
     return name.casefold().startswith(word.casefold().lstrip("#"))
+
+
+def _nothing() -> None:
+    """There is nothing to give up."""

@@ -68,7 +68,7 @@ class Log:
         self._clock = clock
         self._posts: list[Post] = []
         self._changes: list[tuple[Change, Deferred[Any]]] = []
-        self._states: dict[int, Change] = {}
+        self._states: dict[object, Change] = {}
         self._storing = False
         self._failing = False
         self._drained: Deferred[None] | None = None
@@ -102,7 +102,7 @@ class Log:
             self._store()
         return done
 
-    def keep(self, key: int, state: Change) -> None:
+    def keep(self, key: object, state: Change) -> None:
         """Make a change that replaces an earlier one of the same `key`, sooner or later."""
         self._states[key] = state
         if not self._storing:
@@ -178,7 +178,7 @@ class Log:
         why: Failure,
         posts: list[Post],
         changes: list[tuple[Change, Deferred[Any]]],
-        states: dict[int, Change],
+        states: dict[object, Change],
     ) -> None:
         if not isinstance(why.value, sqlite3.Error):
             self.log.failure("storing failed", why)
@@ -227,7 +227,7 @@ def _newest(connection: sqlite3.Connection) -> int:
 def _commit(
     connection: sqlite3.Connection,
     posts: Sequence[Post],
-    states: dict[int, Change],
+    states: dict[object, Change],
     changes: Sequence[tuple[Change, Deferred[Any]]],
 ) -> list[Any]:
     connection.execute("BEGIN IMMEDIATE")
@@ -252,7 +252,7 @@ def _row(post: Post, request: RequestId | None) -> tuple[Any, ...]:
     return (
         post.id,
         post.place,
-        post.target.name.shown,
+        post.target.shown,
         post.user,
         post.text,
         post.action,

@@ -7,12 +7,13 @@ error; then, and when the link is lost, the exit status is 1.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.interfaces import IHalfCloseableProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
@@ -21,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pylingo import looks
-from pylingo.client import endpoint
+from pylingo.client import dial
 from pylingo.connection import Connected, Connection, Disconnected, Heard
 from pylingo.protocol import ChatError, Closing, Error, parse
 
@@ -109,7 +110,7 @@ class Pipe(LineReceiver):
     def failed(self, trouble: ChatError) -> None:
         """There was no getting in."""
         self._status = 1
-        if trouble.code == "unreachable":
+        if trouble.code in ("unreachable", "untrusted") or not self.connection.welcome:
             self._complain(str(trouble))
 
     def _print(self, line: bytes) -> None:
@@ -147,25 +148,32 @@ class Pipe(LineReceiver):
 async def converse(reactor: Any, options: argparse.Namespace) -> int:
     """Talk until the input, or the connection, ends. The result is the exit status."""
     pipe = Pipe(options.json, sys.stderr)
-    connection = pipe.connection = Connection(
-        endpoint(options, reactor),
-        pipe.heard,
-        reactor,
-        where=f"{options.host}:{options.port}",
-        name=options.name,
-        room=options.room,
-        reconnect=False,
-    )
+    secret = os.environ.get("PYLINGO_PASSWORD")
+
+    def connect(endpoint: IStreamClientEndpoint, **more: Any) -> Connection:
+        pipe.connection = Connection(
+            endpoint,
+            pipe.heard,
+            reactor,
+            where=f"{options.host}:{options.port}",
+            name=options.name,
+            room=options.room,
+            reconnect=False,
+            password=(lambda: succeed(secret)) if secret else None,
+            **more,
+        )
+        return pipe.connection
+
     StandardIO(pipe, reactor=reactor)
-    pipe.transport.registerProducer(connection, True)
     try:
-        await connection.start()
+        connection = await dial(options, reactor, connect, None)
     except ChatError as trouble:
         pipe.failed(trouble)
     else:
+        pipe.transport.registerProducer(connection, True)
         pipe.resumeProducing()
         await connection.closed
-    pipe.transport.unregisterProducer()
+        pipe.transport.unregisterProducer()
     pipe.transport.loseConnection()
     return await pipe.finished
 

@@ -191,7 +191,10 @@ class Topic(Event, frozen=True):
 
 
 class Done(Event, frozen=True):
+    """Success without a result of its own. A login also says by which name one goes now."""
+
     text: str
+    user: str | None = None
 
 
 class Notice(Event, frozen=True):

@@ -38,6 +38,7 @@ from pylingo.protocol import (
     Joined,
     Left,
     Message,
+    Notice,
     Private,
     Renamed,
     RequestId,
@@ -45,6 +46,7 @@ from pylingo.protocol import (
     Sent,
     Stored,
 )
+from pylingo.rules import Rules
 
 Hear: TypeAlias = Callable[[Sequence[Event]], None]
 
@@ -59,22 +61,28 @@ def silence(events: Sequence[Event]) -> None:
 class Post:
     """Something said, on its way through the log.
 
-    `place` is where the log files it, `id` what the log gave it (0 before). `first` is the id of
-    the earlier post that this one is a resending of, or 0.
+    `place` is where the log files it, `id` what the log gave it (0 before). `target` is the name
+    of the room or of the one to hear it, `recipient` the latter if here. `first` is the id of the
+    earlier post that this one is a resending of, or 0.
     """
 
-    __slots__ = ("action", "first", "hear", "id", "place", "re", "sender", "target", "text", "user")
+    __slots__ = (
+        "action", "first", "hear", "id", "place", "re", "recipient", "sender", "target", "text",
+        "user",
+    )  # fmt: skip
 
     def __init__(
-        self, sender: User, target: Room | User, text: str, action: bool, re: RequestId | None
-    ) -> None:
+        self, sender: User, place: str, target: Name, text: str, re: RequestId | None,
+        *, action: bool = False, recipient: User | None = None,
+    ) -> None:  # fmt: skip
         self.sender = sender
+        self.place = place
         self.target = target
-        self.place = target.place
         self.user = sender.name.shown
         self.text = text
-        self.action = action
         self.re = re
+        self.action = action
+        self.recipient = recipient
         self.hear = sender.hear
         self.id = 0
         self.first = 0
@@ -84,28 +92,26 @@ class Post:
         """Unix time in milliseconds."""
         return (self.first or self.id) // 1000
 
-    def event(self, *, replayed: bool = False) -> Message | Private:
+    def event(self) -> Message | Private:
         """What those who hear it are told."""
-        target, id, at = self.target, self.id, self.id // 1000
-        if isinstance(target, Room):
+        id, at, shown = self.id, self.id // 1000, self.target.shown
+        if self.place.startswith("#"):
             return Message(
-                id=id, room=target.name.shown, user=self.user, text=self.text, at=at,
-                action=self.action, replayed=replayed,
-            )  # fmt: skip
-        return Private(
-            id=id, user=self.user, to=target.name.shown, text=self.text, at=at, replayed=replayed
-        )
+                id=id, at=at, room=shown, user=self.user, text=self.text, action=self.action
+            )
+        return Private(id=id, at=at, user=self.user, to=shown, text=self.text)
 
 
 class Room:
-    """A room and its members, in the order they came. It exists while it has some."""
+    """A room and its members, in the order they came. It exists while it has some, or is kept."""
 
-    __slots__ = ("members", "name", "topic")
+    __slots__ = ("members", "name", "rules", "topic")
 
     def __init__(self, name: Name) -> None:
         self.name = name
         self.members: dict[User, None] = {}
         self.topic = ""
+        self.rules = Rules()
 
     @property
     def place(self) -> str:
@@ -114,7 +120,8 @@ class Room:
 
     @property
     def locked(self) -> bool:
-        return False
+        """Whether it takes a password to join."""
+        return bool(self.rules.lock)
 
     def tell(self, event: Event, but: User | None = None) -> None:
         """Everyone in the room hears `event`, except one."""
@@ -135,15 +142,21 @@ class Room:
 class User:
     """Somebody in the chat: a name, the rooms they are in, and how to reach them."""
 
-    __slots__ = ("account", "hear", "name", "registry", "rooms", "session", "tokens")
+    __slots__ = (
+        "account", "entered", "hear", "host", "name", "registry", "rooms", "session", "tokens",
+    )  # fmt: skip
 
-    def __init__(self, registry: Registry, name: Name, hear: Hear, session: int) -> None:
+    def __init__(self, registry: Registry, name: Name, hear: Hear, session: int, host: str) -> None:
         self.registry = registry
         self.name = name
         self.hear = hear
         self.session = session
         self.tokens: tuple[bytes, ...] = ()
         self.account: str | None = None
+        self.host = host
+        """Where the connection is from, or was; known to admins only."""
+        self.entered = True
+        """Whether the server's password was given, or there is none."""
         self.rooms: dict[Room, int] = {}
         """Each room with the id of the last message before joining it."""
 
@@ -168,6 +181,8 @@ class User:
     def rename(self, name: Name) -> Renamed:
         """Take `name`. Raises `ChatError` ``name_taken``."""
         old = self.name
+        if name.key != old.key:
+            self.registry.reserved(name, self)
         self.registry.claim(name, self)
         renamed = Renamed(user=old.shown, to=name.shown)
         if name.shown != old.shown:
@@ -178,10 +193,13 @@ class User:
     def join(self, name: Name) -> Room:
         """Go into a room, which is made if it is not there.
 
-        Raises `ChatError` ``name_taken`` for a look-alike of another room's name.
+        Who makes a room is its operator. Raises `ChatError` ``name_taken`` for a look-alike of
+        another room's name.
         """
         room = self.registry.open(name)
         if room not in self.rooms:
+            if not room.members and not room.rules.operators:
+                self.registry.promote(room, self)
             room.tell(Joined(room=room.name.shown, user=self.name.shown))
             room.members[self] = None
             self.rooms[room] = self.registry.last
@@ -193,16 +211,30 @@ class User:
         del self.rooms[room]
         del room.members[self]
         room.tell(left)
-        self.registry.close(room)
+        self.registry.left(room, self)
         return left
 
     def say(self, text: str, *, action: bool = False, re: RequestId | None = None) -> None:
-        """Say something in the room. Raises `ChatError`: ``not_in_room``, or as `names.message`."""
-        self.registry.append(Post(self, self.here, names.message(text), action, re))
+        """Say something in the room.
+
+        Raises `ChatError`: ``not_in_room``, ``forbidden`` for the muted, or as `names.message`.
+        """
+        room = self.here
+        if room.rules.mutes and room.rules.muted(self):
+            raise ChatError(
+                "forbidden", f"You are muted in {room.name}. Ask an operator to unmute you."
+            )
+        text = names.message(text)
+        self.registry.append(Post(self, room.place, room.name, text, re, action=action))
 
     def tell(self, other: User, text: str, *, re: RequestId | None = None) -> None:
         """Say something to one user alone. Raises `ChatError` as `names.message` does."""
-        self.registry.append(Post(self, other, names.message(text), False, re))
+        text = names.message(text)
+        self.registry.append(Post(self, other.place, other.name, text, re, recipient=other))
+
+    def write(self, place: str, name: Name, text: str, *, re: RequestId | None = None) -> None:
+        """Say something to one who is away, for the next login. Raises `ChatError` likewise."""
+        self.registry.append(Post(self, place, name, names.message(text), re))
 
     def quit(self, reason: str = "bye") -> None:
         """Leave every room and the chat."""
@@ -231,7 +263,15 @@ class Registry:
 
     def __init__(self, append: Callable[[Post], None]) -> None:
         self.append = append
+        self.reserved: Callable[[Name, User], None] = _nothing
+        """Raises `ChatError` if the name is not for that user."""
+        self.keep: Callable[[Room], None] = _nothing
+        """Told that the rules of a room have changed, so that they are kept."""
+        self.delivered: Callable[[User, int], None] = _nothing
+        """Told whom a private message was handed to, and its id."""
         self.users: dict[str, User] = {}
+        self.owners: dict[str, User] = {}
+        """Who is logged in, by account."""
         self.rooms: dict[str, Room] = {}
         self.lingering: dict[User, float] = {}
         self.last = 0
@@ -240,14 +280,14 @@ class Registry:
         self._room_looks: dict[str, Room] = {}
         self._guests = 0
 
-    def enter(self, hear: Hear, session: int = 0) -> User:
+    def enter(self, hear: Hear, session: int = 0, host: str = "") -> User:
         """A new user, with a guest's name."""
         while True:
             self._guests += 1
             name = names.user(f"guest-{self._guests}")
             if self._holder(name) is None:
                 break
-        user = User(self, name, hear, session)
+        user = User(self, name, hear, session, host)
         self._put(user)
         return user
 
@@ -287,15 +327,45 @@ class Registry:
             room = self.rooms[name.key] = self._room_looks[name.skeleton] = Room(name)
         return room
 
+    def left(self, room: Room, user: User) -> None:
+        """A guest who leaves is operator no more; a room that nobody is in or keeps is forgotten.
+
+        The last operator's room goes to the member who has been there longest.
+        """
+        if user.account is None and room.rules.operators.pop(user.place, False) is None:
+            self.inherit(room)
+        self.close(room)
+
+    def inherit(self, room: Room) -> None:
+        """Give a room without operators one, if there is anybody in it."""
+        if room.members and not room.rules.operators:
+            self.promote(room, next(iter(room.members)))
+
+    def promote(self, room: Room, user: User) -> None:
+        """Make `user` an operator of `room`."""
+        room.rules.operators[user.place] = None
+        if user in room.members:
+            user.hear((Notice(text=f"You are an operator of {room.name} now. See /help."),))
+        if user.account is not None:
+            self.keep(room)
+
     def close(self, room: Room) -> None:
-        """Forget a room that nobody is in."""
-        if not room.members:
+        """Forget a room that nobody is in, unless it is kept."""
+        if not room.members and not room.rules.kept:
             del self.rooms[room.name.key]
             del self._room_looks[room.name.skeleton]
+
+    def replace(self, user: User) -> None:
+        """Another connection has taken the place of `user`."""
+        hear = user.hear
+        user.quit("replaced")
+        hear((Closing(reason="replaced", text="You have logged in from another connection."),))
 
     def forget(self, user: User) -> None:
         """Let go of a user who has left every room."""
         self.lingering.pop(user, None)
+        if user.account is not None and self.owners.get(user.account) is user:
+            del self.owners[user.account]
         self._drop(user)
 
     def expire(self, now: float, most: int) -> list[User]:
@@ -322,13 +392,15 @@ class Registry:
         own: dict[User, list[Stored]] = defaultdict(list)
         said: dict[User, set[int]] = defaultdict(set)
         for post in posts:
-            sender, target = post.sender, post.target
+            sender, recipient = post.sender, post.recipient
             if not post.first:
                 self.last = post.id
-                if isinstance(target, Room):
-                    rooms[target.name.key].append(post.event())
-                else:
-                    own[target].append(post.event())
+                if post.place.startswith("#"):
+                    rooms[post.target.key].append(post.event())
+                elif recipient is not None:
+                    own[recipient].append(post.event())
+                    if recipient.account is not None and recipient.hear is not silence:
+                        self.delivered(recipient, post.id)
             if post.hear is sender.hear:
                 # Otherwise another connection serves the sender now: it did not say this, and
                 # hears it as everyone does.
@@ -366,11 +438,12 @@ class Registry:
                 )
                 post.sender.hear((error,))
 
-    def tell(self, event: Event) -> None:
-        """Everyone hears `event`."""
+    def tell(self, event: Event, but: User | None = None) -> None:
+        """Everyone hears `event`, except one."""
         events = (event,)
         for user in tuple(self.users.values()):
-            user.hear(events)
+            if user is not but:
+                user.hear(events)
 
     def _holder(self, name: Name) -> User | None:
         return self.users.get(name.key) or self._user_looks.get(name.skeleton)
@@ -381,3 +454,7 @@ class Registry:
     def _drop(self, user: User) -> None:
         del self.users[user.name.key]
         del self._user_looks[user.name.skeleton]
+
+
+def _nothing(*_: object) -> None:
+    """What a registry does where nobody has said otherwise."""

@@ -43,6 +43,36 @@ STEPS = (
     CREATE INDEX sessions_token ON sessions (token);
     CREATE INDEX sessions_fresh ON sessions (fresh);
     """,
+    """
+    CREATE TABLE accounts (
+        key TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        hash TEXT NOT NULL,        -- scrypt, with its parameters
+        read INTEGER NOT NULL      -- the id of the newest private message that was handed over
+    );
+    CREATE TABLE rooms (           -- those that an account is operator of; '' is the server itself
+        key TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        topic TEXT NOT NULL,
+        lock TEXT NOT NULL         -- the hash of the password to join, or ''
+    );
+    CREATE TABLE operators (
+        room TEXT NOT NULL,
+        account TEXT NOT NULL,
+        PRIMARY KEY (room, account)
+    );
+    CREATE TABLE sanctions (
+        room TEXT NOT NULL,
+        kind TEXT NOT NULL,        -- 'ban' or 'mute'
+        key TEXT NOT NULL,
+        shown TEXT NOT NULL,
+        place TEXT NOT NULL,
+        host TEXT NOT NULL,
+        by TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        PRIMARY KEY (room, kind, key)
+    );
+    """,
 )
 """What makes version n of the tables out of version n - 1. Only ever add to the end."""
 
@@ -129,15 +159,14 @@ def _connect(path: str) -> sqlite3.Connection:
 
 
 def _upgrade(connection: sqlite3.Connection, path: str) -> None:
-    connection.execute("BEGIN IMMEDIATE")
+    # A database that cannot be written should be known now, not with the first message.
+    connection.executescript("BEGIN IMMEDIATE; ROLLBACK;")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(STEPS):
         raise DatabaseError(
             f"The database {path} is from a newer PyLingo (its version is {version}, this one "
             f"knows {len(STEPS)}). Upgrade PyLingo, or choose another with --database."
         )
-    for step in STEPS[version:]:
-        for statement in step.split(";"):
-            connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {len(STEPS)}")
-    connection.execute("COMMIT")
+    if version < len(STEPS):
+        steps = "".join(STEPS[version:])
+        connection.executescript(f"BEGIN; {steps} PRAGMA user_version = {len(STEPS)}; COMMIT;")

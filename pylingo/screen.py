@@ -85,6 +85,14 @@ class Desk(Protocol):
     """Who the screen is for: what it shows besides lines, and whom it hands what is typed."""
 
     @property
+    def hidden(self) -> bool:
+        """Whether what is typed is not to be seen, nor kept."""
+
+    @property
+    def asking(self) -> bool:
+        """Whether what is typed answers a question, and is no line to come back to."""
+
+    @property
     def prompt(self) -> str:
         """What stands before the line that is typed."""
 
@@ -164,6 +172,7 @@ class Screen(TwistedProtocol):
             reserve_space_for_menu=6,
             multiline=True,
             prompt_continuation="  ",
+            is_password=Condition(lambda: self._desk.hidden),
             history=self._history,
             key_bindings=self._keys(),
             bottom_toolbar=lambda: f" {self._desk.bar} ",
@@ -252,7 +261,8 @@ class Screen(TwistedProtocol):
         def _(event: KeyPressEvent) -> None:
             buffer = event.current_buffer
             text = buffer.text
-            if not secret(text) and text.strip():
+            kept = text.strip().startswith("/") or not self._desk.asking
+            if text.strip() and kept and not (secret(text) or self._desk.hidden):
                 buffer.append_to_history()
             buffer.reset()
             self._desk.typed(text)

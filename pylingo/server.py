@@ -32,7 +32,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pylingo.commands import Chat, Command, find, greeting
+from pylingo.commands import Chat, Command, find, greeting, locked_out
 from pylingo.outbox import Outbox, Turn, outbox
 from pylingo.protocol import (
     LARGEST_REQUEST,
@@ -109,7 +109,8 @@ class ChatProtocol(Int32StringReceiver):
             self._refuse(error)
         else:
             self._asked(request.re, request.command)
-            self._do(request.command, request.body)
+            if not self.closing:
+                self._do(request.command, request.body)
 
     def lengthLimitExceeded(self, length: int) -> None:
         self._asked(None)
@@ -196,16 +197,23 @@ class ChatProtocol(Int32StringReceiver):
         self.re = re
         if not self.welcomed:
             self.welcomed = True
-            self.user = self.chat.sessions.open(self.hear)
+            self.user = self.chat.sessions.open(self.hear, getattr(self.address, "host", ""))
+            self.user.entered = not self.chat.password
             self.log.info(
                 "{user} connected from {address}", user=self.user.name.shown, address=self.address
             )
-            if command.casefold() != "hello":
+            ban = self.chat.accounts.rules.banned(self.user)
+            if ban is not None:
+                self._refuse(ChatError("forbidden", "You are banned from this server.", fatal=True))
+            elif command.casefold() != "hello":
                 self.outbox.put(encode(greeting(self)))
 
     def _do(self, word: str, body: str) -> None:
         try:
             command = find(word)
+            if not self.user.entered and not command.open:
+                self._refuse(locked_out())
+                return
             if command.waits or self.chat.log.full:
                 self._wait(command, body)
                 return

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import serverFromString, wrapServerTLS
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -20,14 +20,18 @@ from twisted.python.threadpool import ThreadPool
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
+from pylingo import identity, moderation, names
+from pylingo.accounts import Accounts
 from pylingo.commands import Chat
 from pylingo.history import Log
-from pylingo.names import clean
+from pylingo.protocol import ChatError
 from pylingo.rooms import Registry
 from pylingo.schema import MEMORY, Database, DatabaseError
 from pylingo.server import ChatFactory
 from pylingo.sessions import Sessions
 
+COMMANDS = (identity, moderation)
+"""Modules that put their commands into the table by being here."""
 LARGEST_MOTD = 16 * 1024
 """Bytes of a message of the day."""
 BACKLOG = 511
@@ -66,6 +70,9 @@ class Options(BaseOptions):
          "The file that messages and accounts are kept in; :memory: keeps nothing."],
         ["keep-days", None, 90, "How many days messages are kept; 0 is for ever.", whole],
         ["motd", None, None, "A text file with what everyone is told on arrival."],
+        ["password-file", None, None, "A file whose first line is the server's password."],
+        ["tls", None, None,
+         "Encrypt, with the certificate and key in this PEM file; or auto, which makes them."],
         ["linger", None, 60,
          "Seconds that a user whose connection broke stays in the room.", whole],
     ]  # fmt: skip
@@ -73,11 +80,19 @@ class Options(BaseOptions):
     def __init__(self) -> None:
         BaseOptions.__init__(self)
         self["endpoints"] = []
+        self["admins"] = []
 
     def opt_endpoint(self, description: str) -> None:
         """Listen on this Twisted endpoint, such as tcp:5000, in place of port and interface.
         May be given several times."""
         self["endpoints"].append(description)
+
+    def opt_admin(self, name: str) -> None:
+        """A registered name that is admin everywhere. May be given several times."""
+        try:
+            self["admins"].append(names.user(name).key)
+        except ChatError as error:
+            raise UsageError(f"--admin {name}: {error}") from None
 
     def postOptions(self) -> None:
         from twisted.internet import reactor
@@ -94,8 +109,32 @@ class Options(BaseOptions):
                 f"That is no endpoint: {error}. Give one such as tcp:5000 or tcp:5000:interface=::1"
             ) from None
         self["motd"] = _text(self["motd"]) if self["motd"] else ""
+        self["certificate"] = None
+        if self["tls"]:
+            self._encrypt()
+        self["password"] = ""
+        if self["password-file"]:
+            self["password"] = _text(self["password-file"]).partition("\n")[0].strip()
+            if not self["password"]:
+                raise UsageError(f"The first line of {self['password-file']} is empty.")
         if self["database"] != MEMORY:
             self["database"] = str(Path(self["database"]).absolute())
+
+    def _encrypt(self) -> None:
+        """Put TLS around every door; `auto` makes the certificate on the first start."""
+        from pylingo import tls
+
+        path = Path(self["tls"])
+        try:
+            if self["tls"] == "auto":
+                where = "pylingo" if self["database"] == MEMORY else self["database"]
+                path = Path(where).with_suffix(".pem")
+                if not path.exists():
+                    tls.make(path)
+            options, self["certificate"] = tls.serve(path)
+        except tls.CertificateError as error:
+            raise UsageError(str(error)) from None
+        self["doors"] = [wrapServerTLS(options, door) for door in self["doors"]]
 
 
 def _text(path: str) -> str:
@@ -105,7 +144,7 @@ def _text(path: str) -> str:
         raise UsageError(f"The file {path} cannot be read: {error}.") from None
     if len(text.encode()) > LARGEST_MOTD:
         raise UsageError(f"The file {path} is longer than {LARGEST_MOTD} bytes. Shorten it.")
-    return clean(text).rstrip()
+    return names.clean(text).rstrip()
 
 
 class ChatService(Service):
@@ -121,6 +160,11 @@ class ChatService(Service):
 
     def privilegedStartService(self) -> None:
         """Open the database and the doors, while ports below 1024 can be had."""
+        if self._options["certificate"]:
+            self.log.info(
+                "the certificate has the SHA-256 fingerprint {certificate}",
+                certificate=self._options["certificate"],
+            )
         _raise_limit()
         self.factory = self._build()
         for door in self._options["doors"]:
@@ -141,7 +185,18 @@ class ChatService(Service):
         registry.last = log.last
         log.publish, log.refuse = registry.publish, registry.refuse
         sessions = Sessions(registry, log, reactor.seconds)
-        chat = Chat(registry, sessions, log, motd=options["motd"])
+        accounts = Accounts(
+            registry,
+            log,
+            database.writer,
+            self._thread("passwords"),
+            reactor.seconds,
+            admins=frozenset(options["admins"]),
+        )
+        sessions.restore = accounts.restore
+        chat = Chat(
+            registry, sessions, log, accounts, motd=options["motd"], password=options["password"]
+        )
         return ChatFactory(chat, reactor, linger=options["linger"], keep_days=options["keep-days"])
 
     def _thread(self, name: str) -> Any:

@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred
 
 from pylingo import names
 from pylingo.history import DAY, STEP, Log
+from pylingo.names import Name
 from pylingo.protocol import ChatError
 from pylingo.rooms import Hear, Registry, User, silence
 
@@ -47,10 +48,12 @@ class Sessions:
         self._log = log
         self._clock = clock
         self._users: dict[bytes, User] = {}
+        self.restore: Callable[[User, str], None] = _nobody
+        """Told that the session of a user who is back was logged in to an account."""
 
-    def open(self, hear: Hear) -> User:
+    def open(self, hear: Hear, host: str = "") -> User:
         """A new user with a new session, which has no token yet."""
-        return self._registry.enter(hear, self._log.number())
+        return self._registry.enter(hear, self._log.number(), host)
 
     def token(self, user: User, used: str | None = None) -> str:
         """A new token for `user`, who came with the one that was `used`, if any."""
@@ -79,15 +82,27 @@ class Sessions:
         user = self._registry.enter(silence, stored.id)
         user.tokens = (stored.token,)
         self._users[stored.token] = user
+        if stored.account is not None:
+            self.restore(user, stored.account)
         with suppress(ChatError):
             user.rename(names.user(stored.name))
         if stored.room is not None:
             with suppress(ChatError):
-                user.rooms[user.join(names.room(stored.room))] = stored.since
+                self._return(user, names.room(stored.room), stored.since)
         return user
 
+    def _return(self, user: User, name: Name, since: int) -> None:
+        room = self._registry.rooms.get(name.key)
+        if room is None or room.rules.banned(user) is None:
+            user.rooms[user.join(name)] = since
+
     def save(self, user: User) -> None:
-        """Remember how `user` is called, and the room; it goes with the next group of the log."""
+        """Remember how `user` is called, and the room; it goes with the next group of the log.
+
+        Who has not given the server's password has nothing to come back to.
+        """
+        if not user.entered:
+            return
         room = user.room
         row = (
             user.session,
@@ -123,6 +138,10 @@ class Sessions:
         """Remove some of the sessions unused for a day; the result is how many."""
         oldest = self._clock() - DAY
         return self._log.write(lambda connection: _forget(connection, oldest))
+
+
+def _nobody(user: User, account: str) -> None:
+    """There are no accounts."""
 
 
 def _hash(token: str) -> bytes:

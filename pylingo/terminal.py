@@ -18,9 +18,10 @@ from typing import Any
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.input.vt100 import raw_mode
 from twisted.internet import asyncioreactor
+from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pylingo import looks
-from pylingo.client import endpoint
+from pylingo.client import dial
 from pylingo.connection import Connection
 from pylingo.conversation import Conversation
 from pylingo.memory import Memory, state_path
@@ -48,7 +49,7 @@ class _History(FileHistory):
 
 async def converse(reactor: Any, options: argparse.Namespace) -> int:
     """Talk until the person leaves or the connection ends. The result is the exit status."""
-    from twisted.internet.defer import Deferred
+    from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
     from twisted.internet.stdio import StandardIO
     from twisted.internet.task import LoopingCall
 
@@ -58,6 +59,10 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
     history.touch(mode=0o600)
     memories: list[Memory] = []
 
+    def current() -> Connection:
+        assert conversation.connection is not None
+        return conversation.connection
+
     def recall(name: str) -> Memory:
         for memory in memories:
             memory.close()
@@ -66,29 +71,31 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
 
     def resume(name: str) -> Deferred[AnyEvent] | None:
         ticket = recall(name).recall()
-        return connection.resume(ticket) if ticket is not None else None
+        return current().resume(ticket) if ticket is not None else None
 
     def save() -> None:
-        if memories and connection.ticket is not None:
-            reactor.callInThread(memories[0].remember, connection.ticket)
+        ticket = current().ticket
+        if memories and ticket is not None:
+            reactor.callInThread(memories[0].remember, ticket)
 
-    ticket = recall(options.name).recall() if options.name else None
-    conversation = Conversation(where, named=bool(options.name), resume=resume)
-    connection = conversation.connection = Connection(
-        endpoint(options, reactor),
-        conversation.heard,
-        reactor,
-        where=where,
-        name=options.name,
-        room=options.room,
-        ticket=ticket,
-        echo=True,
+    def connect(endpoint: IStreamClientEndpoint, **more: Any) -> Connection:
+        connection = conversation.connection = Connection(
+            endpoint,
+            conversation.heard,
+            reactor,
+            where=where,
+            name=options.name,
+            room=options.room,
+            ticket=recall(options.name).recall() if options.name else None,
+            echo=True,
+            password=lambda: conversation.ask("The server's password: ", hidden=True),
+            **more,
+        )
+        return connection
+
+    conversation = Conversation(
+        where, encrypted=options.tls, named=bool(options.name), resume=resume
     )
-    try:
-        await connection.start()
-    except ChatError as trouble:
-        print(f"pylingo: {trouble}", file=sys.stderr)
-        return 1
     screen = Screen(
         conversation,
         lambda: os.get_terminal_size(sys.stdout.fileno()),
@@ -101,31 +108,50 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
     finished: Deferred[None] = Deferred()
 
     def end() -> Deferred[None]:
-        connection.stop()
+        conversation.leaving = True
+        conversation.leave()
         return finished
 
     # A signal ends it as the keys do: not before the terminal is as it was.
     reactor.addSystemEventTrigger("before", "shutdown", end)
     signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reactor.stop))
+    trouble = ""
     try:
         with as_found(sys.stdin.fileno(), sys.stdout.fileno()):
             StandardIO(screen, reactor=reactor)
             conversation.begin(screen)
-            saving.start(SAVED, now=False)
-            await connection.closed
-            saving.stop()
+            dialing = ensureDeferred(dial(options, reactor, connect, conversation.ask))
+            conversation.abandon = dialing.cancel
+            try:
+                await dialing
+            except ChatError as refused:
+                trouble = str(refused)
+            except CancelledError:
+                pass
+            else:
+                conversation.abandon = lambda: None
+                conversation.arrived()
+                saving.start(SAVED, now=False)
+                await current().closed
+                saving.stop()
+                trouble = _last_words(current())
             await screen.close()
             screen.transport.loseConnection()
             await screen.gone
     finally:
         finished.callback(None)
-    ended = connection.closing
-    if memories:
-        memories[0].remember(connection.ticket if ended is None else None)
-    if ended is not None and ended.reason != "bye":
-        print(f"pylingo: {looks.tidy(ended.text)}", file=sys.stderr)
+    if memories and conversation.connection is not None:
+        memories[0].remember(None if current().closing else current().ticket)
+    if trouble:
+        print(f"pylingo: {looks.tidy(trouble)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _last_words(connection: Connection) -> str:
+    """What to say when it was not the person who ended it."""
+    closing = connection.closing
+    return closing.text if closing is not None and closing.reason != "bye" else ""
 
 
 @contextlib.contextmanager

@@ -1,0 +1,295 @@
+"""What is kept about people and rooms: registered names with their passwords, and rooms' rules.
+
+All names and rooms are in memory, so that a question about them needs no waiting; the database
+follows, through the log's queue. Passwords are there only as scrypt hashes, made and checked in a
+thread by `run`, with the parameters beside each hash so that they can grow.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import sqlite3
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import scrypt
+from math import ceil
+
+from twisted.internet.defer import Deferred
+
+from pylingo import names
+from pylingo.history import Log, Run
+from pylingo.names import Name
+from pylingo.protocol import ChatError
+from pylingo.rooms import Registry, Room, User
+from pylingo.rules import Rules, Sanction
+
+LONGEST_PASSWORD = 1_024
+"""Bytes of UTF-8."""
+TRIES = 5
+"""Wrong passwords for one name, or from one address, in `WINDOW`."""
+WINDOW = 60.0
+"""Seconds."""
+COST = (2**14, 8, 1)
+"""n, r and p of new hashes: 16 MiB and some 50 ms each (RFC 7914)."""
+
+
+@dataclass(slots=True)
+class Account:
+    """A registered name. `read` is the newest private message that was handed over."""
+
+    name: Name
+    hash: str
+    read: int
+
+
+class Tries:
+    """Counts wrong passwords, by name and by address. The clock gives seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._wrong: dict[str, deque[float]] = defaultdict(deque)
+
+    def check(self, *whose: str) -> None:
+        """Raises `ChatError` ``wrong_password``, saying how long to wait, past the bound."""
+        now = self._clock()
+        for key in tuple(self._wrong):
+            times = self._wrong[key]
+            while times and times[0] <= now - WINDOW:
+                times.popleft()
+            if not times:
+                del self._wrong[key]
+        for key in whose:
+            times = self._wrong.get(key, deque())
+            if len(times) >= TRIES:
+                wait = ceil(times[-TRIES] + WINDOW - now)
+                raise ChatError(
+                    "wrong_password", f"Too many wrong passwords. Try again in {wait} seconds."
+                )
+
+    def wrong(self, *whose: str) -> ChatError:
+        """Note a wrong password; the result says so."""
+        for key in whose:
+            self._wrong[key].append(self._clock())
+        return ChatError("wrong_password", "That is not the password. Try again.")
+
+
+class Accounts:
+    """Registered names, kept rooms, and the rules of the whole server."""
+
+    def __init__(
+        self, registry: Registry, log: Log, connection: sqlite3.Connection, run: Run,
+        clock: Callable[[], float], admins: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
+        self.known: dict[str, Account] = {}
+        self.rules = Rules()
+        """The rules of the server: admins ban and mute everywhere."""
+        self.tries = Tries(clock)
+        self.admins = admins
+        self._looks: dict[str, Account] = {}
+        self._registry = registry
+        self._log = log
+        self._run = run
+        for key, shown, hash, read in connection.execute("SELECT * FROM accounts"):
+            self._put(key, Account(names.user(shown), hash, read))
+        _load(connection, registry, self.rules)
+        registry.reserved = self.reserved
+        registry.keep = self.keep
+        registry.delivered = self.delivered
+
+    def admin(self, user: User) -> bool:
+        """Whether `user` is an admin."""
+        return user.account is not None and user.account in self.admins
+
+    def powerful(self, user: User, room: Room) -> bool:
+        """Whether `user` may moderate `room`."""
+        return user.place in room.rules.operators or self.admin(user)
+
+    def reserved(self, name: Name, user: User) -> None:
+        """Raises `ChatError` where `name` is somebody else's account's, or looks like it."""
+        holder = self.known.get(name.key)
+        if holder is not None and user.account != name.key:
+            raise ChatError(
+                "name_registered",
+                f"The name {holder.name} is registered. If it is yours: /login {holder.name}",
+            )
+        twin = self._looks.get(name.skeleton)
+        if twin is not None and twin is not holder and user.account != twin.name.key:
+            raise ChatError(
+                "name_taken", f"The name {name} looks like {twin.name}. Choose another: /name NAME"
+            )
+
+    async def register(self, user: User, password: str) -> None:
+        """Make the name of `user` an account. Raises `ChatError`."""
+        name = user.name
+        self.reserved(name, user)
+        if user.account is not None:
+            raise ChatError("bad_argument", f"You are logged in as {user.account} already.")
+        hash = await self._hash(password)
+        # Somebody may have been faster, or the user may have another name by now.
+        self.reserved(name, user)
+        if user.name is not name:
+            raise ChatError("bad_argument", "Your name has changed. Register once more.")
+        account = Account(name, hash, self._log.last)
+        row = (name.key, name.shown, hash, account.read)
+        self._put(name.key, account)
+        try:
+            await self._log.write(lambda c: c.execute("INSERT INTO accounts VALUES (?,?,?,?)", row))
+        except BaseException:
+            del self.known[name.key]
+            del self._looks[name.skeleton]
+            raise
+        self._become(user, account)
+
+    async def login(self, user: User, shown: str, password: str) -> Account:
+        """Let `user` be that account. Raises `ChatError`; it takes as long for unknown names."""
+        name = names.user(shown)
+        whose = (f"name {name.key}", f"host {user.host}")
+        self.tries.check(*whose)
+        account = self.known.get(name.key)
+        right = await self._check(account.hash if account else _NOBODY, password)
+        if account is None or not right:
+            raise self.tries.wrong(*whose)
+        if self.rules.bans.get(account.name.key):
+            raise ChatError("forbidden", "That name is banned here. Ask an admin.")
+        return account
+
+    def enter(self, user: User, account: Account) -> None:
+        """After a login, when nobody else is that account: `user` is, and goes by its name."""
+        self._become(user, account)
+        user.rename(account.name)
+
+    def restore(self, user: User, key: str) -> None:
+        """A resumed session was logged in; so it is again, unless another one is by now."""
+        account = self.known.get(key)
+        if account is not None and key not in self._registry.owners and key not in self.rules.bans:
+            self._become(user, account)
+
+    async def change(self, user: User, password: str) -> None:
+        """Give the account of `user` another password. Raises `ChatError`."""
+        account = self.known.get(user.account or "")
+        if account is None:
+            raise ChatError("forbidden", "You are not logged in: /login NAME")
+        hash = await self._hash(password)
+        row = (hash, account.name.key)
+        await self._log.write(lambda c: c.execute("UPDATE accounts SET hash=? WHERE key=?", row))
+        account.hash = hash
+
+    async def hash(self, password: str) -> str:
+        """The hash of a room's password. Raises `ChatError` ``bad_argument``."""
+        return await self._hash(password)
+
+    async def opens(self, room: Room, password: str, user: User) -> bool:
+        """Whether `password` opens a locked room. Raises `ChatError` after too many tries."""
+        whose = (f"room {room.name.key} {user.host}",)
+        self.tries.check(*whose)
+        if await self._check(room.rules.lock, password):
+            return True
+        self.tries.wrong(*whose)
+        return False
+
+    def delivered(self, user: User, id: int) -> None:
+        """A private message was handed to a logged-in user: it is not for the next login."""
+        account = self.known.get(user.account or "")
+        if account is not None and id > account.read:
+            account.read = id
+            row = (id, account.name.key)
+            self._log.keep(
+                ("read", account.name.key),
+                lambda c: c.execute("UPDATE accounts SET read = ? WHERE key = ?", row),
+            )
+
+    def keep(self, room: Room | None) -> None:
+        """The rules of `room` have changed, or those of the server."""
+        rules = room.rules if room else self.rules
+        key = room.name.key if room else ""
+        kept = rules.kept or room is None
+        row = (key, room.name.shown if room else "", room.topic if room else "", rules.lock)
+        people = [(key, place[1:]) for place in rules.operators if place.startswith("@")]
+        sanctions: list[tuple[object, ...]] = [
+            (key, kind, s.key, s.shown, s.place, s.host, s.by, s.reason)
+            for kind, those in (("ban", rules.bans), ("mute", rules.mutes))
+            for s in those.values()
+        ]
+        self._log.keep(("room", key), lambda c: _keep(c, row, people, sanctions, kept=kept))
+
+    def _put(self, key: str, account: Account) -> None:
+        self.known[key] = self._looks[account.name.skeleton] = account
+
+    def _become(self, user: User, account: Account) -> None:
+        before = user.place
+        user.account = account.name.key
+        self._registry.owners[account.name.key] = user
+        for room in user.rooms:
+            if before in room.rules.operators:
+                del room.rules.operators[before]
+                room.rules.operators[user.place] = None
+                self.keep(room)
+
+    def _hash(self, password: str) -> Deferred[str]:
+        secret = _secret(password)
+        return self._run(lambda: _make(secret))
+
+    def _check(self, hash: str, password: str) -> Deferred[bool]:
+        secret = _secret(password)
+        return self._run(lambda: _matches(hash, secret))
+
+
+def _secret(password: str) -> bytes:
+    secret = password.strip().encode()
+    if not 0 < len(secret) <= LONGEST_PASSWORD:
+        raise ChatError("bad_argument", f"Give a password of 1 to {LONGEST_PASSWORD} bytes.")
+    return secret
+
+
+# What follows blocks; it runs in the threads, but for `_load`, which is part of starting up.
+
+
+def _make(secret: bytes) -> str:
+    n, r, p = COST
+    salt = os.urandom(16)
+    hash = scrypt(secret, salt=salt, n=n, r=r, p=p)
+    return f"scrypt${n}${r}${p}${salt.hex()}${hash.hex()}"
+
+
+def _matches(hash: str, secret: bytes) -> bool:
+    _, n, r, p, salt, expected = hash.split("$")
+    got = scrypt(secret, salt=bytes.fromhex(salt), n=int(n), r=int(r), p=int(p))
+    return hmac.compare_digest(got, bytes.fromhex(expected))
+
+
+_NOBODY = "scrypt${}${}${}${}${}".format(*COST, "00" * 16, "00" * 64)
+"""The hash of no password, to take as long for a name that nobody has."""
+
+
+def _load(connection: sqlite3.Connection, registry: Registry, server: Rules) -> None:
+    all_rules = {"": server}
+    for key, shown, topic, lock in connection.execute("SELECT * FROM rooms"):
+        if key:
+            room = registry.open(names.room(shown))
+            room.topic = topic
+            all_rules[key] = room.rules
+        all_rules[key].lock = lock
+    for key, account in connection.execute("SELECT * FROM operators"):
+        all_rules[key].operators["@" + account] = None
+    for key, kind, *rest in connection.execute("SELECT * FROM sanctions"):
+        sanction = Sanction(*rest)
+        those = all_rules[key].bans if kind == "ban" else all_rules[key].mutes
+        those[sanction.key] = sanction
+
+
+def _keep(
+    connection: sqlite3.Connection,
+    row: tuple[str, str, str, str],
+    operators: list[tuple[str, str]],
+    sanctions: list[tuple[object, ...]],
+    *,
+    kept: bool,
+) -> None:
+    for table, column in (("rooms", "key"), ("operators", "room"), ("sanctions", "room")):
+        connection.execute(f"DELETE FROM {table} WHERE {column} = ?", row[:1])
+    if kept:
+        connection.execute("INSERT INTO rooms VALUES (?, ?, ?, ?)", row)
+        connection.executemany("INSERT INTO operators VALUES (?, ?)", operators)
+        connection.executemany("INSERT INTO sanctions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", sanctions)

@@ -1,0 +1,66 @@
+"""The commands about who one is: the server's password, and names that are somebody's own."""
+
+from __future__ import annotations
+
+import hmac
+
+from twisted.logger import Logger
+
+from pylingo.commands import Door, command, replay, saved
+from pylingo.protocol import ChatError, Done
+
+_log = Logger()
+
+
+@command("enter", "PASSWORD", "Give the server's password, where it has one.", cost=5, open=True)
+async def enter(door: Door, body: str) -> Done:
+    chat, user = door.chat, door.user
+    if user.entered:
+        return Done(text="You are in.")
+    whose = f"door {user.host}"
+    chat.accounts.tries.check(whose)
+    if not hmac.compare_digest(body.strip().encode(), chat.password.encode()):
+        raise chat.accounts.tries.wrong(whose)
+    user.entered = True
+    await saved(door)
+    return Done(text="You are in.")
+
+
+@command("register", "PASSWORD", "Make the name you have your own.", cost=5)
+async def register(door: Door, body: str) -> Done:
+    user = door.user
+    if user.name.key.startswith("guest-"):
+        raise ChatError("bad_argument", "Choose a name first: /name NAME")
+    await door.chat.accounts.register(user, body)
+    await saved(door)
+    _log.info("{user} registered", user=user.name.shown)
+    return Done(text=f"{user.name} is yours now. Next time: /login {user.name}")
+
+
+@command("login", "NAME PASSWORD", "Take a name that is your own.", cost=5)
+async def login(door: Door, body: str) -> None:
+    shown, _, password = body.strip().partition(" ")
+    accounts, user = door.chat.accounts, door.user
+    account = await accounts.login(user, shown, password)
+    again = user.account == account.name.key
+    if not again:
+        before = door.chat.registry.owners.get(account.name.key)
+        if before is not None:
+            door.chat.sessions.close(before)
+            door.chat.registry.replace(before)
+        accounts.enter(user, account)
+    door.hold()
+    try:
+        await saved(door)
+        door.reply(Done(text=f"You are logged in as {user.name}.", user=user.name.shown))
+        _log.info("{user} logged in", user=user.name.shown)
+        if not again:
+            await replay(door, [(user.place, account.read)])
+    finally:
+        door.release()
+
+
+@command("password", "PASSWORD", "Give your name another password.", cost=5)
+async def password(door: Door, body: str) -> Done:
+    await door.chat.accounts.change(door.user, body)
+    return Done(text="Your password was changed.")

@@ -1,0 +1,254 @@
+"""The commands of operators and admins.
+
+An operator moderates the room; an admin every room. An admin who is in no room moderates the whole
+server: kick and ban then end the connection, mute silences everywhere.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from pylingo import names
+from pylingo.commands import Door, command
+from pylingo.names import Name
+from pylingo.protocol import ChatError, Closing, Done, Notice, Topic
+from pylingo.rooms import Room, User
+from pylingo.rules import Rules, Sanction
+
+_log = Logger()
+
+
+@command("topic", "[TEXT]", "Read the topic of your room; operators can set it.")
+async def topic(door: Door, body: str) -> Topic:
+    room = door.user.here
+    if body.strip():
+        _empowered(door)
+        room.topic = names.remark(body, "topic")
+        topic = Topic(room=room.name.shown, topic=room.topic, user=door.user.name.shown)
+        room.tell(topic, but=door.user)
+        await _kept(door, room)
+        return topic
+    return Topic(room=room.name.shown, topic=room.topic, user="")
+
+
+@command("lock", "PASSWORD", "Let only those join your room who know the password.", cost=5)
+async def lock(door: Door, body: str) -> Done:
+    room = _room(door)
+    hash = await door.chat.accounts.hash(body)
+    room.rules.lock = hash
+    return await _done(door, room, "is locked now")
+
+
+@command("unlock", "", "Let everyone join your room again.")
+async def unlock(door: Door, body: str) -> Done:  # noqa: ARG001
+    room = _room(door)
+    room.rules.lock = ""
+    return await _done(door, room, "is open to everyone now")
+
+
+@command("invite", "USER", "Let somebody join your room once, in spite of a lock or a ban.")
+def invite(door: Door, body: str) -> Done:
+    room = _room(door)
+    user = door.chat.registry.user(names.user(body))
+    room.rules.invited.add(user.place)
+    user.hear((Notice(text=f"{door.user.name} invites you: /join {room.name}"),))
+    return Done(text=f"{user.name} may join {room.name} once.")
+
+
+@command("kick", "USER [REASON]", "Send somebody out of your room.", cost=2)
+def kick(door: Door, body: str) -> Done:
+    room = _empowered(door)
+    name, reason = _who(body)
+    user = door.chat.registry.user(name)
+    _spare(door, user)
+    _remove(door, room, user, "kicked", reason)
+    return Done(text=f"{user.name} was kicked.")
+
+
+@command("ban", "USER [REASON]", "Keep somebody out of your room.", cost=2)
+async def ban(door: Door, body: str) -> Done:
+    room = _empowered(door)
+    name, reason = _who(body)
+    sanction = _sanction(door, name, reason, address=True)
+    rules = _rules(door, room)
+    rules.add(rules.bans, sanction)
+    registry = door.chat.registry
+    hit = room.members if room is not None else registry.users.values()
+    for user in tuple(hit):
+        # Those who share a guest's address are kept out from now on, but not thrown out.
+        if sanction.hits(user) and user.place == sanction.place:
+            _remove(door, room, user, "banned", reason)
+    await _kept(door, room)
+    return Done(text=f"{sanction.shown} is banned.")
+
+
+@command("unban", "USER", "Let somebody into your room again.")
+async def unban(door: Door, body: str) -> Done:
+    room = _empowered(door)
+    return await _lift(door, room, _rules(door, room).bans, body, "banned")
+
+
+@command("mute", "USER [REASON]", "Let nobody hear what somebody says in your room.", cost=2)
+async def mute(door: Door, body: str) -> Done:
+    room = _empowered(door)
+    name, reason = _who(body)
+    sanction = _sanction(door, name, reason, address=False)
+    rules = _rules(door, room)
+    rules.add(rules.mutes, sanction)
+    await _kept(door, room)
+    user = door.chat.registry.users.get(name.key)
+    if user is not None:
+        user.hear((Notice(text=f"You were muted by {door.user.name}{_because(reason)}."),))
+    return Done(text=f"{sanction.shown} is muted.")
+
+
+@command("unmute", "USER", "Let somebody be heard in your room again.")
+async def unmute(door: Door, body: str) -> Done:
+    room = _empowered(door)
+    return await _lift(door, room, _rules(door, room).mutes, body, "muted")
+
+
+@command("op", "USER", "Make somebody an operator of your room.")
+async def op(door: Door, body: str) -> Done:
+    room = _room(door)
+    name, _ = _who(body)
+    user = door.chat.registry.users.get(name.key)
+    if user is not None and user in room.members:
+        door.chat.registry.promote(room, user)
+    elif name.key in door.chat.accounts.known:
+        room.rules.operators["@" + name.key] = None
+    else:
+        raise ChatError("no_such_user", f"{name} is not in {room.name} and has no account.")
+    await _kept(door, room)
+    return Done(text=f"{name} is an operator of {room.name}.")
+
+
+@command("deop", "USER", "Make somebody an operator of your room no more; or give it up yourself.")
+async def deop(door: Door, body: str) -> Done:
+    room = _room(door)
+    name, _ = _who(body)
+    user = door.chat.registry.users.get(name.key)
+    if user is not None and user is not door.user:
+        _spare(door, user)
+    place = user.place if user is not None else "@" + name.key
+    if room.rules.operators.pop(place, False) is False:
+        raise ChatError("no_such_user", f"{name} is no operator of {room.name}.")
+    others = [member for member in room.members if member is not user]
+    if others and not room.rules.operators:
+        door.chat.registry.promote(room, others[0])
+    await _kept(door, room)
+    return Done(text=f"{name} is no operator of {room.name} any more.")
+
+
+@command("bans", "", "List who is banned from your room.", cost=2)
+def bans(door: Door, body: str) -> Done:  # noqa: ARG001
+    room = _empowered(door)
+    admin = door.chat.accounts.admin(door.user)
+    lines = []
+    for sanction in _rules(door, room).bans.values():
+        host = f" [{sanction.host}]" if admin and sanction.host else ""
+        lines.append(f"{sanction.shown}{host}, by {sanction.by}{_because(sanction.reason)}")
+    return Done(text="\n".join(lines) or "Nobody is banned.")
+
+
+@command("announce", "TEXT", "Tell something to everyone on the server.", cost=2)
+def announce(door: Door, body: str) -> Done:
+    if not door.chat.accounts.admin(door.user):
+        raise ChatError("forbidden", "Only an admin can do that.")
+    door.chat.registry.tell(Notice(text=f"{door.user.name}: {names.message(body)}"), but=door.user)
+    return Done(text="Everyone was told.")
+
+
+def _empowered(door: Door) -> Room | None:
+    """The room to moderate, None for the server. Raises `ChatError` for who may not."""
+    user, accounts = door.user, door.chat.accounts
+    if user.room is None and accounts.admin(user):
+        return None
+    if not accounts.powerful(user, user.here):
+        raise ChatError(
+            "forbidden", f"Only an operator of {user.here.name} can do that. Ask one of them."
+        )
+    return user.here
+
+
+def _room(door: Door) -> Room:
+    """The room to moderate, where it has to be one."""
+    _empowered(door)
+    return door.user.here
+
+
+def _rules(door: Door, room: Room | None) -> Rules:
+    return room.rules if room is not None else door.chat.accounts.rules
+
+
+def _who(body: str) -> tuple[Name, str]:
+    who, _, reason = body.strip().partition(" ")
+    return names.user(who), names.remark(reason, "reason")
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""
+
+
+def _spare(door: Door, user: User) -> None:
+    """Raises `ChatError` ``forbidden`` for admins, and for oneself."""
+    if door.chat.accounts.admin(user):
+        raise ChatError("forbidden", f"{user.name} is an admin. Nobody can do that to an admin.")
+    if user is door.user:
+        raise ChatError("bad_argument", "That is you. Name somebody else.")
+
+
+def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction:
+    """A ban or a mute of the account, or of the guest, of that name; by address too, or not."""
+    accounts, registry = door.chat.accounts, door.chat.registry
+    user = registry.users.get(name.key)
+    account = name.key if name.key in accounts.known else user.account if user else None
+    by = door.user.name.shown
+    if account is not None:
+        if account in accounts.admins:
+            raise ChatError("forbidden", f"{name} is an admin. Nobody can do that to an admin.")
+        if account == door.user.account:
+            raise ChatError("bad_argument", "That is you. Name somebody else.")
+        return Sanction(account, name.shown, "@" + account, "", by, reason)
+    user = registry.user(name)
+    _spare(door, user)
+    return Sanction(name.key, name.shown, user.place, user.host if address else "", by, reason)
+
+
+def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -> None:
+    """Send `user` out of the room, or out of the chat."""
+    by = f"{what} by {door.user.name}{_because(reason)}"
+    _log.info("{user} was {by}", user=user.name.shown, by=by)
+    if room is None or (what == "kicked" and user not in room.members):
+        if not door.chat.accounts.admin(door.user):
+            raise ChatError("no_such_user", f"{user.name} is not in {door.user.here.name}.")
+        hear = user.hear
+        user.quit(by)
+        door.chat.sessions.close(user)
+        hear((Closing(reason=what, text=f"You were {by}."),))
+    elif user in room.members:
+        user.hear((user.leave(room, by),))
+        door.chat.sessions.save(user)
+
+
+async def _lift(
+    door: Door, room: Room | None, sanctions: dict[str, Sanction], body: str, what: str
+) -> Done:
+    name, _ = _who(body)
+    sanction = sanctions.pop(name.key, None)
+    if sanction is None:
+        raise ChatError("no_such_user", f"{name} is not {what}.")
+    await _kept(door, room)
+    return Done(text=f"{sanction.shown} is not {what} any more.")
+
+
+async def _done(door: Door, room: Room, what: str) -> Done:
+    await _kept(door, room)
+    room.tell(Notice(text=f"{room.name} {what}."), but=door.user)
+    return Done(text=f"{room.name} {what}.")
+
+
+async def _kept(door: Door, room: Room | None) -> None:
+    """Wait until what was changed would survive the end of the server."""
+    door.chat.accounts.keep(room)
+    await door.chat.log.flushed()

@@ -1,0 +1,88 @@
+"""Who may do what in a room: its operators, its lock, its bans, mutes and invitations.
+
+People are known by their *place*, which is also where the log files what is said to them: `@` and
+the key of an account, or `~` and the number of a guest's session. What holds an account lasts.
+
+Nothing here knows who is in the room; that is `rooms.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pylingo.names import Name
+from pylingo.protocol import ChatError
+
+MOST_SANCTIONS = 1_000
+"""Bans, and mutes, of one room."""
+
+
+class Person(Protocol):
+    """A user, as rules see one."""
+
+    name: Name
+    host: str
+
+    @property
+    def place(self) -> str:
+        """`@` and the key of an account, or `~` and the number of a guest's session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sanction:
+    """A ban or a mute: of an account, or of a guest, by name and session and perhaps address."""
+
+    key: str
+    shown: str
+    place: str
+    host: str
+    by: str
+    reason: str
+
+    def hits(self, user: Person) -> bool:
+        """Whether it is meant for `user`."""
+        if user.place == self.place:
+            return True
+        if "@" in (user.place[0], self.place[0]):
+            return False
+        return user.name.key == self.key or (self.host != "" and user.host == self.host)
+
+
+class Rules:
+    """The rules of one room, or of the whole server."""
+
+    __slots__ = ("bans", "invited", "lock", "mutes", "operators")
+
+    def __init__(self) -> None:
+        self.operators: dict[str, None] = {}
+        """The places of operators, in the order they became it."""
+        self.invited: set[str] = set()
+        """The places of those who may join once in spite of a lock or a ban."""
+        self.lock = ""
+        """The hash of the password to join, if there is one."""
+        self.bans: dict[str, Sanction] = {}
+        self.mutes: dict[str, Sanction] = {}
+
+    @property
+    def kept(self) -> bool:
+        """Whether they outlive the last member: an operator has an account."""
+        return any(place.startswith("@") for place in self.operators)
+
+    def banned(self, user: Person) -> Sanction | None:
+        """The ban that hits `user`, if one does."""
+        return _first(self.bans, user)
+
+    def muted(self, user: Person) -> Sanction | None:
+        """The mute that hits `user`, if one does."""
+        return _first(self.mutes, user)
+
+    def add(self, sanctions: dict[str, Sanction], sanction: Sanction) -> None:
+        """Ban or mute. Raises `ChatError` ``bad_argument`` where there are too many."""
+        if len(sanctions) >= MOST_SANCTIONS and sanction.key not in sanctions:
+            raise ChatError("bad_argument", "There are too many of those. Lift one first.")
+        sanctions[sanction.key] = sanction
+
+
+def _first(sanctions: dict[str, Sanction], user: Person) -> Sanction | None:
+    return next((sanction for sanction in sanctions.values() if sanction.hits(user)), None)

@@ -1,0 +1,176 @@
+"""Certificates: the server's own, and which ones a client trusts.
+
+A server made with ``--tls auto`` has a certificate that no authority knows. A client then shows
+its fingerprint once, remembers it, and from then on takes no other for that server: trust on first
+use, as ssh has it. A certificate that the system's authorities vouch for needs no question.
+
+TLS 1.2 is the oldest version spoken. This module knows no chat.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL, crypto
+from twisted.internet.ssl import CertificateOptions, TLSVersion
+from twisted.python.failure import Failure
+
+LIFETIME = timedelta(days=3650)
+"""How long a certificate of our own making is good."""
+
+
+class CertificateError(Exception):
+    """A certificate is of no use; `str` of it says why and what to do."""
+
+
+def fingerprint(der: bytes) -> str:
+    """The SHA-256 of a certificate, as people compare it."""
+    digest = sha256(der).hexdigest().upper()
+    return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+
+
+def serve(path: Path) -> tuple[CertificateOptions, str]:
+    """What a server needs for the certificate (and chain) and key in a PEM file; its fingerprint.
+
+    Raises `CertificateError`.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+    try:
+        pem = path.read_bytes()
+        first, *chain = x509.load_pem_x509_certificates(pem)
+        key = load_pem_private_key(pem[_key(pem) :], None)
+        options = CertificateOptions(
+            privateKey=crypto.PKey.from_cryptography_key(key),  # type: ignore[arg-type]
+            certificate=crypto.X509.from_cryptography(first),
+            extraCertChain=[crypto.X509.from_cryptography(more) for more in chain],
+            raiseMinimumTo=TLSVersion.TLSv1_2,
+        )
+        options.getContext()
+        shown = fingerprint(first.public_bytes(Encoding.DER))
+    except (OSError, ValueError, TypeError, SSL.Error) as error:
+        raise CertificateError(
+            f"{path} has no certificate and key in PEM that fit: {error}. "
+            "Put both in it, or use --tls auto."
+        ) from None
+    return options, shown
+
+
+def _key(pem: bytes) -> int:
+    """Where in the file the private key begins."""
+    for start in (b"-----BEGIN PRIVATE", b"-----BEGIN EC P", b"-----BEGIN RSA"):
+        if start in pem:
+            return pem.index(start)
+    raise ValueError("there is no private key")
+
+
+def make(path: Path) -> None:
+    """Make a certificate and key of our own, readable by their owner only.
+
+    Raises `CertificateError` where they cannot be written.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    host = socket.gethostname()[:64] or "localhost"
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + LIFETIME)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(host), x509.DNSName("localhost")]), False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+    except OSError as error:
+        raise CertificateError(
+            f"The certificate {path} cannot be written: {error.strerror}. "
+            "Choose another place for the database, or give a file with --tls."
+        ) from None
+
+
+class KnownHosts:
+    """The certificates that a person has said yes to, one line for each server."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def find(self, where: str) -> str | None:
+        """The fingerprint known for a server."""
+        try:
+            lines = self.path.read_text().splitlines()
+        except OSError:
+            return None
+        known = dict(line.split(" ", 1) for line in lines if " " in line)
+        return known.get(where)
+
+    def add(self, where: str, print: str) -> None:
+        """Remember a fingerprint. Raises `CertificateError` where that cannot be done."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self.path.open("a") as file:
+                file.write(f"{where} {print}\n")
+        except OSError as error:
+            raise CertificateError(
+                f"The certificate cannot be remembered in {self.path}: {error.strerror}."
+            ) from None
+
+
+class Pin:
+    """Looks at the certificate of each connection; `seen` is the last one's fingerprint.
+
+    It takes the place of verification by authorities, so nothing may be said on a connection
+    that it has refused.
+    """
+
+    def __init__(self, expected: str | None) -> None:
+        self.expected = expected
+        self.seen = ""
+
+    def __call__(self, transport: Any) -> str:
+        """Why the connection is refused, or nothing."""
+        certificate = transport.getPeerCertificate()
+        if certificate is None:
+            return "The server showed no certificate."
+        self.seen = fingerprint(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+        if self.expected is None:
+            return "The server's certificate is not known."
+        if self.seen != self.expected:
+            return "The server's certificate has changed."
+        return ""
+
+
+def unverified() -> CertificateOptions:
+    """For a client that looks at the certificate itself, with a `Pin`."""
+    return CertificateOptions(verify=False, raiseMinimumTo=TLSVersion.TLSv1_2)
+
+
+def doubtful(why: Failure) -> bool:
+    """Whether a connection failed because no authority vouches for the certificate."""
+    from service_identity import VerificationError
+
+    return bool(why.check(VerificationError)) or (
+        isinstance(why.value, SSL.Error) and "certificate verify failed" in str(why.value)
+    )
