@@ -88,12 +88,13 @@ class Accounts:
         self.tries = Tries(clock)
         self.admins = admins
         self._looks: dict[str, Account] = {}
+        self._kept: set[str] = set()
         self._registry = registry
         self._log = log
         self._run = run
         for key, shown, hash, read in connection.execute("SELECT * FROM accounts"):
             self._put(key, Account(names.user(shown), hash, read))
-        _load(connection, registry, self.rules)
+        self._kept.update(_load(connection, registry, self.rules))
         registry.reserved = self.reserved
         registry.keep = self.keep
         registry.delivered = self.delivered
@@ -202,9 +203,12 @@ class Accounts:
 
     def keep(self, room: Room | None) -> None:
         """The rules of `room` have changed, or those of the server."""
+        if room is not None and not room.rules.kept and room.name.key not in self._kept:
+            return
         rules = room.rules if room else self.rules
         key = room.name.key if room else ""
         kept = rules.kept or room is None
+        (self._kept.add if kept else self._kept.discard)(key)
         row = (key, room.name.shown if room else "", room.topic if room else "", rules.lock)
         people = [(key, place[1:]) for place in rules.operators if place.startswith("@")]
         sanctions: list[tuple[object, ...]] = [
@@ -222,10 +226,8 @@ class Accounts:
         user.account = account.name.key
         self._registry.owners[account.name.key] = user
         for room in user.rooms:
-            if before in room.rules.operators:
-                del room.rules.operators[before]
-                room.rules.operators[user.place] = None
-                self.keep(room)
+            if self._registry.demote(room, before):
+                self._registry.promote(room, user.place)
 
     def _hash(self, password: str) -> Deferred[str]:
         secret = _secret(password)
@@ -263,7 +265,7 @@ _NOBODY = "scrypt${}${}${}${}${}".format(*COST, "00" * 16, "00" * 64)
 """The hash of no password, to take as long for a name that nobody has."""
 
 
-def _load(connection: sqlite3.Connection, registry: Registry, server: Rules) -> None:
+def _load(connection: sqlite3.Connection, registry: Registry, server: Rules) -> list[str]:
     all_rules = {"": server}
     for key, shown, topic, lock in connection.execute("SELECT * FROM rooms"):
         if key:
@@ -272,11 +274,12 @@ def _load(connection: sqlite3.Connection, registry: Registry, server: Rules) -> 
             all_rules[key] = room.rules
         all_rules[key].lock = lock
     for key, account in connection.execute("SELECT * FROM operators"):
-        all_rules[key].operators["@" + account] = None
+        registry.promote(registry.rooms[key], "@" + account)
     for key, kind, *rest in connection.execute("SELECT * FROM sanctions"):
         sanction = Sanction(*rest)
         those = all_rules[key].bans if kind == "ban" else all_rules[key].mutes
         those[sanction.key] = sanction
+    return list(all_rules)
 
 
 def _keep(

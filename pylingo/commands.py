@@ -187,7 +187,7 @@ def hello(door: Door, body: str) -> Welcome:
     return greeting(door)
 
 
-@command("name", "NAME", "Take a name.", cost=2)
+@command("name", "NAME", "Take a name.")
 async def name(door: Door, body: str) -> Renamed:
     renamed = door.user.rename(names.user(body))
     _log.info("{user} is now {name}", user=renamed.user, name=renamed.to)
@@ -195,7 +195,7 @@ async def name(door: Door, body: str) -> Renamed:
     return renamed
 
 
-@command("list", "", "List the rooms.", "rooms", cost=5)
+@command("list", "", "List the rooms.", "rooms", cost=3)
 def list_(door: Door, body: str) -> Rooms:
     _nothing("list", body)
     everything = sorted(
@@ -205,7 +205,7 @@ def list_(door: Door, body: str) -> Rooms:
     return Rooms(rooms=_fitting(everything, _room_size))
 
 
-@command("join", "ROOM [PASSWORD]", "Go into a room; it is made if it is not there.", cost=2)
+@command("join", "ROOM [PASSWORD]", "Go into a room; it is made if it is not there.")
 async def join(door: Door, body: str) -> None:
     registry, user = door.chat.registry, door.user
     word, _, password = body.strip().partition(" ")
@@ -219,7 +219,7 @@ async def join(door: Door, body: str) -> None:
     await _enter(door, name)
 
 
-@command("create", "ROOM", "Make a room and go into it.", cost=2)
+@command("create", "ROOM", "Make a room and go into it.")
 async def create(door: Door, body: str) -> None:
     name = names.room(body)
     if name.key in door.chat.registry.rooms:
@@ -227,14 +227,14 @@ async def create(door: Door, body: str) -> None:
     await _enter(door, name)
 
 
-@command("users", "", "List who is in your room.", "who", cost=5)
+@command("users", "", "List who is in your room.", "who", cost=3)
 def users(door: Door, body: str) -> Users:
     _nothing("users", body)
     room = door.user.here
     return Users(room=room.name.shown, users=_fitting(room.shown(), _text_size))
 
 
-@command("leave", "[REASON]", "Leave your room.", "exit", cost=2)
+@command("leave", "[REASON]", "Leave your room.", "exit")
 async def leave(door: Door, body: str) -> Left:
     left = door.user.leave(door.user.here, names.remark(body, "reason") or "left")
     await saved(door)
@@ -266,7 +266,7 @@ def msg(door: Door, body: str) -> None:
         user.tell(here or registry.user(name), text, re=door.re)
 
 
-@command("history", "[COUNT [ID]]", "Show the last messages here, or those before one.", cost=5)
+@command("history", "[COUNT [ID]]", "Show the last messages here, or those before one.", cost=3)
 async def history(door: Door, body: str) -> History:
     room, chat = door.user.here, door.chat
     words = body.split()
@@ -287,7 +287,7 @@ def help_(door: Door, body: str) -> Help:  # noqa: ARG001
     return Help(commands=[find(word).row()] if word else rows())
 
 
-@command("resume", "TOKEN ID", "Go on with an earlier session.", cost=5, open=True)
+@command("resume", "TOKEN ID", "Go on with an earlier session.", cost=3, open=True)
 async def resume(door: Door, body: str) -> None:
     token, _, number = body.strip().partition(" ")
     if not (token and _is_number(number)):
@@ -358,7 +358,7 @@ async def _admit(door: Door, room: Room, password: str) -> None:
 async def _enter(door: Door, name: Name) -> None:
     """Go into a room, out of the one before; then hear what was said there lately."""
     user, chat = door.user, door.chat
-    room = chat.registry.open(name)
+    room = chat.registry.open(name, user)
     if user.room not in (room, None):
         user.leave(user.here)
     user.join(room.name)

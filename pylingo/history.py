@@ -62,6 +62,9 @@ class Log:
         self.refuse: Publish = _untold
         self.stored = 0
         """Messages stored so far."""
+        self.groups = 0
+        """Transactions so far, and the seconds that they took."""
+        self.seconds = 0.0
         self._database = database
         self._write = write
         self._read = read
@@ -70,7 +73,7 @@ class Log:
         self._changes: list[tuple[Change, Deferred[Any]]] = []
         self._states: dict[object, Change] = {}
         self._storing = False
-        self._failing = False
+        self.failing = False
         self._drained: Deferred[None] | None = None
         self.last = _newest(database.writer)
 
@@ -151,21 +154,28 @@ class Log:
         states, self._states = self._states, {}
         self._storing = True
         connection = self._database.writer
+        begun = self._clock()
         storing = self._write(lambda: _commit(connection, posts, states, changes))
         storing.addCallbacks(
             self._committed,
             self._not_committed,
-            callbackArgs=(posts, changes),
+            callbackArgs=(posts, changes, begun),
             errbackArgs=(posts, changes, states),
         )
         storing.addErrback(lambda bug: self.log.failure("publishing failed", bug))
         storing.addCallback(self._next)
 
     def _committed(
-        self, results: list[Any], posts: list[Post], changes: list[tuple[Change, Deferred[Any]]]
+        self,
+        results: list[Any],
+        posts: list[Post],
+        changes: list[tuple[Change, Deferred[Any]]],
+        begun: float,
     ) -> None:
-        if self._failing:
-            self._failing = False
+        self.groups += 1
+        self.seconds += self._clock() - begun
+        if self.failing:
+            self.failing = False
             self.log.info("messages can be stored again")
         if posts:
             self.stored += len(posts)
@@ -182,8 +192,8 @@ class Log:
     ) -> None:
         if not isinstance(why.value, sqlite3.Error):
             self.log.failure("storing failed", why)
-        elif not self._failing:
-            self._failing = True
+        elif not self.failing:
+            self.failing = True
             self.log.error(
                 "messages cannot be stored in {path}: {why}; trying again with each new one",
                 path=self._database.path,
@@ -197,7 +207,7 @@ class Log:
 
     def _next(self, _: object) -> None:
         self._storing = False
-        if self._posts or self._changes or (self._states and not self._failing):
+        if self._posts or self._changes or (self._states and not self.failing):
             self._store()
         if self._drained is not None and not self.full:
             waiting, self._drained = self._drained, None

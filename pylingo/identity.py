@@ -12,7 +12,7 @@ from pylingo.protocol import ChatError, Done
 _log = Logger()
 
 
-@command("enter", "PASSWORD", "Give the server's password, where it has one.", cost=5, open=True)
+@command("enter", "PASSWORD", "Give the server's password, where it has one.", cost=3, open=True)
 async def enter(door: Door, body: str) -> Done:
     chat, user = door.chat, door.user
     if user.entered:
@@ -26,7 +26,7 @@ async def enter(door: Door, body: str) -> Done:
     return Done(text="You are in.")
 
 
-@command("register", "PASSWORD", "Make the name you have your own.", cost=5)
+@command("register", "PASSWORD", "Make the name you have your own.", cost=3)
 async def register(door: Door, body: str) -> Done:
     user = door.user
     if user.name.key.startswith("guest-"):
@@ -37,7 +37,7 @@ async def register(door: Door, body: str) -> Done:
     return Done(text=f"{user.name} is yours now. Next time: /login {user.name}")
 
 
-@command("login", "NAME PASSWORD", "Take a name that is your own.", cost=5)
+@command("login", "NAME PASSWORD", "Take a name that is your own.", cost=3)
 async def login(door: Door, body: str) -> None:
     shown, _, password = body.strip().partition(" ")
     accounts, user = door.chat.accounts, door.user
@@ -60,7 +60,7 @@ async def login(door: Door, body: str) -> None:
         door.release()
 
 
-@command("password", "PASSWORD", "Give your name another password.", cost=5)
+@command("password", "PASSWORD", "Give your name another password.", cost=3)
 async def password(door: Door, body: str) -> Done:
     await door.chat.accounts.change(door.user, body)
     return Done(text="Your password was changed.")

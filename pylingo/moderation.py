@@ -31,7 +31,7 @@ async def topic(door: Door, body: str) -> Topic:
     return Topic(room=room.name.shown, topic=room.topic, user="")
 
 
-@command("lock", "PASSWORD", "Let only those join your room who know the password.", cost=5)
+@command("lock", "PASSWORD", "Let only those join your room who know the password.", cost=3)
 async def lock(door: Door, body: str) -> Done:
     room = _room(door)
     hash = await door.chat.accounts.hash(body)
@@ -51,11 +51,11 @@ def invite(door: Door, body: str) -> Done:
     room = _room(door)
     user = door.chat.registry.user(names.user(body))
     room.rules.invited.add(user.place)
-    user.hear((Notice(text=f"{door.user.name} invites you: /join {room.name}"),))
+    user.hears((Notice(text=f"{door.user.name} invites you: /join {room.name}"),))
     return Done(text=f"{user.name} may join {room.name} once.")
 
 
-@command("kick", "USER [REASON]", "Send somebody out of your room.", cost=2)
+@command("kick", "USER [REASON]", "Send somebody out of your room.")
 def kick(door: Door, body: str) -> Done:
     room = _empowered(door)
     name, reason = _who(body)
@@ -65,7 +65,7 @@ def kick(door: Door, body: str) -> Done:
     return Done(text=f"{user.name} was kicked.")
 
 
-@command("ban", "USER [REASON]", "Keep somebody out of your room.", cost=2)
+@command("ban", "USER [REASON]", "Keep somebody out of your room.")
 async def ban(door: Door, body: str) -> Done:
     room = _empowered(door)
     name, reason = _who(body)
@@ -88,7 +88,7 @@ async def unban(door: Door, body: str) -> Done:
     return await _lift(door, room, _rules(door, room).bans, body, "banned")
 
 
-@command("mute", "USER [REASON]", "Let nobody hear what somebody says in your room.", cost=2)
+@command("mute", "USER [REASON]", "Let nobody hear what somebody says in your room.")
 async def mute(door: Door, body: str) -> Done:
     room = _empowered(door)
     name, reason = _who(body)
@@ -98,7 +98,7 @@ async def mute(door: Door, body: str) -> Done:
     await _kept(door, room)
     user = door.chat.registry.users.get(name.key)
     if user is not None:
-        user.hear((Notice(text=f"You were muted by {door.user.name}{_because(reason)}."),))
+        user.hears((Notice(text=f"You were muted by {door.user.name}{_because(reason)}."),))
     return Done(text=f"{sanction.shown} is muted.")
 
 
@@ -114,9 +114,10 @@ async def op(door: Door, body: str) -> Done:
     name, _ = _who(body)
     user = door.chat.registry.users.get(name.key)
     if user is not None and user in room.members:
-        door.chat.registry.promote(room, user)
+        door.chat.registry.promote(room, user.place)
+        user.hears((Notice(text=f"You are an operator of {room.name} now. See /help."),))
     elif name.key in door.chat.accounts.known:
-        room.rules.operators["@" + name.key] = None
+        door.chat.registry.promote(room, "@" + name.key)
     else:
         raise ChatError("no_such_user", f"{name} is not in {room.name} and has no account.")
     await _kept(door, room)
@@ -131,16 +132,16 @@ async def deop(door: Door, body: str) -> Done:
     if user is not None and user is not door.user:
         _spare(door, user)
     place = user.place if user is not None else "@" + name.key
-    if room.rules.operators.pop(place, False) is False:
+    if not door.chat.registry.demote(room, place):
         raise ChatError("no_such_user", f"{name} is no operator of {room.name}.")
     others = [member for member in room.members if member is not user]
     if others and not room.rules.operators:
-        door.chat.registry.promote(room, others[0])
+        door.chat.registry.promote(room, others[0].place)
     await _kept(door, room)
     return Done(text=f"{name} is no operator of {room.name} any more.")
 
 
-@command("bans", "", "List who is banned from your room.", cost=2)
+@command("bans", "", "List who is banned from your room.")
 def bans(door: Door, body: str) -> Done:  # noqa: ARG001
     room = _empowered(door)
     admin = door.chat.accounts.admin(door.user)
@@ -151,7 +152,7 @@ def bans(door: Door, body: str) -> Done:  # noqa: ARG001
     return Done(text="\n".join(lines) or "Nobody is banned.")
 
 
-@command("announce", "TEXT", "Tell something to everyone on the server.", cost=2)
+@command("announce", "TEXT", "Tell something to everyone on the server.")
 def announce(door: Door, body: str) -> Done:
     if not door.chat.accounts.admin(door.user):
         raise ChatError("forbidden", "Only an admin can do that.")
@@ -227,7 +228,7 @@ def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -
         door.chat.sessions.close(user)
         hear((Closing(reason=what, text=f"You were {by}."),))
     elif user in room.members:
-        user.hear((user.leave(room, by),))
+        user.hears((user.leave(room, by),))
         door.chat.sessions.save(user)
 
 

@@ -11,7 +11,7 @@ Nothing here knows what the frames mean.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer, ITransport
@@ -21,13 +21,29 @@ PIECE = 64 * 1024
 """Bytes handed to a transport at once (and the rest of the frame that they end in)."""
 
 
+MOST_WAITING = 1024 * 1024
+"""Bytes that may wait for one peer."""
+
+
+class Owner(Protocol):
+    """Whose outbox it is."""
+
+    def overflowed(self) -> None:
+        """More than `MOST_WAITING` waits, and the peer does not take it."""
+
+
 class Turn:
-    """The outboxes with something to send at the end of this turn of the reactor."""
+    """The outboxes with something to send at the end of this turn of the reactor.
+
+    `sent` counts the bytes handed on, `high` is the most that ever waited for one peer.
+    """
 
     def __init__(self, call_later: Callable[[float, Callable[[], None]], IDelayedCall]) -> None:
         self._call_later = call_later
         self._outboxes: list[Outbox] = []
         self.ended: Callable[[], None] = _nothing
+        self.sent = 0
+        self.high = 0
 
     def add(self, outbox: Outbox) -> None:
         """`outbox` has something to send."""
@@ -47,10 +63,14 @@ class Turn:
 class Outbox:
     """Frames for a transport that has a buffer of its own, such as TLS."""
 
-    __slots__ = ("_drained", "_frames", "_queued", "_turn", "blocked", "moved", "size", "transport")
+    __slots__ = (
+        "_drained", "_frames", "_owner", "_queued", "_turn", "blocked", "moved", "size",
+        "transport",
+    )  # fmt: skip
 
-    def __init__(self, transport: Any, turn: Turn) -> None:
+    def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
         self.transport = transport
+        self._owner = owner
         self.size = 0
         """Bytes that wait here or were handed on last and have not been taken yet."""
         self.blocked = False
@@ -80,7 +100,12 @@ class Outbox:
         """Send what can be sent now."""
         self._queued = False
         if self._frames and not self.blocked:
+            self._turn.sent += self.size
             self._send()
+        if self.blocked:
+            self._turn.high = max(self._turn.high, self.size)
+            if self.size > MOST_WAITING:
+                self._owner.overflowed()
         self._announce()
 
     def drained(self) -> Deferred[None]:
@@ -167,9 +192,9 @@ class SocketOutbox(Outbox):
         self.transport.write(piece)
 
 
-def outbox(transport: ITransport, turn: Turn, *, direct: bool) -> Outbox:
+def outbox(transport: ITransport, turn: Turn, owner: Owner, *, direct: bool) -> Outbox:
     """The outbox that suits a transport: `direct` past its buffer, or through it."""
-    return (SocketOutbox if direct else Outbox)(transport, turn)
+    return (SocketOutbox if direct else Outbox)(transport, turn, owner)
 
 
 def _nothing() -> None:

@@ -22,7 +22,7 @@ Nothing here knows about sockets, bytes, disks or Twisted, and the time is an ar
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -50,6 +50,8 @@ from pylingo.rules import Rules
 
 Hear: TypeAlias = Callable[[Sequence[Event]], None]
 
+MOST_ROOMS = 100
+"""Rooms that one may be the operator of by making them."""
 NAMES_WITH_JOINED = 100
 """How many names the answer to a join has; `users` has all of them."""
 
@@ -129,7 +131,7 @@ class Room:
         # A copy: who hears something may leave because of it.
         for member in tuple(self.members):
             if member is not but:
-                member.hear(events)
+                member.hears(events)
 
     def shown(self, most: int | None = None) -> list[str]:
         """The names of the first `most` members, or of all."""
@@ -178,6 +180,13 @@ class User:
             raise ChatError("not_in_room", "You are in no room. Join one first: /join lobby")
         return room
 
+    def hears(self, events: Sequence[Event]) -> None:
+        """Tell this user; a fault in the telling is noted, and is nobody else's trouble."""
+        try:
+            self.hear(events)
+        except Exception:  # noqa: BLE001 - `hear` is not ours, and others wait to be told
+            self.registry.broken(self)
+
     def rename(self, name: Name) -> Renamed:
         """Take `name`. Raises `ChatError` ``name_taken``."""
         old = self.name
@@ -196,10 +205,10 @@ class User:
         Who makes a room is its operator. Raises `ChatError` ``name_taken`` for a look-alike of
         another room's name.
         """
-        room = self.registry.open(name)
+        room = self.registry.open(name, self)
         if room not in self.rooms:
             if not room.members and not room.rules.operators:
-                self.registry.promote(room, self)
+                self.registry.promote(room, self.place)
             room.tell(Joined(room=room.name.shown, user=self.name.shown))
             room.members[self] = None
             self.rooms[room] = self.registry.last
@@ -269,6 +278,10 @@ class Registry:
         """Told that the rules of a room have changed, so that they are kept."""
         self.delivered: Callable[[User, int], None] = _nothing
         """Told whom a private message was handed to, and its id."""
+        self.broken: Callable[[User], None] = _nothing
+        """Told, while the exception is handled, whose `hear` has failed."""
+        self.operated: Counter[str] = Counter()
+        """How many rooms somebody, known by place, is operator of."""
         self.users: dict[str, User] = {}
         self.owners: dict[str, User] = {}
         """Who is logged in, by account."""
@@ -312,10 +325,11 @@ class Registry:
         user.name = name
         self._put(user)
 
-    def open(self, name: Name) -> Room:
+    def open(self, name: Name, maker: User | None = None) -> Room:
         """The room of that name, made if need be.
 
-        Raises `ChatError` ``name_taken`` for a look-alike of another room's name.
+        Raises `ChatError`: ``name_taken`` for a look-alike of another room's name, ``forbidden``
+        for a `maker` who runs too many.
         """
         room = self.rooms.get(name.key)
         if room is None:
@@ -323,6 +337,10 @@ class Registry:
             if twin is not None:
                 raise ChatError(
                     "name_taken", f"{name} looks like the room {twin.name}. Choose another name."
+                )
+            if maker is not None and self.operated[maker.place] >= MOST_ROOMS:
+                raise ChatError(
+                    "forbidden", f"You run {MOST_ROOMS} rooms. Give one up first: /deop in it."
                 )
             room = self.rooms[name.key] = self._room_looks[name.skeleton] = Room(name)
         return room
@@ -332,22 +350,33 @@ class Registry:
 
         The last operator's room goes to the member who has been there longest.
         """
-        if user.account is None and room.rules.operators.pop(user.place, False) is None:
+        if user.account is None and self.demote(room, user.place):
             self.inherit(room)
         self.close(room)
 
     def inherit(self, room: Room) -> None:
         """Give a room without operators one, if there is anybody in it."""
         if room.members and not room.rules.operators:
-            self.promote(room, next(iter(room.members)))
+            heir = next(iter(room.members))
+            self.promote(room, heir.place)
+            heir.hears((Notice(text=f"You are an operator of {room.name} now. See /help."),))
 
-    def promote(self, room: Room, user: User) -> None:
-        """Make `user` an operator of `room`."""
-        room.rules.operators[user.place] = None
-        if user in room.members:
-            user.hear((Notice(text=f"You are an operator of {room.name} now. See /help."),))
-        if user.account is not None:
+    def promote(self, room: Room, place: str) -> None:
+        """Make whoever has that place an operator of `room`."""
+        if place not in room.rules.operators:
+            room.rules.operators[place] = None
+            self.operated[place] += 1
             self.keep(room)
+
+    def demote(self, room: Room, place: str) -> bool:
+        """Make somebody an operator no more; the result is whether they were one."""
+        if place not in room.rules.operators:
+            return False
+        del room.rules.operators[place]
+        self.operated[place] -= 1
+        if not self.operated[place]:
+            del self.operated[place]
+        return True
 
     def close(self, room: Room) -> None:
         """Forget a room that nobody is in, unless it is kept."""
@@ -417,14 +446,14 @@ class Registry:
                 if len(member.rooms) > 1:
                     apart.add(member)
                 else:
-                    member.hear(events)
+                    member.hears(events)
         for user in apart:
             mine = said.get(user, ())
             heard = [e for r in user.rooms for e in rooms.get(r.name.key, ()) if e.id not in mine]
             heard += own.get(user, ())
             if heard:
                 heard.sort(key=attrgetter("id"))
-                user.hear(heard)
+                user.hears(heard)
 
     def refuse(self, posts: Iterable[Post]) -> None:
         """Not stored: tell those who said it."""
@@ -436,14 +465,14 @@ class Registry:
                     fatal=False,
                     re=post.re,
                 )
-                post.sender.hear((error,))
+                post.sender.hears((error,))
 
     def tell(self, event: Event, but: User | None = None) -> None:
         """Everyone hears `event`, except one."""
         events = (event,)
         for user in tuple(self.users.values()):
             if user is not but:
-                user.hear(events)
+                user.hears(events)
 
     def _holder(self, name: Name) -> User | None:
         return self.users.get(name.key) or self._user_looks.get(name.skeleton)

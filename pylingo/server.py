@@ -14,12 +14,18 @@ state safe without a lock.
 
 from __future__ import annotations
 
+import fcntl
+import sqlite3
+import sys
+import termios
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import (
     IAddress,
+    IDelayedCall,
     IHalfCloseableProtocol,
     IReactorTime,
     ISSLTransport,
@@ -42,6 +48,7 @@ from pylingo.protocol import (
     Error,
     Event,
     Message,
+    Ping,
     Private,
     RequestId,
     answer,
@@ -50,6 +57,22 @@ from pylingo.protocol import (
 )
 from pylingo.rooms import User
 
+RATE = 5.0
+"""Requests a second that are read from one connection, when `BURST` has been used up."""
+BURST = 40.0
+"""Requests that may come at once; some cost more than one."""
+MOST_USERS = 10_000
+"""Connections in all."""
+MOST_PER_HOST = 200
+"""Connections from one address."""
+MOST_REFUSED = 100
+"""Connections past those bounds that are told so; more are cut off."""
+QUIET = 30.0
+"""Seconds without a whole frame after which a connection is asked for a sign of life."""
+DEAD = 60.0
+"""Seconds without one after which it is dropped."""
+STALLED = 30.0
+"""Seconds that a peer which has something to read may take nothing of it."""
 FIRST_REQUEST = 10.0
 """Seconds that a new connection has to send a whole request."""
 LAST_FRAME = 3.0
@@ -58,8 +81,14 @@ STORED = 1.5
 """Seconds that a stopping server waits for the log to store what was accepted."""
 GONE = 2.5
 """Seconds that all connections have to take their last frame when the server stops."""
+CLEANING = 60.0
+"""Seconds between removals of what is old; a sixtieth of that while there is more."""
+REFRESH = 3_600.0
+"""Seconds between notes in the database that sessions are still in use."""
 MOST_LINGERING = 10_000
 """Users that may linger without a connection."""
+
+PING = encode(Ping())
 
 
 @implementer(IHalfCloseableProtocol)
@@ -74,6 +103,13 @@ class ChatProtocol(Int32StringReceiver):
     re: RequestId | None = None
     welcomed = False
     closing = False
+    surplus = False
+    asked = False
+    """Whether a sign of life is due."""
+    _credit = 0.0
+    """When the requests so far would have come, had they come at the rate."""
+    _debt: IDelayedCall | None = None
+    _stall: tuple[float, tuple[int, int]] | None = None
     _ended = False
     _running: Deferred[None] | None = None
     _held: list[Sequence[Event]] | None = None
@@ -90,43 +126,50 @@ class ChatProtocol(Int32StringReceiver):
         self.plain = ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport)
         if self.plain:
             transport.setTcpNoDelay(True)
-        self.outbox: Outbox = outbox(transport, self.factory.turn, direct=self.plain)
+        self.outbox: Outbox = outbox(transport, self.factory.turn, self, direct=self.plain)
         self.deadline = self.factory.now + FIRST_REQUEST
-        self.factory.doors[self] = None
+        self.heard_at = self.factory.now
+        self.host: str = getattr(self.address, "host", "")
+        self.factory.came(self)
 
     def dataReceived(self, data: bytes) -> None:
         if not self.closing:
             Int32StringReceiver.dataReceived(self, data)
 
     def stringReceived(self, string: bytes) -> None:
+        # A second more than it may be: the factory looks at the clock once a second.
+        self.heard_at = self.factory.now + 1.0
+        self.asked = False
+        cost = 1
         try:
             request = decode(string)
         except BadRequest as error:
-            self._asked(error.id)
-            self._refuse(error)
+            if self._begin(error.id):
+                self._refuse(error)
         except ChatError as error:
-            self._asked(None)
-            self._refuse(error)
+            if self._begin(None):
+                self._refuse(error)
         else:
-            self._asked(request.re, request.command)
-            if not self.closing:
-                self._do(request.command, request.body)
+            if self._begin(request.re, request.command):
+                cost = self._do(request.command, request.body)
+        if self.factory.rate:
+            self._charge(cost)
 
     def lengthLimitExceeded(self, length: int) -> None:
-        self._asked(None)
-        self._refuse(
-            ChatError(
-                "too_long",
-                f"A frame has at most {LARGEST_REQUEST} bytes, this one said {length}. "
-                "Connect again and send smaller ones.",
-                fatal=True,
+        if self._begin(None):
+            self._refuse(
+                ChatError(
+                    "too_long",
+                    f"A frame has at most {LARGEST_REQUEST} bytes, this one said {length}. "
+                    "Connect again and send smaller ones.",
+                    fatal=True,
+                )
             )
-        )
 
     def readConnectionLost(self) -> None:
         """The peer has said all it will say; it may still listen to the answers."""
         self._ended = True
-        if self._running is None:
+        if self._running is None and self._debt is None:
             self._end()
 
     def writeConnectionLost(self) -> None:
@@ -136,11 +179,12 @@ class ChatProtocol(Int32StringReceiver):
         self.closing = True
         if self._running is not None:
             self._running.cancel()
+        if self._debt is not None:
+            self._debt.cancel()
+            self._debt = None
         if self.welcomed:
             self.log.info(
-                "{user} at {address} disconnected",
-                user=self.user.name.shown,
-                address=self.address,
+                "{user} at {host} disconnected", user=self.user.name.shown, host=self.host
             )
             if self.user.hear == self.hear:
                 self.user.linger(self.factory.now + self.factory.linger)
@@ -159,6 +203,8 @@ class ChatProtocol(Int32StringReceiver):
             self._close()
             if self._running is not None:
                 self._running.cancel()
+            elif self._debt is not None:
+                self.transport.resumeProducing()
         elif self._held is not None:
             self._held.append(events)
         else:
@@ -190,40 +236,92 @@ class ChatProtocol(Int32StringReceiver):
         if not self.closing:
             self.hear((Closing(reason=reason, text=text),))
 
+    def overflowed(self) -> None:
+        """The peer reads too slowly: what waits is let go, for it can be had by resuming."""
+        if not self.closing:
+            self.factory.slow += 1
+            self.outbox.clear()
+            self.close("slow", "You read too slowly. Connect again to go on where you were.")
+
+    def look(self, now: float) -> None:
+        """Once a second: has anything lasted too long?"""
+        if now >= self.deadline and (self.closing or not self.welcomed):
+            self.transport.abortConnection()
+        elif self.closing or not self.welcomed:
+            pass
+        elif self._running is None and now - self.heard_at >= DEAD:
+            self.close("idle", "Nothing was heard from you for a minute.")
+            self.deadline = now
+        elif self._running is None and now - self.heard_at >= QUIET and not self.asked:
+            self.asked = True
+            self.outbox.put(PING)
+        if self.outbox.blocked and not self.closing:
+            self._look_at_stall(now)
+
+    def _look_at_stall(self, now: float) -> None:
+        taken = (self.outbox.moved, unsent(self.transport))
+        if self._stall is None or self._stall[1] != taken:
+            self._stall = now, taken
+        elif now - self._stall[0] >= STALLED:
+            self.overflowed()
+
     # A request, from the frame to the reply.
 
-    def _asked(self, re: RequestId | None, command: str = "") -> None:
-        """Note whose turn it is; whoever speaks first is welcomed first."""
-        self.re = re
-        if not self.welcomed:
-            self.welcomed = True
-            self.user = self.chat.sessions.open(self.hear, getattr(self.address, "host", ""))
-            self.user.entered = not self.chat.password
-            self.log.info(
-                "{user} connected from {address}", user=self.user.name.shown, address=self.address
-            )
-            ban = self.chat.accounts.rules.banned(self.user)
-            if ban is not None:
-                self._refuse(ChatError("forbidden", "You are banned from this server.", fatal=True))
-            elif command.casefold() != "hello":
-                self.outbox.put(encode(greeting(self)))
+    def _begin(self, re: RequestId | None, command: str = "") -> bool:
+        """Note what is answered next; whoever speaks first is welcomed first.
 
-    def _do(self, word: str, body: str) -> None:
+        False means that there is nothing more to say.
+        """
+        self.re = re
+        if self.welcomed:
+            return True
+        if self.surplus:
+            self._refuse(
+                ChatError("server_full", "The server is full. Try again later.", fatal=True)
+            )
+            return False
+        self.welcomed = True
+        self.user = self.chat.sessions.open(self.hear, self.host)
+        self.user.entered = not self.chat.password
+        self.log.info("{user} connected from {host}", user=self.user.name.shown, host=self.host)
+        if self.chat.accounts.rules.banned(self.user) is not None:
+            self._refuse(ChatError("forbidden", "You are banned from this server.", fatal=True))
+            return False
+        if command.casefold() != "hello":
+            self.outbox.put(encode(greeting(self)))
+        return True
+
+    def _do(self, word: str, body: str) -> int:
+        """Carry out a request; the result is what it costs."""
+        cost = 1
         try:
             command = find(word)
+            cost = command.cost
             if not self.user.entered and not command.open:
                 self._refuse(locked_out())
-                return
-            if command.waits or self.chat.log.full:
+            elif command.waits or self.chat.log.full:
                 self._wait(command, body)
-                return
-            reply = command.function(self, body)
+            else:
+                self._answer(command.function(self, body))
         except ChatError as error:
             self._refuse(error)
         except Exception:  # noqa: BLE001 - a bug in one command is no reason to end the chat
             self._broken(Failure())
-        else:
-            self._answer(reply)
+        return cost
+
+    def _charge(self, cost: int) -> None:
+        """Let the next request wait until the one just read is paid for (a token bucket)."""
+        factory = self.factory
+        now = factory.clock.seconds()
+        self._credit = max(self._credit, now - factory.burst / factory.rate) + cost / factory.rate
+        debt = self._credit - now
+        if debt > 0 and not self.closing and self._debt is None:
+            self._debt = factory.clock.callLater(debt, self._paid)
+            self.pauseProducing()
+
+    def _paid(self) -> None:
+        self._debt = None
+        self._go_on()
 
     def _answer(self, reply: object) -> None:
         if isinstance(reply, Closing):
@@ -270,16 +368,20 @@ class ChatProtocol(Int32StringReceiver):
 
     def _ran(self, _: object) -> None:
         self._running = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Read on, if nothing is in the way of it."""
         if self.closing:
             # What still comes is dropped, but the end of it must be noticed.
             self.transport.resumeProducing()
-        elif self._ended:
-            self.paused = False
-            self.dataReceived(b"")
-            if self._running is None:
-                self._end()
-        else:
-            self.resumeProducing()
+        elif self._running is None and self._debt is None:
+            if self._ended:
+                self.paused = False
+                self.dataReceived(b"")
+                self.readConnectionLost()
+            else:
+                self.resumeProducing()
 
     def _end(self) -> None:
         """The peer has shut its side: answer what it asked, then close."""
@@ -313,36 +415,79 @@ class ChatFactory(Factory):
     log = Logger()
 
     def __init__(
-        self, chat: Chat, clock: IReactorTime, *, linger: float = 60.0, keep_days: float = 90.0
+        self,
+        chat: Chat,
+        clock: IReactorTime,
+        *,
+        linger: float = 60.0,
+        keep_days: float = 90.0,
+        rate: float = RATE,
+        burst: float = BURST,
+        most_users: int = MOST_USERS,
+        most_per_host: int = MOST_PER_HOST,
     ) -> None:
         self.chat = chat
         self.registry = chat.registry
+        self.registry.broken = self._broken
+        self.clock = clock
         self.linger = linger
         self.keep_days = keep_days
+        self.rate = rate
+        self.burst = burst
+        self.most_users = most_users
+        self.most_per_host = most_per_host
+        self.deliveries = 0
+        """Events told to users so far."""
+        self.slow = 0
+        """Peers dropped for reading too slowly."""
+        self.refused = 0
+        """Connections past the bounds."""
+        self.lag = 0.0
+        """Seconds that the last look at all connections came too late."""
         self.turn = Turn(clock.callLater)
         self.turn.ended = self._forget
         self.doors: dict[ChatProtocol, None] = {}
         self.now = clock.seconds()
         """The time, as of the last look at all connections; good for bounds in seconds."""
-        self._clock = clock
+        self._hosts: Counter[str] = Counter()
+        self._surplus = 0
+        self._refreshed = self.now
         self._heard: Sequence[Event] = ()
         self._frames = b""
         self._each: dict[int, tuple[Event, bytes]] = {}
         self._stopped: Deferred[None] | None = None
         self._look = LoopingCall(self.look)
         self._look.clock = clock
+        self._clean = LoopingCall(self.clean)
+        self._clean.clock = clock
 
     def buildProtocol(self, addr: IAddress | None) -> ChatProtocol:
         return ChatProtocol(self, addr)
 
     def startFactory(self) -> None:
         self._look.start(1.0, now=False)
+        self._clean.start(CLEANING, now=False)
 
     def stopFactory(self) -> None:
         self._look.stop()
+        self._clean.stop()
+
+    def came(self, door: ChatProtocol) -> None:
+        """A new connection; past the bounds it will be refused, or is cut off."""
+        self.doors[door] = None
+        full = self.most_users and len(self.doors) - self._surplus > self.most_users
+        if full or (self.most_per_host and self._hosts[door.host] >= self.most_per_host):
+            self.refused += 1
+            self._surplus += 1
+            door.surplus = True
+            if self._surplus > MOST_REFUSED:
+                door.transport.abortConnection()
+        else:
+            self._hosts[door.host] += 1
 
     def frames(self, events: Sequence[Event]) -> bytes:
         """`events` as frames, made once however many hear them in this turn of the reactor."""
+        self.deliveries += len(events)
         if events is not self._heard:
             self._heard = events
             self._frames = b"".join(map(self._frame, events))
@@ -354,18 +499,41 @@ class ChatFactory(Factory):
             known = self._each[id(event)] = event, encode(event)
         return known[1]
 
+    def _broken(self, user: User) -> None:
+        self.log.failure("telling {user} something failed", user=user.name.shown)
+
     def _forget(self) -> None:
         self._heard, self._frames = (), b""
         self._each.clear()
 
     def look(self) -> None:
         """Once a second: end what has lasted too long."""
-        now = self.now = self._clock.seconds()
-        for door in tuple(self.doors):
-            if now >= door.deadline and (door.closing or not door.welcomed):
-                door.transport.abortConnection()
-        for user in self.registry.expire(now, most=MOST_LINGERING):
-            self.chat.sessions.drop(user)
+        now = self.clock.seconds()
+        self.lag = max(0.0, now - self.now - 1.0)
+        self.now = now
+        try:
+            for door in tuple(self.doors):
+                door.look(now)
+            for user in self.registry.expire(now, most=MOST_LINGERING):
+                self.chat.sessions.drop(user)
+        except Exception:  # noqa: BLE001 - the next look must come
+            self.log.failure("looking at the connections failed")
+
+    async def clean(self) -> None:
+        """Every now and then, remove some of what is too old to be kept."""
+        chat = self.chat
+        try:
+            removed = await chat.sessions.forget()
+            if self.keep_days:
+                removed += await chat.log.forget(self.keep_days)
+            if self.now - self._refreshed >= REFRESH:
+                self._refreshed = self.now
+                chat.sessions.refresh()
+        except sqlite3.Error as error:
+            self.log.warn("old messages could not be removed: {error}", error=error)
+        else:
+            # While there is more to do, it is done in small steps, close to each other.
+            self._clean.interval = CLEANING / 60 if removed else CLEANING
 
     async def stop(self) -> None:
         """Store what was accepted, tell every client, and wait until all are gone.
@@ -374,7 +542,7 @@ class ChatFactory(Factory):
         """
         for door in self.doors:
             door.pauseProducing()
-        await self.chat.log.flushed().addTimeout(STORED, self._clock, onTimeoutCancel=_whatever)
+        await self.chat.log.flushed().addTimeout(STORED, self.clock, onTimeoutCancel=_whatever)
         for door in tuple(self.doors):
             if door.welcomed:
                 door.transport.resumeProducing()
@@ -383,16 +551,33 @@ class ChatFactory(Factory):
                 door.transport.abortConnection()
         if self.doors:
             self._stopped = Deferred()
-            await self._stopped.addTimeout(GONE, self._clock, onTimeoutCancel=_whatever)
+            await self._stopped.addTimeout(GONE, self.clock, onTimeoutCancel=_whatever)
             for door in tuple(self.doors):
                 door.transport.abortConnection()
 
     def gone(self, door: ChatProtocol) -> None:
         """A connection has ended."""
         del self.doors[door]
+        if door.surplus:
+            self._surplus -= 1
+        else:
+            self._hosts[door.host] -= 1
+            if not self._hosts[door.host]:
+                del self._hosts[door.host]
         if self._stopped is not None and not self.doors:
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
+
+
+def unsent(transport: Any) -> int:
+    """Bytes that the system has taken for a peer and that the peer has not; -1 if unknown."""
+    try:
+        # TLS is a transport on a transport.
+        plain = transport.transport if ISSLTransport.providedBy(transport) else transport
+        waiting = fcntl.ioctl(plain.getHandle(), termios.TIOCOUTQ, bytes(4))
+    except (OSError, AttributeError, TypeError, ValueError):
+        return -1
+    return int.from_bytes(waiting, sys.byteorder)
 
 
 def _cancelled(why: Failure) -> None:

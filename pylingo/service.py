@@ -6,6 +6,7 @@ This is where the parts meet: which database, which doors, onto which registry.
 from __future__ import annotations
 
 import resource
+import signal
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString, wrapServerTLS
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
@@ -27,7 +28,7 @@ from pylingo.history import Log
 from pylingo.protocol import ChatError
 from pylingo.rooms import Registry
 from pylingo.schema import MEMORY, Database, DatabaseError
-from pylingo.server import ChatFactory
+from pylingo.server import BURST, MOST_PER_HOST, MOST_USERS, RATE, ChatFactory
 from pylingo.sessions import Sessions
 
 COMMANDS = (identity, moderation)
@@ -46,6 +47,14 @@ def whole(text: str) -> int:
     return number
 
 
+def amount(text: str) -> float:
+    """A number of the command line, 0 or more, with a fraction or not. Raises `ValueError`."""
+    number = float(text)
+    if not 0 <= number < 1e9:
+        raise ValueError("it has to be 0 or more")
+    return number
+
+
 def port(text: str) -> int:
     """A TCP port, or 0 for a free one. Raises `ValueError`."""
     number = int(text)
@@ -55,6 +64,7 @@ def port(text: str) -> int:
 
 
 whole.coerceDoc = "It has to be a whole number, 0 or more."  # type: ignore[attr-defined]
+amount.coerceDoc = "It has to be a number, 0 or more."  # type: ignore[attr-defined]
 port.coerceDoc = "It has to be a number from 0 to 65535."  # type: ignore[attr-defined]
 
 
@@ -71,6 +81,14 @@ class Options(BaseOptions):
         ["keep-days", None, 90, "How many days messages are kept; 0 is for ever.", whole],
         ["motd", None, None, "A text file with what everyone is told on arrival."],
         ["password-file", None, None, "A file whose first line is the server's password."],
+        ["rate", None, RATE,
+         "Requests a second read from a client that has used up its burst; 0 is no bound.", amount],
+        ["burst", None, BURST, "Requests that a client may make at once.", amount],
+        ["max-users", None, MOST_USERS, "Connections in all; 0 is no bound.", whole],
+        ["max-per-host", None, MOST_PER_HOST,
+         "Connections from one address; 0 is no bound.", whole],
+        ["metrics", None, None,
+         "Serve figures for Prometheus and a health page on this endpoint, such as tcp:9100."],
         ["tls", None, None,
          "Encrypt, with the certificate and key in this PEM file; or auto, which makes them."],
         ["linger", None, 60,
@@ -108,6 +126,8 @@ class Options(BaseOptions):
             raise UsageError(
                 f"That is no endpoint: {error}. Give one such as tcp:5000 or tcp:5000:interface=::1"
             ) from None
+        if self["metrics"]:
+            self["metrics"] = self._watch(self["metrics"])
         self["motd"] = _text(self["motd"]) if self["motd"] else ""
         self["certificate"] = None
         if self["tls"]:
@@ -119,6 +139,18 @@ class Options(BaseOptions):
                 raise UsageError(f"The first line of {self['password-file']} is empty.")
         if self["database"] != MEMORY:
             self["database"] = str(Path(self["database"]).absolute())
+
+    def _watch(self, text: str) -> IStreamServerEndpoint:
+        """The endpoint for the figures: on this machine alone, unless it says otherwise."""
+        from twisted.internet import reactor
+
+        if text.startswith("tcp") and ":interface=" not in text:
+            text += ":interface=127.0.0.1"
+        try:
+            endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"--metrics: that is no endpoint: {error}.") from None
+        return endpoint
 
     def _encrypt(self) -> None:
         """Put TLS around every door; `auto` makes the certificate on the first start."""
@@ -168,7 +200,11 @@ class ChatService(Service):
         _raise_limit()
         self.factory = self._build()
         for door in self._options["doors"]:
-            self._listen(door)
+            self._listen(door, self.factory)
+        if self._options["metrics"]:
+            from pylingo.metrics import site
+
+            self._listen(self._options["metrics"], site(self.factory))
 
     def stopService(self) -> Deferred[None]:
         """Close the doors, tell everyone, store everything."""
@@ -197,7 +233,16 @@ class ChatService(Service):
         chat = Chat(
             registry, sessions, log, accounts, motd=options["motd"], password=options["password"]
         )
-        return ChatFactory(chat, reactor, linger=options["linger"], keep_days=options["keep-days"])
+        return ChatFactory(
+            chat,
+            reactor,
+            linger=options["linger"],
+            keep_days=options["keep-days"],
+            rate=options["rate"],
+            burst=options["burst"],
+            most_users=options["max-users"],
+            most_per_host=options["max-per-host"],
+        )
 
     def _thread(self, name: str) -> Any:
         """A thread of its own for one kind of blocking work."""
@@ -206,8 +251,8 @@ class ChatService(Service):
         self._pools.append(pool)
         return lambda function: deferToThreadPool(self._reactor, pool, function)
 
-    def _listen(self, door: IStreamServerEndpoint) -> None:
-        listening = door.listen(self.factory)
+    def _listen(self, door: IStreamServerEndpoint, factory: IProtocolFactory) -> None:
+        listening = door.listen(factory)
         trouble: list[Any] = []
         listening.addCallbacks(self._ports.append, trouble.append)
         if trouble:
@@ -233,7 +278,14 @@ def makeService(options: Options) -> ChatService:
         Database(options["database"]).close()
     except DatabaseError as error:
         sys.exit(f"pylingo: {error}")
+    # When it is being stopped already, a second signal ends it at once.
+    reactor.addSystemEventTrigger("before", "shutdown", _obey_signals)
     return ChatService(options, reactor)
+
+
+def _obey_signals() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _raise_limit() -> None:

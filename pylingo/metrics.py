@@ -1,0 +1,74 @@
+"""Figures about a running server, for Prometheus, and a page that says it is well.
+
+They are read from the server when somebody asks; nothing is counted twice, and nothing here is
+loaded unless ``--metrics`` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.twisted import MetricsResource
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from pylingo.server import ChatFactory
+
+
+class Figures:
+    """The figures of one server."""
+
+    def __init__(self, factory: ChatFactory) -> None:
+        self._factory = factory
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures as they are now."""
+        factory, chat = self._factory, self._factory.chat
+        for name, help, value in (
+            ("connections", "Connections", len(factory.doors)),
+            ("users", "Users, lingering ones included", len(chat.registry.users)),
+            ("lingering", "Users without a connection", len(chat.registry.lingering)),
+            ("rooms", "Rooms", len(chat.registry.rooms)),
+            ("queue_high_bytes", "The most that ever waited for one peer", factory.turn.high),
+            ("reactor_lag_seconds", "How late the last look at all came", factory.lag),
+        ):
+            yield GaugeMetricFamily(f"pylingo_{name}", help, value)
+        for name, help, count in (
+            ("messages", "Messages stored", chat.log.stored),
+            ("deliveries", "Events told to users", factory.deliveries),
+            ("sent_bytes", "Bytes handed to the network", factory.turn.sent),
+            ("slow", "Peers dropped for reading too slowly", factory.slow),
+            ("refused", "Connections past the bounds", factory.refused),
+            ("commits", "Transactions", chat.log.groups),
+            ("commit_seconds", "Seconds spent in transactions", chat.log.seconds),
+        ):
+            yield CounterMetricFamily(f"pylingo_{name}", help, count)
+
+
+class Health(Resource):
+    """Says ``ok``, for as long as messages can be stored."""
+
+    isLeaf = True
+
+    def __init__(self, factory: ChatFactory) -> None:
+        Resource.__init__(self)
+        self._factory = factory
+
+    def render_GET(self, request: Request) -> bytes:
+        request.setHeader("content-type", "text/plain; charset=utf-8")
+        if self._factory.chat.log.failing:
+            request.setResponseCode(503)
+            return b"messages cannot be stored; the log says why\n"
+        return b"ok\n"
+
+
+def site(factory: ChatFactory) -> Site:
+    """``/metrics`` and ``/health``."""
+    registry = CollectorRegistry()
+    registry.register(Figures(factory))
+    root = Resource()
+    root.putChild(b"metrics", MetricsResource(registry))
+    root.putChild(b"health", Health(factory))
+    return Site(root)
