@@ -419,6 +419,7 @@ async def _catch_up(door: Door, token: str, after: int) -> None:
                 session=token,
             )
         )
+        user.recall(await chat.log.said(user.session, after))
         places = [(f"~{user.session}", after)]
         if user.account is not None:
             places.append(("@" + user.account, max(after, user.session)))

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pylingo.protocol import Message, Private, RequestId
+from pylingo.protocol import Message, Private
 from pylingo.rooms import Post
 from pylingo.schema import Database
 
@@ -43,6 +44,8 @@ LARGEST_PIECE = 256 * 1024
 """Characters of text in one such read, about."""
 MOST_WAITING = 4 * 1024
 """Messages that may wait to be stored (of at most 8 KiB each) before talkers have to wait."""
+MOST_RESENT = 1_000
+"""Messages that a session which is resumed may have said and send again."""
 STEP = 500
 """Old messages removed in one transaction."""
 DAY = 86_400
@@ -139,6 +142,14 @@ class Log:
         """The first messages of places, each after an id of its own, and whether that is all."""
         return self.read(lambda connection: _missed(connection, places, upto))
 
+    def said(self, session: int, after: int) -> Deferred[list[tuple[str, int, str]]]:
+        """What a session said after an id, in any place: the request, the id, and the text.
+
+        The newest `MOST_RESENT` of it, and nothing that is older than a day.
+        """
+        after = max(after, int((self._clock() - DAY) * 1_000_000))
+        return self.read(lambda connection: _said(connection, session, after))
+
     def forget(self, days: float) -> Deferred[int]:
         """Remove some of the messages older than `days`; the result is how many."""
         before = int((self._clock() - days * DAY) * 1_000_000)
@@ -201,6 +212,11 @@ class Log:
             )
         if isinstance(why.value, sqlite3.Error):
             self._states = states | self._states
+        failed = {post.id for post in posts}
+        for post in self._posts:
+            if post.first in failed:
+                # It came again while it was being stored; now it is the first.
+                post.first = 0
         self.refuse(posts)
         for _, done in changes:
             done.errback(why)
@@ -255,39 +271,41 @@ def _commit(
     return results
 
 
-_INSERT = "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-
-
-def _row(post: Post, request: RequestId | None) -> tuple[Any, ...]:
-    return (
-        post.id,
-        post.place,
-        post.target.shown,
-        post.user,
-        post.text,
-        post.action,
-        post.sender.session,
-        None if request is None else repr(request),
-    )
-
-
 def _insert(connection: sqlite3.Connection, posts: Sequence[Post]) -> None:
-    rows = [_row(post, post.re) for post in posts]
-    if connection.executemany(_INSERT, rows).rowcount == len(posts):
-        return
-    # Some were left out, for the same session has used the same request id before.
-    find = "SELECT id, text FROM messages WHERE session = ? AND request = ?"
-    for post in posts:
-        if post.re is None:
-            continue
-        id, text = connection.execute(find, (post.sender.session, repr(post.re))).fetchone()
-        if id == post.id:
-            continue
-        if text == post.text:
-            post.first = id
-        else:
-            # Another message under a used id: careless, but nothing is to be lost.
-            connection.execute(_INSERT, _row(post, None))
+    """Many rows in one statement: while it runs, the reactor's thread goes on undisturbed."""
+    rows = [
+        (
+            post.id,
+            post.place,
+            post.target.shown,
+            post.user,
+            post.text,
+            post.action,
+            post.sender.session,
+            None if post.re is None else repr(post.re),
+        )
+        for post in posts
+        if not post.first
+    ]
+    done = 0
+    for count, statement in _INSERTS:
+        while len(rows) - done >= count:
+            connection.execute(statement, [*chain.from_iterable(rows[done : done + count])])
+            done += count
+
+
+_INSERTS = tuple(
+    (count, "INSERT INTO messages VALUES" + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * count))
+    for count in (512, 64, 8, 1)
+)
+
+
+def _said(connection: sqlite3.Connection, session: int, after: int) -> list[tuple[str, int, str]]:
+    query = (
+        "SELECT request, id, text FROM messages"
+        " WHERE id > ? AND session = ? AND request IS NOT NULL ORDER BY id DESC LIMIT ?"
+    )
+    return connection.execute(query, (after, session, MOST_RESENT)).fetchall()[::-1]
 
 
 _COLUMNS = "SELECT id, place, target, user, text, action FROM messages WHERE place = ? AND id"

@@ -39,11 +39,11 @@ class Turn:
     """
 
     def __init__(self, call_later: Callable[[float, Callable[[], None]], IDelayedCall]) -> None:
-        self._call_later = call_later
-        self._outboxes: list[Outbox] = []
-        self.ended: Callable[[], None] = _nothing
         self.sent = 0
         self.high = 0
+        self.ended: Callable[[], None] = _nothing
+        self._call_later = call_later
+        self._outboxes: list[Outbox] = []
 
     def add(self, outbox: Outbox) -> None:
         """`outbox` has something to send."""
@@ -54,8 +54,10 @@ class Turn:
     def end(self) -> None:
         """Send it all."""
         outboxes, self._outboxes = self._outboxes, []
+        sent = 0
         for outbox in outboxes:
-            outbox.flush()
+            sent += outbox.flush()
+        self.sent += sent
         self.ended()
 
 
@@ -63,111 +65,108 @@ class Turn:
 class Outbox:
     """Frames for a transport that has a buffer of its own, such as TLS."""
 
-    __slots__ = (
-        "_drained", "_frames", "_owner", "_queued", "_turn", "blocked", "moved", "size",
-        "transport",
-    )  # fmt: skip
+    __slots__ = ("_drained", "_frames", "_owner", "_turn", "blocked", "moved", "size", "transport")
 
     def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
         self.transport = transport
-        self._owner = owner
-        self.size = 0
-        """Bytes that wait here or were handed on last and have not been taken yet."""
         self.blocked = False
         """Whether the peer, or the network, does not take any more for now."""
+        self.size = 0
+        """Bytes that wait for a peer that blocks, those handed on last included."""
         self.moved = 0
         """Grows whenever something was taken."""
+        self._owner = owner
         self._turn = turn
         self._frames: list[bytes] = []
-        self._queued = False
         self._drained: Deferred[None] | None = None
         self._attach()
 
     def put(self, frames: bytes) -> None:
-        """Send `frames` at the end of this turn."""
-        self._frames.append(frames)
-        self.size += len(frames)
-        if not self._queued:
-            self._queued = True
-            self._turn.add(self)
+        """Send `frames` at the end of this turn, or when the peer takes more."""
+        if self.blocked:
+            self._pile(frames)
+        else:
+            if not self._frames:
+                self._turn.add(self)
+            self._frames.append(frames)
 
     def clear(self) -> None:
         """Forget what has not been handed on; what has been ends with a whole frame."""
-        self.size -= sum(map(len, self._frames))
+        if self.blocked:
+            self.size -= sum(map(len, self._frames))
         self._frames.clear()
 
-    def flush(self) -> None:
-        """Send what can be sent now."""
-        self._queued = False
-        if self._frames and not self.blocked:
-            self._turn.sent += self.size
-            self._send()
-        if self.blocked:
-            self._turn.high = max(self._turn.high, self.size)
-            if self.size > MOST_WAITING:
-                self._owner.overflowed()
-        self._announce()
+    def flush(self) -> int:
+        """Send what waits, as far as it can be sent now; the result is how many bytes it was."""
+        frames = self._frames
+        if not frames or self.blocked:
+            return 0
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        frames.clear()
+        self._send(data)
+        if self._drained is not None:
+            self._announce()
+        return len(data)
 
     def drained(self) -> Deferred[None]:
         """Fires when nothing waits any more. One may wait for it at a time."""
-        if not self.size and not self.blocked:
+        if not self._frames and not self.blocked:
             return succeed(None)
         self._drained = Deferred()
         return self._drained
-
-    def _announce(self) -> None:
-        if self._drained is not None and not self.size and not self.blocked:
-            drained, self._drained = self._drained, None
-            drained.callback(None)
-
-    def _attach(self) -> None:
-        self.transport.registerProducer(self, True)
-
-    def _send(self) -> None:
-        data = self._take()
-        self.size = 0
-        self.transport.write(data)
-
-    def _take(self) -> bytes:
-        frames = self._frames
-        data = frames[0] if len(frames) == 1 else b"".join(frames)
-        frames.clear()
-        return data
 
     def pauseProducing(self) -> None:
         self.blocked = True
 
     def resumeProducing(self) -> None:
-        self.blocked = False
         self.moved += 1
+        self.blocked = False
+        self.size = 0
         self.flush()
+        self._announce()
 
     def stopProducing(self) -> None:
         self.blocked = True
         self.clear()
+
+    def _attach(self) -> None:
+        self.transport.registerProducer(self, True)
+
+    def _send(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def _pile(self, frames: bytes) -> None:
+        self._frames.append(frames)
+        self.size += len(frames)
+        self._turn.high = max(self._turn.high, self.size)
+        if self.size > MOST_WAITING:
+            self._owner.overflowed()
+
+    def _announce(self) -> None:
+        if self._drained is not None and not self._frames and not self.blocked:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
 
 
 @implementer(IPullProducer)
 class SocketOutbox(Outbox):
     """Frames for a plain TCP transport, past its buffer where that is empty."""
 
-    __slots__ = ("_handed", "_socket")
+    __slots__ = ("_handed", "_write")
 
     def _attach(self) -> None:
-        self._socket = self.transport.getHandle()
+        self._write = self.transport.getHandle().send
         self._handed = 0
 
-    def _send(self) -> None:
-        data = self._take()
+    def _send(self, data: bytes) -> None:
         try:
-            sent = self._socket.send(data)
+            sent = self._write(data)
         except OSError:
             # Full; or broken, and then the transport will find out in its own way.
             sent = 0
-        self.size = len(data) - sent
-        if self.size:
-            self._frames.append(data[sent:])
+        if sent != len(data):
             self.blocked = True
+            self._pile(data[sent:])
             # This asks for the first piece at once, and for the next when that was taken.
             self.transport.registerProducer(self, False)
 

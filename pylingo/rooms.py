@@ -52,6 +52,8 @@ Hear: TypeAlias = Callable[[Sequence[Event]], None]
 
 MOST_ROOMS = 100
 """Rooms that one may be the operator of by making them."""
+MOST_REQUESTS = 64
+"""Requests of one user that are known again when they are resent without resuming."""
 NAMES_WITH_JOINED = 100
 """How many names the answer to a join has; `users` has all of them."""
 
@@ -145,7 +147,8 @@ class User:
     """Somebody in the chat: a name, the rooms they are in, and how to reach them."""
 
     __slots__ = (
-        "account", "entered", "hear", "host", "name", "registry", "rooms", "session", "tokens",
+        "account", "entered", "hear", "host", "name", "registry", "requests", "rooms", "session",
+        "tokens",
     )  # fmt: skip
 
     def __init__(self, registry: Registry, name: Name, hear: Hear, session: int, host: str) -> None:
@@ -157,6 +160,8 @@ class User:
         self.account: str | None = None
         self.host = host
         """Where the connection is from, or was; known to admins only."""
+        self.requests: dict[str, tuple[int, int]] = {}
+        """What was said lately: each request's id with the message's, and a hash of the text."""
         self.entered = True
         """Whether the server's password was given, or there is none."""
         self.rooms: dict[Room, int] = {}
@@ -234,16 +239,39 @@ class User:
                 "forbidden", f"You are muted in {room.name}. Ask an operator to unmute you."
             )
         text = names.message(text)
-        self.registry.append(Post(self, room.place, room.name, text, re, action=action))
+        self._post(Post(self, room.place, room.name, text, re, action=action))
 
     def tell(self, other: User, text: str, *, re: RequestId | None = None) -> None:
         """Say something to one user alone. Raises `ChatError` as `names.message` does."""
         text = names.message(text)
-        self.registry.append(Post(self, other.place, other.name, text, re, recipient=other))
+        self._post(Post(self, other.place, other.name, text, re, recipient=other))
 
     def write(self, place: str, name: Name, text: str, *, re: RequestId | None = None) -> None:
         """Say something to one who is away, for the next login. Raises `ChatError` likewise."""
-        self.registry.append(Post(self, place, name, names.message(text), re))
+        self._post(Post(self, place, name, names.message(text), re))
+
+    def recall(self, said: Iterable[tuple[str, int, str]]) -> None:
+        """Know these requests again, with their messages' ids and texts."""
+        self.requests = {request: (id, hash(text)) for request, id, text in said}
+
+    def _post(self, post: Post) -> None:
+        """Take it to the log; what was said before under the same id goes as a resending.
+
+        Another text under a used id is another message: careless, but nothing is to be lost.
+        """
+        if post.re is None:
+            self.registry.append(post)
+            return
+        requests, key, text = self.requests, repr(post.re), hash(post.text)
+        id, known = requests.get(key, (0, 0))
+        if id and known == text:
+            post.first = id
+            self.registry.append(post)
+            return
+        self.registry.append(post)
+        requests[key] = post.id, text
+        if len(requests) > MOST_REQUESTS:
+            del requests[next(iter(requests))]
 
     def quit(self, reason: str = "bye") -> None:
         """Leave every room and the chat."""
@@ -280,6 +308,8 @@ class Registry:
         """Told whom a private message was handed to, and its id."""
         self.broken: Callable[[User], None] = _nothing
         """Told, while the exception is handled, whose `hear` has failed."""
+        self.deliveries = 0
+        """Messages told to members of rooms so far."""
         self.operated: Counter[str] = Counter()
         """How many rooms somebody, known by place, is operator of."""
         self.users: dict[str, User] = {}
@@ -440,13 +470,18 @@ class Registry:
         for key, events in rooms.items():
             # The room of that name now: the one it was said in may have emptied meanwhile.
             room = self.rooms.get(key)
-            for member in tuple(room.members) if room is not None else ():
+            members = tuple(room.members) if room is not None else ()
+            self.deliveries += len(members) * len(events)
+            for member in members:
                 if member in apart:
                     continue
                 if len(member.rooms) > 1:
                     apart.add(member)
                 else:
-                    member.hears(events)
+                    try:
+                        member.hear(events)
+                    except Exception:  # noqa: BLE001 - as in `User.hears`, which costs a call
+                        self.broken(member)
         for user in apart:
             mine = said.get(user, ())
             heard = [e for r in user.rooms for e in rooms.get(r.name.key, ()) if e.id not in mine]
@@ -458,6 +493,7 @@ class Registry:
     def refuse(self, posts: Iterable[Post]) -> None:
         """Not stored: tell those who said it."""
         for post in posts:
+            post.sender.requests.pop(repr(post.re), None)
             if post.hear is post.sender.hear:
                 error = Error(
                     code="internal",

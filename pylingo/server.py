@@ -194,12 +194,14 @@ class ChatProtocol(Int32StringReceiver):
     # What commands and the chat call: the Door.
 
     def hear(self, events: Sequence[Event]) -> None:
+        factory = self.factory
+        if events is not factory.heard:
+            factory.prepare(events)
         if self.closing:
             return
-        last = events[-1]
-        if type(last) is Closing:
+        if factory.final:
             self._held = None
-            self.outbox.put(self.factory.frames(events))
+            self.outbox.put(factory.frames)
             self._close()
             if self._running is not None:
                 self._running.cancel()
@@ -208,7 +210,7 @@ class ChatProtocol(Int32StringReceiver):
         elif self._held is not None:
             self._held.append(events)
         else:
-            self.outbox.put(self.factory.frames(events))
+            self.outbox.put(factory.frames)
 
     def reply(self, event: Event) -> None:
         if not self.closing:
@@ -436,8 +438,6 @@ class ChatFactory(Factory):
         self.burst = burst
         self.most_users = most_users
         self.most_per_host = most_per_host
-        self.deliveries = 0
-        """Events told to users so far."""
         self.slow = 0
         """Peers dropped for reading too slowly."""
         self.refused = 0
@@ -452,8 +452,12 @@ class ChatFactory(Factory):
         self._hosts: Counter[str] = Counter()
         self._surplus = 0
         self._refreshed = self.now
-        self._heard: Sequence[Event] = ()
-        self._frames = b""
+        self.heard: Sequence[Event] = ()
+        """What is being told, in this turn of the reactor."""
+        self.frames = b""
+        """The same as frames, made once however many hear it."""
+        self.final = False
+        """Whether it ends the connection."""
         self._each: dict[int, tuple[Event, bytes]] = {}
         self._stopped: Deferred[None] | None = None
         self._look = LoopingCall(self.look)
@@ -485,13 +489,14 @@ class ChatFactory(Factory):
         else:
             self._hosts[door.host] += 1
 
-    def frames(self, events: Sequence[Event]) -> bytes:
-        """`events` as frames, made once however many hear them in this turn of the reactor."""
-        self.deliveries += len(events)
-        if events is not self._heard:
-            self._heard = events
-            self._frames = b"".join(map(self._frame, events))
-        return self._frames
+    def prepare(self, events: Sequence[Event]) -> None:
+        """Make `heard`, `frames` and `final` fit `events`."""
+        self.heard = events
+        if len(events) == 1:
+            self.frames = self._frame(events[0])
+        else:
+            self.frames = b"".join(map(self._frame, events))
+        self.final = type(events[-1]) is Closing
 
     def _frame(self, event: Event) -> bytes:
         known = self._each.get(id(event))
@@ -503,7 +508,7 @@ class ChatFactory(Factory):
         self.log.failure("telling {user} something failed", user=user.name.shown)
 
     def _forget(self) -> None:
-        self._heard, self._frames = (), b""
+        self.heard, self.frames = (), b""
         self._each.clear()
 
     def look(self) -> None:
@@ -573,7 +578,7 @@ def unsent(transport: Any) -> int:
     """Bytes that the system has taken for a peer and that the peer has not; -1 if unknown."""
     try:
         # TLS is a transport on a transport.
-        plain = transport.transport if ISSLTransport.providedBy(transport) else transport
+        plain = getattr(transport, "transport", transport)
         waiting = fcntl.ioctl(plain.getHandle(), termios.TIOCOUTQ, bytes(4))
     except (OSError, AttributeError, TypeError, ValueError):
         return -1
