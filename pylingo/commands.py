@@ -292,6 +292,8 @@ async def resume(door: Door, body: str) -> None:
     token, _, number = body.strip().partition(" ")
     if not (token and _is_number(number)):
         raise ChatError("bad_argument", "Give the session's token and the last message's id.")
+    # What was said here before is answered here, while the one who said it is.
+    await door.chat.log.flushed()
     user = await _found(door, token)
     if not user.entered:
         raise locked_out()
@@ -388,7 +390,6 @@ async def _found(door: Door, token: str) -> User:
     user = chat.sessions.find(token)
     if user is not None:
         return user
-    await chat.log.flushed()
     stored = await chat.sessions.stored(token)
     # Another connection may have come with the same token meanwhile.
     user = chat.sessions.find(token)
@@ -419,7 +420,6 @@ async def _catch_up(door: Door, token: str, after: int) -> None:
                 session=token,
             )
         )
-        user.recall(await chat.log.said(user.session, after))
         places = [(f"~{user.session}", after)]
         if user.account is not None:
             places.append(("@" + user.account, max(after, user.session)))

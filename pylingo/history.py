@@ -19,16 +19,17 @@ it elsewhere and returns a Deferred. What runs there is marked as blocking.
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pylingo.protocol import Message, Private
-from pylingo.rooms import Post
+from pylingo.rooms import Post, resending
 from pylingo.schema import Database
 
 T = TypeVar("T")
@@ -44,8 +45,8 @@ LARGEST_PIECE = 256 * 1024
 """Characters of text in one such read, about."""
 MOST_WAITING = 4 * 1024
 """Messages that may wait to be stored (of at most 8 KiB each) before talkers have to wait."""
-MOST_RESENT = 1_000
-"""Messages that a session which is resumed may have said and send again."""
+MOST_RESENT = 100_000
+"""Messages from before a restart that are known again when they are resent."""
 STEP = 500
 """Old messages removed in one transaction."""
 DAY = 86_400
@@ -77,7 +78,7 @@ class Log:
         self._states: dict[object, Change] = {}
         self._storing = False
         self.failing = False
-        self._drained: Deferred[None] | None = None
+        self._waiting: list[Deferred[None]] = []
         self.last = _newest(database.writer)
 
     @property
@@ -127,9 +128,7 @@ class Log:
     def drained(self) -> Deferred[None]:
         """Fires when talkers may go on."""
         waiting: Deferred[None] = Deferred()
-        if self._drained is not None:
-            self._drained.chainDeferred(waiting)
-        self._drained = waiting
+        self._waiting.append(waiting)
         return waiting
 
     def tail(self, place: str, upto: int, count: int = REPLAYED) -> Deferred[list[Message]]:
@@ -142,13 +141,12 @@ class Log:
         """The first messages of places, each after an id of its own, and whether that is all."""
         return self.read(lambda connection: _missed(connection, places, upto))
 
-    def said(self, session: int, after: int) -> Deferred[list[tuple[str, int, str]]]:
-        """What a session said after an id, in any place: the request, the id, and the text.
+    def said(self, upto: int) -> Deferred[dict[int, dict[int, int]]]:
+        """What was said lately up to an id, for `User.requests`, by session.
 
-        The newest `MOST_RESENT` of it, and nothing that is older than a day.
+        It looks through the newest `MOST_RESENT` messages, which takes a tenth of a second.
         """
-        after = max(after, int((self._clock() - DAY) * 1_000_000))
-        return self.read(lambda connection: _said(connection, session, after))
+        return self.read(lambda connection: _said(connection, upto))
 
     def forget(self, days: float) -> Deferred[int]:
         """Remove some of the messages older than `days`; the result is how many."""
@@ -225,9 +223,11 @@ class Log:
         self._storing = False
         if self._posts or self._changes or (self._states and not self.failing):
             self._store()
-        if self._drained is not None and not self.full:
-            waiting, self._drained = self._drained, None
-            waiting.callback(None)
+        if self._waiting and not self.full:
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                if not one.called:
+                    one.callback(None)
 
 
 def _untold(posts: Sequence[Post]) -> None:
@@ -238,8 +238,9 @@ def _nothing(connection: sqlite3.Connection) -> None:
     """A change that changes nothing, to learn when it was its turn."""
 
 
-def _forgive(why: Failure) -> None:
+def _forgive(why: Failure) -> Failure | None:
     """That it failed is told to those who asked for more than the time of it."""
+    return why if why.check(CancelledError) else None
 
 
 # What follows blocks; it runs in the threads.
@@ -300,12 +301,13 @@ _INSERTS = tuple(
 )
 
 
-def _said(connection: sqlite3.Connection, session: int, after: int) -> list[tuple[str, int, str]]:
-    query = (
-        "SELECT request, id, text FROM messages"
-        " WHERE id > ? AND session = ? AND request IS NOT NULL ORDER BY id DESC LIMIT ?"
-    )
-    return connection.execute(query, (after, session, MOST_RESENT)).fetchall()[::-1]
+def _said(connection: sqlite3.Connection, upto: int) -> dict[int, dict[int, int]]:
+    query = "SELECT id, session, request, text FROM messages WHERE id <= ? ORDER BY id DESC LIMIT ?"
+    said: dict[int, dict[int, int]] = defaultdict(dict)
+    for id, session, request, text in connection.execute(query, (upto, MOST_RESENT)):
+        if request is not None:
+            said[session][resending(request, text)] = id
+    return said
 
 
 _COLUMNS = "SELECT id, place, target, user, text, action FROM messages WHERE place = ? AND id"

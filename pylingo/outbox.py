@@ -115,6 +115,10 @@ class Outbox:
         self._drained = Deferred()
         return self._drained
 
+    def finish(self) -> None:
+        """Nothing more comes; a transport would wait for its producer before it closes."""
+        self.transport.unregisterProducer()
+
     def pauseProducing(self) -> None:
         self.blocked = True
 
@@ -126,8 +130,8 @@ class Outbox:
         self._announce()
 
     def stopProducing(self) -> None:
-        self.blocked = True
         self.clear()
+        self.blocked = True
 
     def _attach(self) -> None:
         self.transport.registerProducer(self, True)
@@ -157,6 +161,9 @@ class SocketOutbox(Outbox):
     def _attach(self) -> None:
         self._write = self.transport.getHandle().send
         self._handed = 0
+
+    def finish(self) -> None:
+        """There is a producer only while something waits."""
 
     def _send(self, data: bytes) -> None:
         try:

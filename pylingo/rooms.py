@@ -52,14 +52,19 @@ Hear: TypeAlias = Callable[[Sequence[Event]], None]
 
 MOST_ROOMS = 100
 """Rooms that one may be the operator of by making them."""
-MOST_REQUESTS = 64
-"""Requests of one user that are known again when they are resent without resuming."""
+MOST_REQUESTS = 512
+"""Messages of one user that are known again when they are resent."""
 NAMES_WITH_JOINED = 100
 """How many names the answer to a join has; `users` has all of them."""
 
 
 def silence(events: Sequence[Event]) -> None:
     """What a user without a connection hears with."""
+
+
+def resending(request: str, text: str) -> int:
+    """What a message and its resending have in common, as a key; only for this process."""
+    return hash((request, text))
 
 
 class Post:
@@ -160,8 +165,8 @@ class User:
         self.account: str | None = None
         self.host = host
         """Where the connection is from, or was; known to admins only."""
-        self.requests: dict[str, tuple[int, int]] = {}
-        """What was said lately: each request's id with the message's, and a hash of the text."""
+        self.requests: dict[int, int] = {}
+        """What was said lately: the messages' ids by `resending`."""
         self.entered = True
         """Whether the server's password was given, or there is none."""
         self.rooms: dict[Room, int] = {}
@@ -250,10 +255,6 @@ class User:
         """Say something to one who is away, for the next login. Raises `ChatError` likewise."""
         self._post(Post(self, place, name, names.message(text), re))
 
-    def recall(self, said: Iterable[tuple[str, int, str]]) -> None:
-        """Know these requests again, with their messages' ids and texts."""
-        self.requests = {request: (id, hash(text)) for request, id, text in said}
-
     def _post(self, post: Post) -> None:
         """Take it to the log; what was said before under the same id goes as a resending.
 
@@ -262,16 +263,13 @@ class User:
         if post.re is None:
             self.registry.append(post)
             return
-        requests, key, text = self.requests, repr(post.re), hash(post.text)
-        id, known = requests.get(key, (0, 0))
-        if id and known == text:
-            post.first = id
-            self.registry.append(post)
-            return
+        requests, key = self.requests, resending(repr(post.re), post.text)
+        post.first = requests.get(key, 0)
         self.registry.append(post)
-        requests[key] = post.id, text
-        if len(requests) > MOST_REQUESTS:
-            del requests[next(iter(requests))]
+        if not post.first:
+            requests[key] = post.id
+            if len(requests) > MOST_REQUESTS:
+                del requests[next(iter(requests))]
 
     def quit(self, reason: str = "bye") -> None:
         """Leave every room and the chat."""
@@ -345,8 +343,8 @@ class Registry:
 
     def claim(self, name: Name, user: User) -> None:
         """Give `name` to `user` in place of the old one. Raises `ChatError` ``name_taken``."""
-        holder = self._holder(name)
-        if holder is not None and holder is not user:
+        holder = self._holder(name, but=user)
+        if holder is not None:
             like = "" if holder.name.key == name.key else f" It looks like {holder.name}."
             raise ChatError(
                 "name_taken", f"The name {name} is taken.{like} Choose another: /name NAME"
@@ -410,7 +408,7 @@ class Registry:
 
     def close(self, room: Room) -> None:
         """Forget a room that nobody is in, unless it is kept."""
-        if not room.members and not room.rules.kept:
+        if not room.members and not room.rules.kept and self.rooms.get(room.name.key) is room:
             del self.rooms[room.name.key]
             del self._room_looks[room.name.skeleton]
 
@@ -493,7 +491,7 @@ class Registry:
     def refuse(self, posts: Iterable[Post]) -> None:
         """Not stored: tell those who said it."""
         for post in posts:
-            post.sender.requests.pop(repr(post.re), None)
+            post.sender.requests.pop(resending(repr(post.re), post.text), None)
             if post.hear is post.sender.hear:
                 error = Error(
                     code="internal",
@@ -510,8 +508,11 @@ class Registry:
             if user is not but:
                 user.hears(events)
 
-    def _holder(self, name: Name) -> User | None:
-        return self.users.get(name.key) or self._user_looks.get(name.skeleton)
+    def _holder(self, name: Name, but: User | None = None) -> User | None:
+        for user in (self.users.get(name.key), self._user_looks.get(name.skeleton)):
+            if user is not None and user is not but:
+                return user
+        return None
 
     def _put(self, user: User) -> None:
         self.users[user.name.key] = self._user_looks[user.name.skeleton] = user

@@ -169,6 +169,9 @@ class ChatProtocol(Int32StringReceiver):
     def readConnectionLost(self) -> None:
         """The peer has said all it will say; it may still listen to the answers."""
         self._ended = True
+        if self.closing:
+            self.outbox.drained().addCallback(self._sent)
+            return
         if self._running is None and self._debt is None:
             self._end()
 
@@ -186,7 +189,10 @@ class ChatProtocol(Int32StringReceiver):
             self.log.info(
                 "{user} at {host} disconnected", user=self.user.name.shown, host=self.host
             )
-            if self.user.hear == self.hear:
+            if self.user.hear == self.hear and not self.user.tokens:
+                # Nobody was told how to come back.
+                self.user.quit("connection lost")
+            elif self.user.hear == self.hear:
                 self.user.linger(self.factory.now + self.factory.linger)
                 self.chat.sessions.save(self.user)
         self.factory.gone(self)
@@ -287,6 +293,7 @@ class ChatProtocol(Int32StringReceiver):
         self.user.entered = not self.chat.password
         self.log.info("{user} connected from {host}", user=self.user.name.shown, host=self.host)
         if self.chat.accounts.rules.banned(self.user) is not None:
+            self.user.quit()
             self._refuse(ChatError("forbidden", "You are banned from this server.", fatal=True))
             return False
         if command.casefold() != "hello":
@@ -402,6 +409,7 @@ class ChatProtocol(Int32StringReceiver):
 
     def _sent(self, _: object) -> None:
         transport = self.transport
+        self.outbox.finish()
         if self.plain and not self._ended:
             # Closing with something unread would make the system drop what we have just sent.
             # So only our side is shut, and theirs is waited for.

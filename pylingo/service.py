@@ -41,7 +41,7 @@ BACKLOG = 511
 
 def whole(text: str) -> int:
     """A number of the command line, 0 or more. Raises `ValueError`."""
-    number = int(text)
+    number = int(text) if text.isdecimal() else -1
     if number < 0:
         raise ValueError("it has to be 0 or more")
     return number
@@ -57,7 +57,7 @@ def amount(text: str) -> float:
 
 def port(text: str) -> int:
     """A TCP port, or 0 for a free one. Raises `ValueError`."""
-    number = int(text)
+    number = int(text) if text.isdecimal() else -1
     if not 0 <= number <= 65535:
         raise ValueError("it has to be 0 to 65535")
     return number

@@ -24,6 +24,8 @@ from pylingo.names import Name
 from pylingo.protocol import ChatError
 from pylingo.rooms import Hear, Registry, User, silence
 
+MOST_GONE = 5_000
+"""Users who are gone of whom it is known what they may send again."""
 TOKEN = 24
 """Random bytes in a token: 192 bits."""
 
@@ -48,6 +50,9 @@ class Sessions:
         self._log = log
         self._clock = clock
         self._users: dict[bytes, User] = {}
+        self._said: dict[int, dict[int, int]] = {}
+        self._began = log.last
+        self._recalled = False
         self.restore: Callable[[User, str], None] = _nobody
         """Told that the session of a user who is back was logged in to an account."""
 
@@ -71,15 +76,22 @@ class Sessions:
         """The user who is here, or lingers, with that token."""
         return self._users.get(_hash(token))
 
-    def stored(self, token: str) -> Deferred[Stored | None]:
+    async def stored(self, token: str) -> Stored | None:
         """The session with that token, of a user who is gone."""
+        if not self._recalled:
+            # Once in the life of a server: what those who are gone may send again.
+            said = await self._log.said(self._began)
+            if not self._recalled:
+                self._said = said | self._said
+                self._recalled = True
         hashed = _hash(token)
         oldest = self._clock() - DAY
-        return self._log.read(lambda connection: _find(connection, hashed, oldest))
+        return await self._log.read(lambda connection: _find(connection, hashed, oldest))
 
     def revive(self, stored: Stored) -> User:
         """The user of a stored session, here again; under a guest's name if the own is taken."""
         user = self._registry.enter(silence, stored.id)
+        user.requests = self._said.pop(stored.id, {})
         user.tokens = (stored.token,)
         self._users[stored.token] = user
         if stored.account is not None:
@@ -121,11 +133,16 @@ class Sessions:
         for token in user.tokens:
             del self._users[token]
         user.tokens = ()
+        if user.requests:
+            self._said[user.session] = user.requests
+            if len(self._said) > MOST_GONE:
+                del self._said[next(iter(self._said))]
 
     def close(self, user: User) -> None:
         """End the session for good."""
         self.drop(user)
         session = user.session
+        self._said.pop(session, None)
         self._log.keep(session, lambda connection: _close(connection, session))
 
     def refresh(self) -> None:

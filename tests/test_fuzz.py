@@ -1,0 +1,116 @@
+"""The fuzzer, as long as a test may be, and what it found once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo import names
+from pylingo.history import MOST_WAITING, Log
+from pylingo.rooms import Registry, silence
+from pylingo.schema import MEMORY, Database
+from tests.house import House, Visitor, request
+from tests.peer import run, seed
+
+
+class FuzzTests(SynchronousTestCase):
+    """Hostile input against a real server."""
+
+    def test_no_input_breaks_the_server(self) -> None:
+        """Mutated frames and random commands leave it prompt, and its log without a traceback."""
+        seconds = float(os.environ.get("PYLINGO_FUZZ") or 20)
+        status, printed = run(
+            "tests.fuzz", "--seconds", str(seconds), "--seed", str(seed()), seconds=seconds + 90
+        )
+        print(printed.splitlines()[0] if printed else "")
+        self.assertEqual(status, 0, printed)
+
+
+class SlowDiskTests(SynchronousTestCase):
+    """A log whose disk takes its time, and those who wait for it."""
+
+    def setUp(self) -> None:
+        self.writing: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+        database = Database(MEMORY)
+        self.addCleanup(database.close)
+        self.log = Log(database, self.write, self.write, lambda: 1_700_000_000.0)
+        self.registry = Registry(self.log.append)
+        self.log.publish, self.log.refuse = self.registry.publish, self.registry.refuse
+        self.ana = self.registry.enter(silence, 1)
+        self.ana.join(names.room("lobby"))
+
+    def write(self, function: Callable[[], Any]) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.writing.append((function, done))
+        return done
+
+    def store(self) -> None:
+        """The disk has done what it was given."""
+        function, done = self.writing.pop(0)
+        done.callback(function())
+
+    def test_whoever_gives_up_waiting_does_not_go_on(self) -> None:
+        """A command that waits for the log and is cancelled ends there, and does nothing more."""
+        self.ana.say("hello")
+        waiting = self.log.flushed()
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+
+    def test_all_talkers_go_on_when_the_log_has_room_again(self) -> None:
+        """Not only the one who had to wait last."""
+        for n in range(MOST_WAITING + 1):
+            self.ana.say(f"text {n}")
+        self.assertTrue(self.log.full)
+        waiting = [self.log.drained() for _ in range(3)]
+        self.store()
+        for talker in waiting:
+            self.successResultOf(talker)
+
+    def test_a_talker_who_gives_up_does_not_take_others_along(self) -> None:
+        """One that waits for room in the log may leave; the others still go on."""
+        for n in range(MOST_WAITING + 1):
+            self.ana.say(f"text {n}")
+        waiting = [self.log.drained() for _ in range(3)]
+        waiting[0].cancel()
+        self.failureResultOf(waiting[0], CancelledError)
+        self.store()
+        for talker in waiting[1:]:
+            self.successResultOf(talker)
+
+
+class UnwelcomedTests(SynchronousTestCase):
+    """Connections that end before they were told how to come back."""
+
+    def test_a_connection_that_ends_while_its_hello_waits_leaves_nobody_behind(self) -> None:
+        """With the log full even `hello` waits; who is gone by then has no session to keep."""
+        house = House()
+        ana, _ = house.user("ana", "lobby")
+        house.commits.hold()
+        for n in range(MOST_WAITING + 1):
+            ana.say(f"text {n}")
+        visitor = house.visitor()
+        visitor.send(request("hello"))
+        visitor.drop()
+        house.commits.release()
+        house.settle()
+        self.assertEqual(list(house.registry.users.values()), [ana])
+        self.assertEqual(list(house.factory.doors), [])
+
+    def test_who_is_banned_at_the_door_leaves_nobody_behind(self) -> None:
+        """One from a banned address is refused before the welcome, and gone without a trace."""
+        house = House(admins=frozenset({"root"}))
+        build, address = house.factory.buildProtocol, IPv4Address("TCP", "10.0.0.1", 5)
+        self.patch(house.factory, "buildProtocol", lambda _: build(address))
+        root, evil = house.visitor("root"), house.visitor("evil")
+        root.ask("register", "correct horse")
+        root.ask("ban", "evil")
+        evil.drop()
+        visitor = Visitor(house)
+        visitor.send(request("hello"))
+        visitor.drop()
+        self.assertEqual([user.name.shown for user in house.registry.users.values()], ["root"])

@@ -1,0 +1,560 @@
+"""The log: order, ids, groups, failures, and what can be read again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo import history
+from pylingo.history import DAY, MOST_WAITING, PIECE, STEP
+from pylingo.protocol import Message, Private, Sent
+from pylingo.rooms import Post, User, silence
+from tests.house import START, House, texts
+
+
+class LogTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.house = House(watched=False)
+        self.log = self.house.log
+        self.published: list[list[Post]] = []
+        self.refused: list[list[Post]] = []
+        publish, refuse = self.log.publish, self.log.refuse
+
+        def published(posts: Sequence[Post]) -> None:
+            self.published.append(list(posts))
+            publish(posts)
+
+        def not_stored(posts: Sequence[Post]) -> None:
+            self.refused.append(list(posts))
+            refuse(posts)
+
+        self.log.publish, self.log.refuse = published, not_stored
+        self.ana, self.heard = self.house.user("ana", "lobby")
+        self.house.settle()
+        self.heard.clear()
+
+    def result(self, waiting: Deferred[Any]) -> Any:
+        """What comes of it when the threads have done their work."""
+        self.house.settle()
+        return self.successResultOf(waiting)
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        query = "SELECT id, place, target, user, text, action FROM messages ORDER BY id"
+        return self.house.database.reader.execute(query).fetchall()
+
+
+class AppendTests(LogTestCase):
+    def test_stored_first(self) -> None:
+        """Nobody is told of a message before it is stored."""
+        self.house.commits.hold()
+        self.ana.say("hi", re=1)
+        self.assertEqual((self.rows(), self.published, self.heard), ([], [], []))
+        self.house.commits.run()
+        self.assertEqual((len(self.rows()), self.published, self.heard), (1, [], []))
+        self.house.commits.step()
+        self.assertEqual([type(event) for event in self.heard], [Sent])
+
+    def test_row(self) -> None:
+        """What is stored is all that is needed to tell it again."""
+        ben, _ = self.house.user("ben")
+        self.ana.say("waves", action=True)
+        self.ana.tell(ben, "psst")
+        self.house.settle()
+        posts = [post for group in self.published for post in group]
+        self.assertEqual(
+            self.rows(),
+            [
+                (posts[0].id, "#lobby", "lobby", "ana", "waves", 1),
+                (posts[1].id, f"~{ben.session}", "ben", "ana", "psst", 0),
+            ],
+        )
+
+    def test_groups(self) -> None:
+        """What comes while a group is stored is stored together, in its order."""
+        self.house.commits.hold()
+        for number in range(5):
+            self.ana.say(str(number))
+        self.assertEqual(len(self.house.commits.waiting), 1)
+        self.house.commits.release()
+        groups = [[post.text for post in group] for group in self.published]
+        self.assertEqual(groups, [["0"], ["1", "2", "3", "4"]])
+        self.assertEqual(self.log.stored, 5)
+
+    def test_ids(self) -> None:
+        """Ids are microseconds since 1970, and grow although the clock stands still."""
+        first, second = self.log.number(), self.log.number()
+        self.house.clock.advance(1.0)
+        third = self.log.number()
+        self.assertLess(first, second)
+        self.assertEqual(third, int((START + 1) * 1_000_000))
+        self.assertLess(third, 2**53)
+
+    def test_ids_back(self) -> None:
+        """Ids grow although the clock goes back."""
+        first = self.log.number()
+        self.house.clock.rightNow -= 3600
+        self.assertEqual(self.log.number(), first + 1)
+
+    def test_ids_after_restart(self) -> None:
+        """Ids grow although the server was started again with a clock that is behind."""
+        house = House(self.mktemp())
+        ana, _ = house.user("ana", "lobby")
+        ana.say("hi")
+        house.settle()
+        last = house.registry.last
+        house = house.restart(after=-DAY)
+        self.addCleanup(house.database.close)
+        self.assertEqual(house.log.last, last)
+        self.assertGreater(house.log.number(), last)
+
+    def test_at(self) -> None:
+        """The time of a message is that of its id, in milliseconds."""
+        self.ana.say("hi", re=1)
+        self.house.settle()
+        (sent,) = self.heard
+        self.assertEqual(sent.at, sent.id // 1000)
+        self.assertEqual(sent.at, int(START * 1000))
+
+
+class ResendTests(LogTestCase):
+    def sent(self) -> list[int]:
+        self.house.settle()
+        return [event.id for event in self.heard if isinstance(event, Sent)]
+
+    def test_same(self) -> None:
+        """The same text under the same id in one session is one message, and the same answer."""
+        _, ben_heard = self.house.user("ben", "lobby")
+        self.heard.clear()
+        self.ana.say("hi", re="x")
+        first = self.sent()
+        self.house.clock.advance(5.0)
+        self.ana.say("hi", re="x")
+        self.assertEqual(self.sent(), first * 2)
+        self.assertEqual(self.heard[0], self.heard[1])
+        self.assertEqual(texts(ben_heard), ["hi"])
+        self.assertEqual(len(self.rows()), 1)
+
+    def test_same_group(self) -> None:
+        """It is also when both are stored at once."""
+        self.house.commits.hold()
+        self.ana.say("first")
+        self.ana.say("hi", re="x")
+        self.ana.say("between", re="y")
+        self.ana.say("hi", re="x")
+        self.house.commits.release()
+        first, again = [event.id for event in self.heard if event.re == "x"]
+        (between,) = [event.id for event in self.heard if event.re == "y"]
+        self.assertEqual(first, again)
+        self.assertNotEqual(first, between)
+        self.assertEqual(len(self.rows()), 3)
+
+    def test_private(self) -> None:
+        """The same goes for what is said to one user."""
+        ben, ben_heard = self.house.user("ben")
+        for _ in range(2):
+            self.ana.tell(ben, "psst", re=5)
+        first, second = self.sent()
+        self.assertEqual(first, second)
+        self.assertEqual(texts(ben_heard), ["psst"])
+
+    def test_other_text(self) -> None:
+        """Another text under a used id is another message."""
+        self.ana.say("hi", re="x")
+        self.ana.say("ho", re="x")
+        first, second = self.sent()
+        self.assertLess(first, second)
+        self.assertEqual([row[4] for row in self.rows()], ["hi", "ho"])
+
+    def test_other_session(self) -> None:
+        """The same id in another session has nothing to do with it."""
+        ben, ben_heard = self.house.user("ben", "lobby")
+        self.ana.say("hi", re=1)
+        ben.say("hi", re=1)
+        self.house.settle()
+        self.assertEqual(len(self.rows()), 2)
+        self.assertEqual(texts(ben_heard), ["hi"])
+
+    def test_kinds_of_ids(self) -> None:
+        """The number 1 and the text "1" are different ids."""
+        self.ana.say("hi", re=1)
+        self.ana.say("hi", re="1")
+        first, second = self.sent()
+        self.assertNotEqual(first, second)
+
+    def test_no_id(self) -> None:
+        """What is said without an id is always a message of its own."""
+        for _ in range(3):
+            self.ana.say("hi")
+        self.house.settle()
+        self.assertEqual(len(self.rows()), 3)
+
+    def test_among_others(self) -> None:
+        """Resending one of a group leaves the others as they are."""
+        self.ana.say("one", re=1)
+        self.house.settle()
+        self.house.commits.hold()
+        self.ana.say("two")
+        self.ana.say("one", re=1)
+        self.ana.say("three", re=3)
+        self.ana.say("four")
+        self.house.commits.release()
+        self.assertEqual([row[4] for row in self.rows()], ["one", "two", "three", "four"])
+
+
+class WriteTests(LogTestCase):
+    def test_result(self) -> None:
+        """A change gives what it returns, when it is stored."""
+        self.assertEqual(self.result(self.log.write(lambda _: 42)), 42)
+
+    def test_order(self) -> None:
+        """A change is made in its turn: after what was said before it."""
+        self.ana.say("hi")
+        count = self.log.write(lambda c: c.execute("SELECT count(*) FROM messages").fetchone()[0])
+        self.assertEqual(self.result(count), 1)
+
+    def test_bug(self) -> None:
+        """A change that breaks is told to who asked for it, and is logged; the log goes on."""
+
+        def broken(_: sqlite3.Connection) -> None:
+            raise RuntimeError("a bug")
+
+        done = self.log.write(broken)
+        self.house.settle()
+        self.failureResultOf(done, RuntimeError)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.ana.say("hi")
+        self.house.settle()
+        self.assertEqual(len(self.rows()), 1)
+
+    def test_keep(self) -> None:
+        """Of several states under one key, the last is the one that is kept."""
+        done: list[int] = []
+        self.house.commits.hold()
+        for number in range(4):
+            self.log.keep("key", lambda _, number=number: done.append(number))  # type: ignore[misc]
+        self.log.keep("other", lambda _: done.append(9))
+        self.house.commits.release()
+        self.assertEqual(done, [0, 3, 9])
+
+    def test_flushed(self) -> None:
+        """All that waits has been stored when `flushed` fires; at once where nothing waits."""
+        self.successResultOf(self.log.flushed())
+        self.house.commits.hold()
+        self.ana.say("hi")
+        flushed = self.log.flushed()
+        self.house.commits.run()
+        self.assertNoResult(flushed)
+        self.house.commits.release()
+        self.successResultOf(flushed)
+        self.assertEqual(len(self.published), 1)
+
+    def test_publish_bug(self) -> None:
+        """A bug in what is told does not stop the log."""
+        publish = self.log.publish
+
+        def broken(_: Sequence[Post]) -> None:
+            raise RuntimeError("a bug")
+
+        self.log.publish = broken
+        self.ana.say("lost")
+        self.house.settle()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.log.publish = publish
+        self.ana.say("heard", re=1)
+        self.house.settle()
+        self.assertEqual([type(event) for event in self.heard], [Sent])
+
+    def test_unwired(self) -> None:
+        """A log that has nobody to hand messages to says so."""
+        log = history.Log(self.house.database, self.house.commits, self.house.reads, lambda: 0.0)
+        log.append(Post(self.ana, "#lobby", self.ana.name, "hi", None))
+        self.house.settle()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+
+class FailureTests(LogTestCase):
+    def test_refused(self) -> None:
+        """What cannot be stored is refused, in its order; nobody is told of it."""
+        _, ben_heard = self.house.user("ben", "lobby")
+        self.heard.clear()
+        self.house.break_disk()
+        self.house.commits.hold()
+        for number in range(3):
+            self.ana.say(str(number), re=number)
+        self.house.commits.release()
+        self.assertEqual([(e.code, e.re) for e in self.heard], [("internal", n) for n in range(3)])
+        self.assertEqual(texts(ben_heard), [])
+        self.assertEqual((self.published, self.log.stored), ([], 0))
+
+    def test_again(self) -> None:
+        """When the disk is well again, messages are stored again, and resending works."""
+        self.house.break_disk()
+        self.ana.say("hi", re=1)
+        self.house.settle()
+        self.house.mend_disk()
+        self.ana.say("hi", re=1)
+        self.house.settle()
+        self.assertEqual([type(event) for event in self.heard][1:], [Sent])
+        self.assertEqual([row[4] for row in self.rows()], ["hi"])
+
+    def test_states(self) -> None:
+        """A state that could not be kept is kept with the next group, unless there is a newer."""
+        done: list[str] = []
+
+        def state(what: str) -> history.Change:
+            def change(connection: sqlite3.Connection) -> None:
+                connection.execute(
+                    "INSERT INTO sessions VALUES (?, '', NULL, '', NULL, NULL, 0, 0)", (len(what),)
+                )
+                done.append(what)
+
+            return change
+
+        self.house.break_disk()
+        self.log.keep(1, state("one"))
+        self.log.keep(2, state("three"))
+        self.house.settle()
+        self.assertEqual(done, [])
+        self.house.mend_disk()
+        self.log.keep(1, state("newer one"))
+        self.house.settle()
+        self.assertCountEqual(done, ["newer one", "three"])
+
+    def test_states_with_post(self) -> None:
+        """It is also kept with the next message."""
+        self.house.break_disk()
+        self.house.sessions.token(self.ana)
+        self.house.settle()
+        self.house.mend_disk()
+        self.ana.say("hi")
+        self.house.settle()
+        rows = self.house.database.reader.execute("SELECT id FROM sessions").fetchall()
+        self.assertEqual(rows, [(self.ana.session,)])
+
+    def test_no_spinning(self) -> None:
+        """A broken disk is tried again with what comes, not over and over."""
+        self.house.break_disk()
+        self.log.keep(1, lambda c: c.execute("DELETE FROM sessions"))
+        self.house.settle()
+        self.assertEqual(len(self.house.commits.waiting), 0)
+
+    def test_change(self) -> None:
+        """A change that could not be stored fails with the reason; `flushed` fires all the same."""
+        self.house.break_disk()
+        change = self.log.write(lambda c: c.execute("DELETE FROM messages"))
+        flushed = self.log.flushed()
+        self.house.settle()
+        self.failureResultOf(change, sqlite3.Error)
+        self.successResultOf(flushed)
+
+    def test_all_or_nothing(self) -> None:
+        """Of a group that fails, nothing is stored."""
+        self.house.commits.hold()
+        self.ana.say("first")
+        self.ana.say("second")
+        broken = self.log.write(lambda c: c.execute("DELETE FROM no_such_table"))
+        self.house.commits.release()
+        self.failureResultOf(broken, sqlite3.Error)
+        self.assertEqual([row[4] for row in self.rows()], ["first"])
+        self.assertEqual([post.text for group in self.refused for post in group], ["second"])
+
+    def test_thread_gone(self) -> None:
+        """Something else than the database that fails is logged, and refuses what waited."""
+        self.house.commits.hold()
+        self.ana.say("hi", re=1)
+        self.house.commits.waiting[0].answer.errback(MemoryError())
+        self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
+        self.assertEqual([event.code for event in self.heard], ["internal"])
+
+
+class FullTests(LogTestCase):
+    def fill(self) -> None:
+        """As many messages as may wait."""
+        self.house.commits.hold()
+        self.ana.say("storing")
+        for number in range(MOST_WAITING):
+            self.assertFalse(self.log.full)
+            self.ana.say(str(number))
+
+    def test_full(self) -> None:
+        """The log is full when too much waits, and says when it is not any more."""
+        self.fill()
+        self.assertTrue(self.log.full)
+        drained = self.log.drained()
+        self.assertNoResult(drained)
+        self.house.commits.release()
+        self.successResultOf(drained)
+        self.assertFalse(self.log.full)
+        self.assertEqual(len(self.rows()), MOST_WAITING + 1)
+
+    def test_all_are_told(self) -> None:
+        """Everyone who waits for the log to be less full is told."""
+        self.fill()
+        waiting = [self.log.drained() for _ in range(3)]
+        self.house.commits.release()
+        for one in waiting:
+            self.successResultOf(one)
+
+    def test_one_gives_up(self) -> None:
+        """That one gives up waiting is nothing to the others."""
+        self.fill()
+        waiting = [self.log.drained() for _ in range(3)]
+        for one in waiting:
+            one.addErrback(lambda _: "gave up")
+        waiting[1].cancel()
+        self.assertEqual(self.successResultOf(waiting[1]), "gave up")
+        self.assertNoResult(waiting[0])
+        self.assertNoResult(waiting[2])
+        self.house.commits.release()
+        self.assertIsNone(self.successResultOf(waiting[0]))
+        self.assertIsNone(self.successResultOf(waiting[2]))
+
+
+class ReadTests(LogTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.ben, _ = self.house.user("ben", "attic")
+
+    def said(self, user: User, text: str) -> int:
+        """Say it, and give its id."""
+        user.say(text)
+        self.house.settle()
+        return self.house.registry.last
+
+    def test_tail(self) -> None:
+        """The last messages of a place come oldest first, as messages from the past."""
+        for number in range(5):
+            self.said(self.ana, f"lobby {number}")
+            self.said(self.ben, f"attic {number}")
+        last = self.house.registry.last
+        tail = self.result(self.log.tail("#lobby", last, 3))
+        self.assertEqual(texts(tail), ["lobby 2", "lobby 3", "lobby 4"])
+        self.assertTrue(all(message.replayed for message in tail))
+        self.assertEqual({type(message) for message in tail}, {Message})
+
+    def test_tail_upto(self) -> None:
+        """It ends with the id that was given, which belongs to it."""
+        ids = [self.said(self.ana, str(number)) for number in range(4)]
+        self.assertEqual(texts(self.result(self.log.tail("#lobby", ids[2]))), ["0", "1", "2"])
+        self.assertEqual(texts(self.result(self.log.tail("#lobby", ids[2] - 1))), ["0", "1"])
+        self.assertEqual(self.result(self.log.tail("#cellar", ids[2])), [])
+        self.assertEqual(self.result(self.log.tail("#lobby", ids[2], 0)), [])
+
+    def test_same_as_live(self) -> None:
+        """What is told again is what was told, but for being from the past."""
+        eve, heard = self.house.user("eve", "lobby")
+        self.ana.say("waves", action=True)
+        self.ana.tell(eve, "psst")
+        self.house.settle()
+        last = self.house.registry.last
+        again = self.result(self.log.missed([("#lobby", 0), (eve.place, 0)], last))[0]
+        live = [event for event in heard if isinstance(event, Message | Private)]
+        self.assertEqual(again, [type(event)(**{**fields(event), "replayed": True})
+                                 for event in live])  # fmt: skip
+
+    def test_missed(self) -> None:
+        """What was missed at several places comes in one order, each after its own id."""
+        first = self.said(self.ana, "a1")
+        self.said(self.ben, "b1")
+        self.said(self.ana, "a2")
+        self.ana.tell(self.ben, "p1")
+        last = self.said(self.ben, "b2")
+        self.said(self.ana, "too late")
+        places = [("#lobby", first), ("#attic", 0), (self.ben.place, 0)]
+        missed, complete = self.result(self.log.missed(places, last))
+        self.assertEqual(texts(missed), ["b1", "a2", "p1", "b2"])
+        self.assertTrue(complete)
+
+    def test_pieces(self) -> None:
+        """Many come in several pieces, and every one comes once."""
+        self.house.commits.hold()
+        for number in range(2 * PIECE):
+            self.ana.say(f"a{number}")
+            self.ben.say(f"b{number}")
+        self.house.commits.release()
+        last = self.house.registry.last
+        places = [("#lobby", 0), ("#attic", 0)]
+        heard: list[Any] = []
+        pieces = 0
+        complete = False
+        while not complete:
+            missed, complete = self.result(self.log.missed(places, last))
+            self.assertLessEqual(len(missed), PIECE)
+            heard += missed
+            pieces += 1
+            places = [(place, missed[-1].id) for place, _ in places if missed]
+        self.assertGreater(pieces, 3)
+        ids = [message.id for message in heard]
+        self.assertEqual((ids, len(ids)), (sorted(set(ids)), 4 * PIECE))
+
+    def test_large(self) -> None:
+        """Long messages come in smaller pieces."""
+        self.house.commits.hold()
+        for _ in range(100):
+            self.ana.say("x" * 8192)
+        self.house.commits.release()
+        last = self.house.registry.last
+        missed, complete = self.result(self.log.missed([("#lobby", 0)], last))
+        self.assertFalse(complete)
+        self.assertLess(len(missed), 50)
+
+    def test_read_fails(self) -> None:
+        """A question that fails says so to who asked."""
+        done = self.log.read(lambda connection: connection.execute("SELECT nonsense"))
+        self.house.settle()
+        self.failureResultOf(done, sqlite3.Error)
+
+
+def fields(event: Message | Private) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in event.__struct_fields__}
+
+
+class ForgetTests(LogTestCase):
+    def test_old(self) -> None:
+        """Messages older than so many days go, younger ones stay."""
+        self.ana.say("old")
+        self.house.settle()
+        self.house.clock.advance(10 * DAY)
+        self.ana.say("young")
+        self.house.settle()
+        self.assertEqual(self.result(self.log.forget(11)), 0)
+        self.assertEqual(self.result(self.log.forget(9.5)), 1)
+        self.assertEqual([row[4] for row in self.rows()], ["young"])
+
+    def test_steps(self) -> None:
+        """Many old messages go in several steps, so that nobody waits long."""
+        self.house.commits.hold()
+        for number in range(STEP + 10):
+            self.ana.say(str(number))
+        self.house.commits.release()
+        self.house.clock.advance(2 * DAY)
+        self.assertEqual(self.result(self.log.forget(1)), STEP)
+        self.assertEqual(self.result(self.log.forget(1)), 10)
+        self.assertEqual(self.result(self.log.forget(1)), 0)
+
+    def test_ids_stay_new(self) -> None:
+        """Ids do not repeat although the messages that had them are gone."""
+        self.ana.say("old")
+        self.house.settle()
+        last = self.house.registry.last
+        self.house.clock.advance(2 * DAY)
+        self.result(self.log.forget(1))
+        self.house.clock.rightNow = START
+        self.ana.say("new")
+        self.house.settle()
+        self.assertGreater(self.house.registry.last, last)
+
+
+class CloseTests(SynchronousTestCase):
+    def test_close(self) -> None:
+        """A closed log leaves the database to the next server."""
+        path = self.mktemp()
+        house = House(path)
+        house.log.close()
+        again = House(path)
+        self.addCleanup(again.log.close)
+        again.registry.enter(silence)

@@ -1,0 +1,377 @@
+"""What waits to be sent: at the end of the turn, in order, whatever the peer takes."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo.outbox import MOST_WAITING, PIECE, Outbox, SocketOutbox, Turn, outbox
+
+SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
+PATIENCE = 10_000
+"""Rounds after which a peer should have taken everything."""
+
+sizes = st.lists(st.integers(1, 50_000), min_size=1, max_size=12)
+
+
+class Owner:
+    """Whose outbox it is; counts how often it has overflowed."""
+
+    overflows = 0
+
+    def overflowed(self) -> None:
+        self.overflows += 1
+
+
+class Pipe:
+    """A transport on a socket, like a reactor's: with a buffer of its own, and a pull producer."""
+
+    def __init__(self, ours: socket.socket) -> None:
+        self.socket = ours
+        self.producer: Any = None
+        self.buffer = b""
+        self.writes: list[int] = []
+
+    def getHandle(self) -> socket.socket:
+        return self.socket
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(len(data))
+        self.buffer += data
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        assert self.producer is None, "there is a producer already"
+        assert not streaming
+        self.producer = producer
+        producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def turn(self) -> None:
+        """The socket takes what it can; when nothing is left, the producer is asked for more."""
+        if not self.buffer:
+            return
+        try:
+            taken = self.socket.send(self.buffer)
+        except BlockingIOError:
+            return
+        self.buffer = self.buffer[taken:]
+        if not self.buffer and self.producer is not None:
+            self.producer.resumeProducing()
+
+
+class TurnTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.turn = Turn(self.clock.callLater)
+
+    def test_end(self) -> None:
+        """What is put away goes out at the end of the turn, in one piece."""
+        transport = StringTransport()
+        box = outbox(transport, self.turn, Owner(), direct=False)
+        box.put(b"one")
+        box.put(b"two")
+        self.assertEqual(transport.value(), b"")
+        self.clock.advance(0)
+        self.assertEqual((transport.value(), box.size), (b"onetwo", 0))
+
+    def test_once(self) -> None:
+        """There is one end of the turn, however many have something to send."""
+        ended: list[None] = []
+        self.turn.ended = lambda: ended.append(None)
+        transports = [StringTransport() for _ in range(5)]
+        for transport in transports:
+            box = outbox(transport, self.turn, Owner(), direct=False)
+            box.put(b"a")
+            box.put(b"b")
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.advance(0)
+        self.assertEqual([transport.value() for transport in transports], [b"ab"] * 5)
+        self.assertEqual(len(ended), 1)
+
+    def test_next(self) -> None:
+        """What is put away afterwards goes out at the end of the next turn."""
+        transport = StringTransport()
+        box = outbox(transport, self.turn, Owner(), direct=False)
+        for text in (b"one", b"two"):
+            box.put(text)
+            self.clock.advance(0)
+        self.assertEqual(transport.value(), b"onetwo")
+
+    def test_inside(self) -> None:
+        """So does what is put away while the turn ends."""
+        transport = StringTransport()
+        box = outbox(transport, self.turn, Owner(), direct=False)
+        box.put(b"one")
+        box.drained().addCallback(lambda _: box.put(b"two"))
+        self.clock.advance(0)
+        self.assertEqual(transport.value(), b"onetwo")
+
+
+class OutboxTests(SynchronousTestCase):
+    """Through the transport's buffer."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.transport: Any = StringTransport()
+        self.owner = Owner()
+        self.box = outbox(self.transport, Turn(self.clock.callLater), self.owner, direct=False)
+
+    def test_blocked(self) -> None:
+        """What a peer does not take waits here, and goes when it takes it."""
+        moved = self.box.moved
+        self.box.put(b"one")
+        self.clock.advance(0)
+        self.transport.producer.pauseProducing()
+        self.box.put(b"two")
+        self.clock.advance(0)
+        self.assertTrue(self.box.blocked)
+        self.assertEqual((self.transport.value(), self.box.size), (b"one", 3))
+        self.transport.producer.resumeProducing()
+        self.assertFalse(self.box.blocked)
+        self.assertEqual((self.transport.value(), self.box.size), (b"onetwo", 0))
+        self.assertGreater(self.box.moved, moved)
+
+    def test_drained(self) -> None:
+        """It says when nothing waits; at once where that is so."""
+        self.successResultOf(self.box.drained())
+        self.box.put(b"one")
+        drained = self.box.drained()
+        self.assertNoResult(drained)
+        self.clock.advance(0)
+        self.successResultOf(drained)
+
+    def test_drained_blocked(self) -> None:
+        """A peer that takes nothing is waited for, although all was handed on."""
+        self.transport.producer.pauseProducing()
+        drained = self.box.drained()
+        self.assertNoResult(drained)
+        self.transport.producer.resumeProducing()
+        self.successResultOf(drained)
+
+    def test_clear(self) -> None:
+        """What has not been handed on can be forgotten, and something else said instead."""
+        self.transport.producer.pauseProducing()
+        self.box.put(b"long story")
+        self.clock.advance(0)
+        self.box.clear()
+        self.box.put(b"bye")
+        self.transport.producer.resumeProducing()
+        self.clock.advance(0)
+        self.assertEqual((self.transport.value(), self.box.size), (b"bye", 0))
+
+    def test_stopped(self) -> None:
+        """When the connection is gone, what waits is forgotten."""
+        self.box.put(b"one")
+        self.transport.producer.stopProducing()
+        self.clock.advance(0)
+        self.assertEqual((self.transport.value(), self.box.size), (b"", 0))
+
+    def test_overflow(self) -> None:
+        """When more than 1 MiB waits for a peer that takes nothing, the owner hears of it."""
+        self.box.put(bytes(2 * MOST_WAITING))
+        self.clock.advance(0)
+        self.assertEqual(self.owner.overflows, 0)
+        self.transport.producer.pauseProducing()
+        self.box.put(bytes(MOST_WAITING))
+        self.clock.advance(0)
+        self.assertEqual(self.owner.overflows, 0)
+        self.box.put(b"x")
+        self.clock.advance(0)
+        self.assertGreater(self.owner.overflows, 0)
+
+    def test_kind(self) -> None:
+        """Only a plain connection is sent to directly."""
+        self.assertIs(type(self.box), Outbox)
+
+
+class SocketOutboxTests(SynchronousTestCase):
+    """Past the transport's buffer, on a real pair of sockets."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.make()
+
+    def make(self) -> None:
+        ours, self.theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(self.theirs.close)
+        for end in (ours, self.theirs):
+            end.setblocking(False)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        self.pipe = Pipe(ours)
+        self.owner = Owner()
+        turn = Turn(self.clock.callLater)
+        self.box = outbox(self.pipe, turn, self.owner, direct=True)  # type: ignore[arg-type]
+
+    def take(self, most: int = 1 << 20) -> bytes:
+        """What has arrived at the other end."""
+        taken = b""
+        while len(taken) < most:
+            try:
+                data = self.theirs.recv(most - len(taken))
+            except BlockingIOError:
+                break
+            if not data:
+                break
+            taken += data
+        return taken
+
+    def take_all(self, chunk: int = 1 << 20) -> bytes:
+        """Everything, as the peer and the reactor take turns."""
+        taken = b""
+        for _ in range(PATIENCE):
+            data = self.take(chunk)
+            taken += data
+            self.pipe.turn()
+            if not data and not self.pipe.buffer and not self.box.size:
+                return taken
+        raise AssertionError("the outbox does not come to an end")
+
+    def test_direct(self) -> None:
+        """Where nothing waits, it goes straight to the socket."""
+        self.assertIs(type(self.box), SocketOutbox)
+        self.box.put(b"one")
+        self.box.put(b"two")
+        drained = self.box.drained()
+        self.clock.advance(0)
+        self.assertEqual(self.take(), b"onetwo")
+        self.assertEqual((self.pipe.writes, self.pipe.producer, self.box.size), ([], None, 0))
+        self.assertFalse(self.box.blocked)
+        self.successResultOf(drained)
+
+    def test_blocked(self) -> None:
+        """What the socket does not take is left to the transport, until all was taken."""
+        data = random.randbytes(200_000)
+        self.box.put(data)
+        drained = self.box.drained()
+        self.clock.advance(0)
+        self.assertTrue(self.box.blocked)
+        self.assertIsNotNone(self.pipe.producer)
+        self.assertTrue(0 < self.box.size < len(data))
+        self.assertNoResult(drained)
+        self.assertEqual(self.take_all(), data)
+        self.successResultOf(drained)
+        self.assertEqual((self.box.size, self.box.blocked, self.pipe.producer), (0, False, None))
+
+    def test_order_behind(self) -> None:
+        """What is put away meanwhile comes behind what waits."""
+        first, more = random.randbytes(150_000), [random.randbytes(3000) for _ in range(60)]
+        self.box.put(first)
+        self.clock.advance(0)
+        for data in more:
+            self.box.put(data)
+            self.clock.advance(0)
+        self.assertEqual(self.take_all(7_000), first + b"".join(more))
+
+    def test_direct_again(self) -> None:
+        """When all was taken, the next frame goes straight to the socket again."""
+        self.box.put(bytes(200_000))
+        self.clock.advance(0)
+        self.take_all()
+        self.pipe.writes.clear()
+        self.box.put(b"more")
+        self.clock.advance(0)
+        self.assertEqual((self.take(), self.pipe.writes), (b"more", []))
+
+    def test_pieces(self) -> None:
+        """Much that waits is handed on in pieces, so that little is copied again and again."""
+        self.box.put(bytes(100_000))
+        self.clock.advance(0)
+        for _ in range(100):
+            self.box.put(bytes(10_000))
+            self.clock.advance(0)
+        self.assertEqual(len(self.take_all()), 1_100_000)
+        self.assertLessEqual(max(self.pipe.writes[1:]), PIECE + 10_000)
+
+    def test_moved(self) -> None:
+        """It shows whether the peer takes anything."""
+        self.box.put(bytes(300_000))
+        self.clock.advance(0)
+        before = self.box.moved
+        for _ in range(3):
+            self.pipe.turn()
+        self.assertEqual(self.box.moved, before)
+        self.take_all()
+        self.assertGreater(self.box.moved, before)
+
+    def test_size(self) -> None:
+        """The size is what the peer has not taken, to a piece."""
+        total = 0
+        for _ in range(40):
+            self.box.put(bytes(10_000))
+            self.clock.advance(0)
+        taken = 0
+        while self.box.size:
+            taken += len(self.take(20_000))
+            self.pipe.turn()
+            self.assertGreaterEqual(self.box.size + taken + 400_000, 400_000 + total)
+            self.assertLessEqual(self.box.size, 400_000 - taken + PIECE + 10_000)
+        self.assertEqual(taken + len(self.take()), 400_000)
+
+    def test_clear(self) -> None:
+        """What was not handed on can be forgotten; what was ends with a whole frame."""
+        frames = [bytes([number]) * 5_000 for number in range(100)]
+        self.box.put(b"".join(frames[:40]))
+        self.clock.advance(0)
+        for frame in frames[40:]:
+            self.box.put(frame)
+        self.clock.advance(0)
+        self.box.clear()
+        self.box.put(b"bye")
+        self.clock.advance(0)
+        taken = self.take_all()
+        self.assertTrue(taken.endswith(b"bye"))
+        self.assertEqual((len(taken) - 3) % 5_000, 0)
+        self.assertEqual(taken[:-3], b"".join(frames)[: len(taken) - 3])
+        self.assertLess(len(taken), 500_000)
+
+    def test_overflow(self) -> None:
+        """When more than 1 MiB waits for a peer that takes nothing, the owner hears of it."""
+        for _ in range(10):
+            self.box.put(bytes(100_000))
+            self.clock.advance(0)
+        self.assertEqual(self.owner.overflows, 0)
+        self.box.put(bytes(2 * 100_000))
+        self.clock.advance(0)
+        self.assertGreater(self.owner.overflows, 0)
+
+    def test_broken(self) -> None:
+        """A connection that is broken is left to the transport to find out."""
+        self.theirs.close()
+        self.box.put(b"one")
+        self.clock.advance(0)
+        self.assertTrue(self.box.blocked)
+        self.assertEqual(self.pipe.buffer, b"one")
+        self.pipe.producer.stopProducing()
+        self.box.put(b"two")
+        self.clock.advance(0)
+        self.assertEqual(self.pipe.buffer, b"one")
+
+    @settings(max_examples=40, deadline=None, database=None, print_blob=True)
+    @given(sizes, st.lists(st.booleans(), min_size=1), st.integers(500, 60_000))
+    def test_any(self, sizes: list[int], turns: list[bool], chunk: int) -> None:
+        """Whatever is sent, and however it is taken, every byte comes once and in order."""
+        self.make()
+        whole = random.Random(SEED).randbytes(sum(sizes))
+        start = 0
+        taken = b""
+        for number, size in enumerate(sizes):
+            self.box.put(whole[start : start + size])
+            start += size
+            if turns[number % len(turns)]:
+                self.clock.advance(0)
+                taken += self.take(chunk)
+                self.pipe.turn()
+        self.clock.advance(0)
+        taken += self.take_all(chunk)
+        self.assertTrue(taken == whole, f"lost or out of order; PYLINGO_SEED={SEED}")

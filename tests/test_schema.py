@@ -1,0 +1,173 @@
+"""The database: what is made, what is kept, and what is refused with which words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo import schema
+from pylingo.schema import MEMORY, Database, DatabaseError
+
+NOBODY = 65534
+
+
+class DatabaseTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+
+    def open(self, path: str) -> Database:
+        database = Database(path)
+        self.addCleanup(database.close)
+        return database
+
+    def refused(self, path: str) -> str:
+        text = str(self.assertRaises(DatabaseError, Database, path))
+        self.assertIn(path, text)
+        self.assertIn("--database", text)
+        return text
+
+    def test_made(self) -> None:
+        """A database that is not there is made, with the tables of this version."""
+        database = self.open(self.path)
+        (version,) = database.reader.execute("PRAGMA user_version").fetchone()
+        self.assertEqual(version, len(schema.STEPS))
+        database.reader.execute("SELECT * FROM messages, sessions")
+
+    def test_kept(self) -> None:
+        """What was written is there when it is opened again, and opening changes nothing."""
+        database = Database(self.path)
+        row = (1, "#lobby", "lobby", "ana", "hi", 0, 7, None)
+        database.writer.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        database.close()
+        rows = self.open(self.path).reader.execute("SELECT * FROM messages").fetchall()
+        self.assertEqual(rows, [row])
+
+    def test_two_connections(self) -> None:
+        """What is read sees what was committed, and is not in the way of who writes."""
+        database = self.open(self.path)
+        database.writer.execute("BEGIN IMMEDIATE")
+        database.writer.execute("INSERT INTO sessions VALUES (1, '', NULL, '', NULL, NULL, 0, 0)")
+        count = "SELECT count(*) FROM sessions"
+        self.assertEqual(database.reader.execute(count).fetchone(), (0,))
+        database.writer.execute("COMMIT")
+        self.assertEqual(database.reader.execute(count).fetchone(), (1,))
+
+    def test_memory(self) -> None:
+        """One in memory leaves no file behind, and there may be many."""
+        before = sorted(os.listdir())
+        one, other = self.open(MEMORY), self.open(MEMORY)
+        one.writer.execute("INSERT INTO sessions VALUES (1, '', NULL, '', NULL, NULL, 0, 0)")
+        count = "SELECT count(*) FROM sessions"
+        self.assertEqual(one.reader.execute(count).fetchone(), (1,))
+        self.assertEqual(other.reader.execute(count).fetchone(), (0,))
+        self.assertEqual(sorted(os.listdir()), before)
+
+    def test_older(self) -> None:
+        """A database without tables is brought to this version."""
+        sqlite3.connect(self.path).close()
+        self.open(self.path).reader.execute("SELECT * FROM messages")
+
+    def test_newer(self) -> None:
+        """A database of a newer version is refused, and left as it is."""
+        connection = sqlite3.connect(self.path)
+        connection.execute("PRAGMA user_version = 999")
+        connection.close()
+        text = self.refused(self.path)
+        self.assertIn("newer", text)
+        self.assertIn("999", text)
+        connection = sqlite3.connect(self.path)
+        self.addCleanup(connection.close)
+        self.assertEqual(connection.execute("SELECT * FROM sqlite_master").fetchall(), [])
+
+    def test_no_database(self) -> None:
+        """A file that is no database is refused, and left as it is."""
+        content = b"Dear diary, today I wrote a chat server.\n" * 100
+        Path(self.path).write_bytes(content)
+        self.refused(self.path)
+        self.assertEqual(Path(self.path).read_bytes(), content)
+
+    def test_corrupt(self) -> None:
+        """A database with a broken page is refused at the start, not in the middle of a talk."""
+        database = Database(self.path)
+        rows = [(n, "#lobby", "lobby", "ana", "hi" * 50, 0, 7, None) for n in range(1, 500)]
+        database.writer.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        database.close()
+        content = bytearray(Path(self.path).read_bytes())
+        for page in range(2, len(content) // 4096):
+            content[page * 4096 : page * 4096 + 64] = os.urandom(64)
+        Path(self.path).write_bytes(content)
+        self.refused(self.path)
+
+    def test_cut(self) -> None:
+        """So is one of which the end is missing."""
+        database = Database(self.path)
+        rows = [(n, "#lobby", "lobby", "ana", "hi" * 50, 0, 7, None) for n in range(1, 500)]
+        database.writer.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        database.close()
+        content = Path(self.path).read_bytes()
+        Path(self.path).write_bytes(content[: len(content) // 8192 * 4096])
+        self.refused(self.path)
+
+    def test_in_use(self) -> None:
+        """A second server is refused, and told why; when the first is gone, it may."""
+        first = Database(self.path)
+        self.assertIn("another", self.refused(self.path))
+        first.close()
+        self.open(self.path)
+
+    def test_released(self) -> None:
+        """A database that was refused is not held."""
+        Path(self.path).write_bytes(b"x" * 5000)
+        self.refused(self.path)
+        Path(self.path).unlink()
+        self.open(self.path)
+
+    def test_locked(self) -> None:
+        """One that another program has locked is waited for, then refused."""
+        Database(self.path).close()
+        other = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN EXCLUSIVE")
+        self.patch(schema, "PATIENCE", 0.05)
+        self.assertIn("locked", self.refused(self.path))
+
+    def test_no_directory(self) -> None:
+        """A place that does not exist is refused."""
+        self.refused(os.path.join(self.path, "no", "such", "place"))
+
+    def test_directory(self) -> None:
+        """A directory is no database."""
+        os.mkdir(self.path)
+        self.refused(self.path)
+
+    def test_read_only(self) -> None:
+        """A database that may not be written is refused."""
+        os.mkdir(self.path)
+        path = os.path.join(self.path, "chat.sqlite3")
+        Database(path).close()
+        for entry in os.listdir(self.path):
+            os.chmod(os.path.join(self.path, entry), 0o444)
+        os.chmod(self.path, 0o555)
+        self.addCleanup(os.chmod, self.path, 0o755)
+        self.give_up_root()
+        self.refused(path)
+
+    def test_read_only_file(self) -> None:
+        """So is one in a directory that may be written."""
+        os.mkdir(self.path)
+        path = os.path.join(self.path, "chat.sqlite3")
+        Database(path).close()
+        os.chmod(path, 0o444)
+        os.chmod(self.path, 0o777)
+        os.chmod(f"{path}-lock", 0o666)
+        self.give_up_root()
+        self.refused(path)
+
+    def give_up_root(self) -> None:
+        """Modes of files mean nothing to root."""
+        if os.geteuid() == 0:
+            os.seteuid(NOBODY)
+            self.addCleanup(os.seteuid, 0)

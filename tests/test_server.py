@@ -1,0 +1,1374 @@
+"""The door: frames in and out, one connection after the other and many at once."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo import commands, server
+from pylingo.history import DAY, MOST_WAITING
+from pylingo.protocol import (
+    LARGEST_REQUEST,
+    ChatError,
+    Closing,
+    Done,
+    Error,
+    Event,
+    History,
+    Joined,
+    Left,
+    Message,
+    Notice,
+    Ping,
+    Pong,
+    Private,
+    Renamed,
+    Resumed,
+    Sent,
+    Users,
+    Welcome,
+    encode,
+)
+from pylingo.rules import Sanction
+from tests.house import House, Visitor, events, frame, request, texts, wait
+
+SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
+STORMS = 25
+"""Random courses of events in one test."""
+
+
+def codes(heard: list[Any]) -> list[str]:
+    """The codes of the errors, of all that was heard."""
+    return [event.code for event in heard if isinstance(event, Error)]
+
+
+class DoorTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.house = House()
+
+    def visitor(self, name: str = "", room: str = "") -> Visitor:
+        return self.house.visitor(name, room)
+
+    def add(self, name: str, function: Callable[..., Any]) -> None:
+        """A command of this test."""
+        commands.command(name, "", "A test's.")(function)
+        self.addCleanup(commands.TABLE.pop, name)
+
+
+class FrameTests(DoorTestCase):
+    TALK = b"".join(
+        [
+            request("hello", "tests", 1),
+            request("name", "ana", 2),
+            request("join", "lobby", 3),
+            request("say", "hällo 👋", 4),
+            request("nonsense", "", 5),
+            request("users", "", 6),
+        ]
+    )
+    REPLIES = (Welcome, Renamed, Joined, Sent, Error, Users)
+
+    def replies(self, visitor: Visitor) -> list[Any]:
+        heard = [event for event in visitor.hear() if event.re is not None]
+        # What was said may be acknowledged later than what came after it is answered.
+        replies = [event.re for event in heard if not isinstance(event, Sent)]
+        self.assertEqual(replies, [1, 2, 3, 5, 6])
+        return sorted(heard, key=lambda event: str(event.re))
+
+    def check(self, visitor: Visitor) -> None:
+        self.assertEqual(tuple(type(event) for event in self.replies(visitor)), self.REPLIES)
+
+    def test_bytes(self) -> None:
+        """A talk may come one byte at a time."""
+        visitor = self.visitor()
+        for byte in self.TALK:
+            visitor.send(bytes([byte]))
+        self.check(visitor)
+
+    def test_at_once(self) -> None:
+        """It may come all at once."""
+        visitor = self.visitor()
+        visitor.send(self.TALK)
+        self.check(visitor)
+
+    def test_cut(self) -> None:
+        """It may be cut anywhere."""
+        for cut in range(len(self.TALK)):
+            self.house = House()
+            visitor = self.visitor()
+            visitor.send(self.TALK[:cut])
+            visitor.send(self.TALK[cut:])
+            self.check(visitor)
+
+    def test_longest(self) -> None:
+        """A frame of the largest size is read."""
+        visitor = self.visitor("ana")
+        ping = b'{"command":"ping","id":9,"x":"'
+        visitor.send(frame(ping + b"y" * (LARGEST_REQUEST - len(ping) - 2) + b'"}'))
+        self.assertEqual(visitor.hear(), [Pong(body="", re=9)])
+
+    def test_too_long(self) -> None:
+        """One byte more ends the connection with a reason, before the frame has come."""
+        for size in (LARGEST_REQUEST + 1, 2**31, 2**32 - 1):
+            visitor = self.visitor("ana")
+            visitor.send(size.to_bytes(4, "big"))
+            (error,) = visitor.hear()
+            assert isinstance(error, Error)
+            self.assertEqual((error.code, error.fatal), ("too_long", True))
+            self.assertTrue(visitor.closed)
+
+    def test_other_protocol(self) -> None:
+        """What speaks something else is told so, after the welcome."""
+        visitor = self.visitor()
+        visitor.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        welcome, error = visitor.hear()
+        self.assertIsInstance(welcome, Welcome)
+        self.assertEqual(codes([error]), ["too_long"])
+        self.assertTrue(visitor.closed)
+
+    def test_bad_frame(self) -> None:
+        """What is no JSON object in UTF-8, or is nested absurdly, ends the connection."""
+        for payload in (
+            b"", b"hi", b"\xff\xfe\xfd", b"[]", b"7", b'{"command":"say"', b"[" * 16_000,
+            b'{"command":"say","x":' + b"[" * 8_000 + b"]" * 8_000 + b"}",
+        ):  # fmt: skip
+            visitor = self.visitor("ana")
+            visitor.send(frame(payload), request("ping", "", 1))
+            (error,) = visitor.hear()
+            assert isinstance(error, Error)
+            self.assertEqual((error.code, error.fatal), ("bad_frame", True))
+            self.assertTrue(visitor.closed)
+
+    def test_bad_request(self) -> None:
+        """An object that is no request is answered, under its id, and the connection goes on."""
+        visitor = self.visitor("ana")
+        for payload, re in (
+            (b"{}", None),
+            (b'{"id":4}', 4),
+            (b'{"id":"x","command":7}', "x"),
+            (b'{"id":4,"command":"say","body":[]}', 4),
+            (b'{"id":[],"command":"say"}', None),
+            (b'{"command":"ping","id":"' + b"x" * 65 + b'"}', None),
+        ):
+            visitor.send(frame(payload))
+            (error,) = visitor.hear()
+            assert isinstance(error, Error)
+            self.assertEqual((error.code, error.re, error.fatal), ("bad_request", re, False))
+        self.assertIsInstance(visitor.ask("ping"), Pong)
+
+    def test_first_bad_request(self) -> None:
+        """That is so for the first request too; the welcome comes ahead."""
+        visitor = self.visitor()
+        visitor.send(frame(b'{"id":1}'))
+        welcome, error = visitor.hear()
+        self.assertEqual((type(welcome), welcome.re), (Welcome, None))
+        self.assertEqual((codes([error]), error.re), (["bad_request"], 1))
+
+    def test_nothing_after(self) -> None:
+        """After what ends the connection, nothing is read any more."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ana.hear()
+        ben.send(frame(b"x"), request("say", "too late", 1))
+        ben.send(request("say", "much too late", 2))
+        self.assertEqual(texts(ana.hear()), [])
+
+    def test_ids(self) -> None:
+        """An id comes back as it was, whatever its kind."""
+        visitor = self.visitor("ana")
+        for id in (0, "", -5, 2**60, "x" * 64, "é"):
+            visitor.send(request("ping", "", id))
+        self.assertEqual([e.re for e in visitor.hear()], [0, "", -5, 2**60, "x" * 64, "é"])
+
+
+class FirstTests(DoorTestCase):
+    def test_silent(self) -> None:
+        """The server says nothing before the client has spoken."""
+        visitor = self.visitor()
+        self.house.wait(5)
+        self.assertEqual(visitor.wire.value(), b"")
+
+    def test_bound(self) -> None:
+        """Who has not sent a whole request within 10 s is dropped, without a word."""
+        silent, half, slow = self.visitor(), self.visitor(), self.visitor()
+        half.send(request("hello")[:-1])
+        for byte in request("hello")[:9]:
+            slow.send(bytes([byte]))
+            self.house.wait(1)
+        self.assertFalse(silent.closed)
+        self.house.wait(3)
+        self.assertTrue(silent.closed and half.closed and slow.closed)
+        self.assertEqual(silent.wire.value() + half.wire.value() + slow.wire.value(), b"")
+
+    def test_in_time(self) -> None:
+        """Who has is not."""
+        visitor = self.visitor("ana")
+        self.house.wait(30)
+        self.assertFalse(visitor.closed)
+
+    def test_banned(self) -> None:
+        """Who is banned from the server is told so, and leaves nothing behind."""
+        eve = self.visitor("eve")
+        rules = self.house.accounts.rules
+        rules.add(rules.bans, Sanction("eve", "eve", "~1", "192.0.2.7", "root", "spam"))
+        door = self.house.factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 4000))
+        banned = Visitor(self.house, door)
+        banned.send(request("hello"), request("ping", "", 1))
+        self.assertEqual(codes(banned.heard), ["forbidden"])
+        self.assertTrue(banned.closed)
+        self.house.wait(70)
+        self.assertEqual(list(self.house.registry.users), ["eve"])
+        self.assertIsInstance(eve.ask("ping"), Pong)
+
+    def test_never_spoke(self) -> None:
+        """Who goes without having spoken was no user."""
+        self.visitor().drop()
+        self.assertEqual(len(self.house.registry.users), 0)
+
+
+class OrderTests(DoorTestCase):
+    def test_waits(self) -> None:
+        """While a command waits for the disk, the next request of that connection waits."""
+        ana = self.visitor("ana")
+        self.house.commits.hold()
+        ana.send(
+            request("join", "lobby", 1), request("ping", "", 2), request("users", "", 3),
+            request("nonsense", "", 4),
+        )  # fmt: skip
+        ana.send(request("ping", "", 5))
+        self.assertEqual(ana.hear(), [])
+        self.assertEqual(ana.wire.producerState, "paused")
+        self.house.commits.release()
+        self.assertEqual([event.re for event in ana.hear()], [1, 2, 3, 4, 5])
+        self.assertEqual(ana.wire.producerState, "producing")
+
+    def test_others_go_on(self) -> None:
+        """Nobody else waits for it."""
+        ana, ben, eve = self.visitor("ana"), self.visitor("ben", "attic"), self.visitor("eve")
+        self.house.reads.hold()
+        joining = ana.begin("join", "lobby")
+        self.assertIsInstance(ben.ask("say", "hi"), Sent)
+        self.assertIsInstance(eve.ask("name", "zoe"), Renamed)
+        self.assertIsNone(ana.reply(joining))
+
+    def test_hears_late(self) -> None:
+        """Who waits for a history hears what is said meanwhile, after the answer."""
+        ana, ben = self.visitor("ana"), self.visitor("ben", "lobby")
+        self.house.reads.hold()
+        ana.begin("join", "lobby")
+        ben.ask("say", "hi")
+        ben.ask("leave")
+        self.assertEqual(ana.hear(), [])
+        self.house.reads.release()
+        heard = [event for event in ana.hear() if not isinstance(event, Notice)]
+        self.assertEqual([type(event) for event in heard], [Joined, Message, Left])
+
+    def test_say_goes_on(self) -> None:
+        """A talker goes on while the log commits; `sent` may come later than other replies."""
+        ana = self.visitor("ana", "lobby")
+        self.house.commits.hold()
+        ana.send(request("say", "1", 1), request("say", "2", 2), request("ping", "", 3))
+        self.assertEqual([event.re for event in ana.hear()], [3])
+        self.house.commits.release()
+        self.assertEqual([event.re for event in ana.hear()], [1, 2])
+
+    def test_byte_by_byte(self) -> None:
+        """The order is kept when requests come in pieces while one waits."""
+        ana = self.visitor("ana")
+        self.house.commits.hold()
+        for byte in b"".join(request("name", f"ana-{n}", n) for n in range(5)):
+            ana.send(bytes([byte]))
+        while self.house.commits.waiting:
+            self.house.commits.step()
+            self.house.settle()
+        self.assertEqual([event.re for event in ana.hear()], [0, 1, 2, 3, 4])
+
+    def test_dropped(self) -> None:
+        """A connection that breaks while a command waits leaves nothing behind."""
+        ana, ben = self.visitor("ana", "attic"), self.visitor("ben", "lobby")
+        self.house.commits.hold()
+        self.house.reads.hold()
+        ana.begin("join", "lobby")
+        ana.begin("ping")
+        ana.drop()
+        self.house.reads.release()
+        self.house.commits.release()
+        self.house.settle()
+        self.assertEqual(ben.ask("users").users, ["ben", "ana"])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_full(self) -> None:
+        """When the disk is slower than the talkers, they wait, all of them, and lose nothing."""
+        talkers = [self.visitor(f"talker-{n}", "lobby") for n in range(3)]
+        _, heard = self.house.user("listener", "lobby")
+        other, _ = self.house.user("other", "attic")
+        self.house.settle()
+        self.house.commits.hold()
+        for _ in range(MOST_WAITING + 1):
+            other.say("x")
+        for talker in talkers:
+            talker.send(*(request("say", f"{n}", n) for n in range(5)), request("ping", "", "p"))
+        self.assertEqual([talker.wire.producerState for talker in talkers], ["paused"] * 3)
+        for talker in talkers:
+            self.assertIsNone(talker.reply("p"))
+        self.house.commits.release()
+        self.house.settle()
+        for talker in talkers:
+            for n in (0, 1, 2, 3, 4):
+                self.assertIsInstance(talker.reply(n), Sent)
+            self.assertIsInstance(talker.reply("p"), Pong)
+        self.assertEqual(len(texts(heard)), 15)
+
+    def test_full_and_gone(self) -> None:
+        """One of them that goes meanwhile does not keep the others waiting."""
+        talkers = [self.visitor(f"talker-{n}", "lobby") for n in range(3)]
+        other, _ = self.house.user("other", "attic")
+        self.house.settle()
+        self.house.commits.hold()
+        for _ in range(MOST_WAITING + 1):
+            other.say("x")
+        waiting = [talker.begin("say", "hi") for talker in talkers]
+        talkers[1].drop()
+        self.house.commits.release()
+        self.house.settle()
+        for n in (0, 2):
+            self.assertIsInstance(talkers[n].reply(waiting[n]), Sent)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class BugTests(DoorTestCase):
+    def test_at_once(self) -> None:
+        """A bug in a command is noted, the client is told, and goes on."""
+
+        def explode(*_: Any) -> None:
+            raise ZeroDivisionError
+
+        self.add("explode", explode)
+        ana = self.visitor("ana")
+        reply = ana.ask("explode")
+        self.assertEqual((reply.code, reply.fatal), ("internal", False))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIsInstance(ana.ask("ping"), Pong)
+
+    def test_later(self) -> None:
+        """So is one in a command that waits."""
+        going: Deferred[None] = Deferred()
+
+        async def explode(*_: Any) -> None:
+            await going
+            raise ZeroDivisionError
+
+        self.add("explode", explode)
+        ana = self.visitor("ana")
+        id = ana.begin("explode")
+        ping = ana.begin("ping")
+        going.callback(None)
+        self.assertEqual(ana.reply(id).code, "internal")
+        self.assertIsInstance(ana.reply(ping), Pong)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_refusals(self) -> None:
+        """A command that waits may refuse; a fatal refusal ends the connection."""
+
+        async def refuse(_: Any, body: str) -> None:
+            raise ChatError("forbidden", "No.", fatal=bool(body))
+
+        self.add("refuse", refuse)
+        ana = self.visitor("ana")
+        self.assertEqual(ana.ask("refuse").code, "forbidden")
+        self.assertFalse(ana.closed)
+        ana.ask("refuse", "at all")
+        self.assertTrue(ana.closed)
+
+    def test_no_answer(self) -> None:
+        """A command that waits and is done at once is answered at once."""
+
+        async def quick(*_: Any) -> Done:
+            return Done(text="Yes.")
+
+        self.add("quick", quick)
+        ana = self.visitor("ana")
+        self.assertEqual(ana.ask("quick").text, "Yes.")
+
+
+class BroadcastTests(DoorTestCase):
+    def test_one_encoding(self) -> None:
+        """A message is encoded once, however many hear it."""
+        ana = self.visitor("ana", "lobby")
+        listeners = [self.visitor(f"listener-{n}", "lobby") for n in range(20)]
+        made: list[Event] = []
+
+        def counting(event: Event) -> bytes:
+            made.append(event)
+            return encode(event)
+
+        self.patch(server, "encode", counting)
+        for listener in listeners:
+            listener.hear()
+        ana.send(request("say", "hi", 1))
+        self.assertEqual([type(event) for event in made].count(Message), 1)
+        frames = {listener.wire.value() for listener in listeners}
+        self.assertEqual(len(frames), 1)
+        self.assertEqual(texts(events(frames.pop())), ["hi"])
+
+    def test_join_one_encoding(self) -> None:
+        """So is the news that somebody came."""
+        listeners = [self.visitor(f"listener-{n}", "lobby") for n in range(10)]
+        made: list[Event] = []
+
+        def counting(event: Event) -> bytes:
+            made.append(event)
+            return encode(event)
+
+        self.patch(server, "encode", counting)
+        for listener in listeners:
+            listener.hear()
+        self.house.user("ana", "lobby")
+        self.house.settle()
+        self.assertEqual([type(event) for event in made], [Joined])
+
+    def test_many_in_a_turn(self) -> None:
+        """What is said in one turn is heard whole, in order, by everyone."""
+        visitors = [self.visitor(f"user-{n}", "lobby") for n in range(5)]
+        for visitor in visitors:
+            visitor.hear()
+        self.house.commits.hold()
+        for round in range(4):
+            for n, visitor in enumerate(visitors):
+                visitor.send(request("say", f"{n} {round}"))
+        self.house.commits.release()
+        heard = {n: visitor.hear() for n, visitor in enumerate(visitors)}
+        for n, events_ in heard.items():
+            self.assertEqual(
+                texts(events_),
+                [f"{m} {round}" for round in range(4) for m in range(5) if m != n],
+            )
+
+    def test_same_sequence_later(self) -> None:
+        """What was encoded in one turn is not mistaken for something in the next."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        for number in range(30):
+            ana.ask("say", str(number))
+        self.assertEqual(texts(ben.hear()), [str(number) for number in range(30)])
+
+    def test_stalled(self) -> None:
+        """One that does not read holds up nobody, and hears it all when it reads on."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        eve = self.visitor("eve", "lobby")
+        ben.hear()
+        eve.hear()
+        eve.stall()
+        for number in range(5):
+            ana.ask("say", str(number))
+        self.assertEqual(texts(ben.hear()), list("01234"))
+        self.assertEqual(eve.hear(), [])
+        eve.unstall()
+        self.assertEqual(texts(eve.hear()), list("01234"))
+
+    def test_dropped_inside(self) -> None:
+        """A member whose connection breaks in the same turn keeps nobody from hearing."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        eve = self.visitor("eve", "lobby")
+        eve.hear()
+        self.house.commits.hold()
+        ana.begin("say", "hi")
+        ben.drop()
+        self.house.commits.release()
+        self.assertEqual(texts(eve.hear()), ["hi"])
+
+
+class LingerTests(DoorTestCase):
+    def setUp(self) -> None:
+        self.house = House(linger=60.0)
+
+    def test_not_seen(self) -> None:
+        """A short break is not seen by others; a long one is."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ana.hear()
+        ben.drop()
+        self.house.wait(58)
+        self.assertEqual(ana.hear(), [])
+        self.assertEqual(ana.ask("users").users, ["ana", "ben"])
+        ana.hear()
+        self.house.wait(4)
+        left = [event for event in ana.hear() if not isinstance(event, Notice)]
+        self.assertEqual([(type(event), event.user) for event in left], [(Left, "ben")])  # type: ignore[union-attr]
+
+    def test_name_free(self) -> None:
+        """Then the name is free."""
+        ana, ben = self.visitor("ana"), self.visitor("ben")
+        ben.drop()
+        self.house.wait(62)
+        self.assertIsInstance(ana.ask("name", "ben"), Renamed)
+
+    def test_still_resumable(self) -> None:
+        """And still the session can be resumed, with name and room, from what is stored."""
+        ben = self.visitor("ben", "lobby")
+        ben.drop()
+        self.house.wait(62)
+        back = self.visitor()
+        resumed = back.ask("resume", f"{ben.welcome.session} 0")
+        self.assertEqual((resumed.user, resumed.room), ("ben", "lobby"))
+
+    def test_no_linger(self) -> None:
+        """Without lingering, the user is gone with the connection."""
+        self.house = House(linger=0.0)
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ben.drop()
+        self.house.wait(2)
+        self.assertEqual(ana.ask("users").users, ["ana"])
+
+
+class ResumeTests(DoorTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.talker, _ = self.house.user("talker", "lobby")
+
+    def talk(self, *said: str) -> None:
+        for text in said:
+            self.talker.say(text)
+        self.house.settle()
+
+    def resumed(self, visitor: Visitor, token: str, after: int = 0) -> Resumed:
+        reply = visitor.ask("resume", f"{token} {after}")
+        self.assertIsInstance(reply, Resumed)
+        assert isinstance(reply, Resumed)
+        return reply
+
+    def refused(self, visitor: Visitor, body: str, code: str = "not_resumable") -> None:
+        self.assertEqual(visitor.ask("resume", body).code, code)
+        self.assertFalse(visitor.closed)
+
+    def test_lingering(self) -> None:
+        """Who comes back has name and room, hears what was missed, once, and goes on live."""
+        ana = self.visitor("ana", "lobby")
+        self.talk("heard")
+        (heard,) = [event for event in ana.hear() if isinstance(event, Message)]
+        ana.drop()
+        self.talk("missed 1", "missed 2")
+        back = self.visitor()
+        reply = self.resumed(back, ana.welcome.session, heard.id)
+        self.assertEqual((reply.user, reply.room, reply.count), ("ana", "lobby", 2))
+        self.assertEqual(reply.users, ["talker", "ana"])
+        self.talk("live")
+        events = back.hear()
+        self.assertEqual(texts(events), ["missed 1", "missed 2", "live"])
+        self.assertEqual(
+            [event.replayed for event in events if isinstance(event, Message)],
+            [True, True, False],
+        )
+
+    def test_guest_gone(self) -> None:
+        """The guest's name that the new connection had at first is gone."""
+        ana = self.visitor("ana", "lobby")
+        ana.drop()
+        back = self.visitor()
+        guest = back.ask("hello").user
+        self.resumed(back, ana.welcome.session)
+        self.assertEqual(back.ask("msg", f"{guest} hi").code, "no_such_user")
+
+    def test_others_do_not_see(self) -> None:
+        """Nobody else sees the break."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ben.hear()
+        ana.drop()
+        self.resumed(self.visitor(), ana.welcome.session)
+        self.assertEqual(ben.hear(), [])
+
+    def test_replaced(self) -> None:
+        """A live connection is replaced: it hears so, and closes; nothing is lost between."""
+        ana = self.visitor("ana", "lobby")
+        ana.hear()
+        self.talk("1")
+        back = self.visitor()
+        self.resumed(back, ana.welcome.session)
+        self.talk("2")
+        last = ana.hear()[-1]
+        assert isinstance(last, Closing)
+        self.assertEqual(last.reason, "replaced")
+        self.assertTrue(ana.closed)
+        self.assertEqual(texts(back.hear()), ["1", "2"])
+        self.house.wait(70)
+        self.assertIsInstance(back.ask("say", "still here"), Sent)
+
+    def test_replaced_while_busy(self) -> None:
+        """That is so although a command of the old connection waits."""
+        ana = self.visitor("ana", "lobby")
+        self.house.reads.hold()
+        ana.begin("history")
+        back = self.visitor()
+        back.begin("resume", f"{ana.welcome.session} 0")
+        self.house.reads.release()
+        self.house.settle()
+        self.assertTrue(ana.closed)
+        self.assertIsInstance(back.hear()[1], Resumed)
+
+    def test_own_session(self) -> None:
+        """One may resume the session one has: it is told again from there."""
+        ana = self.visitor("ana", "lobby")
+        self.talk("1", "2")
+        ana.hear()
+        self.assertEqual(self.resumed(ana, ana.welcome.session).user, "ana")
+        self.assertEqual(texts(ana.hear()), ["1", "2"])
+        self.assertFalse(ana.closed)
+
+    def test_zero(self) -> None:
+        """`0` is everything since this session joined the room, its own included, not before."""
+        self.talk("before")
+        ana = self.visitor("ana", "lobby")
+        self.talk("1")
+        ana.ask("say", "own")
+        self.talk("2")
+        ana.drop()
+        back = self.visitor()
+        self.resumed(back, ana.welcome.session, 0)
+        self.assertEqual(texts(back.hear()), ["1", "own", "2"])
+
+    def test_private(self) -> None:
+        """What was said to one alone is among what was missed, in its place."""
+        ana = self.visitor("ana", "lobby")
+        ana.drop()
+        user = self.house.registry.users["ana"]
+        self.talk("1")
+        self.talker.tell(user, "psst")
+        self.talk("2")
+        back = self.visitor()
+        self.resumed(back, ana.welcome.session)
+        heard = back.hear()
+        self.assertEqual(texts(heard), ["1", "psst", "2"])
+        self.assertTrue(all(e.replayed for e in heard if isinstance(e, Message | Private)))
+
+    def test_nowhere(self) -> None:
+        """Who was in no room is in none."""
+        ana = self.visitor("ana")
+        ana.drop()
+        reply = self.resumed(self.visitor(), ana.welcome.session)
+        self.assertEqual((reply.user, reply.room, list(reply.users)), ("ana", None, []))
+
+    def test_unacknowledged(self) -> None:
+        """What was said, and not acknowledged, can be said again: it is one message."""
+        ana = self.visitor("ana", "lobby")
+        _, heard = self.house.user("ben", "lobby")
+        self.house.commits.hold()
+        ana.send(request("say", "hi", "mine"))
+        ana.drop()
+        self.house.commits.release()
+        back = self.visitor()
+        self.resumed(back, ana.welcome.session)
+        (own,) = [event for event in back.hear() if isinstance(event, Message)]
+        back.send(request("say", "hi", "mine"))
+        (sent,) = back.hear()
+        assert isinstance(sent, Sent)
+        self.assertEqual(sent.id, own.id)
+        self.assertEqual(texts(heard), ["hi"])
+
+    def test_refused(self) -> None:
+        """What is no token of a session, or no id, is refused; one stays who one is."""
+        ana = self.visitor("ana", "lobby")
+        token = ana.welcome.session
+        for body in ("", token, f"{token} x", f"{token} -1", f"{token} 1 2", "0"):
+            self.refused(ana, body, "bad_argument")
+        for body in ("nonsense 0", f"{token}x 0", f"{token[:-1]} 0"):
+            self.refused(ana, body)
+        self.assertEqual(ana.ask("users").users, ["talker", "ana"])
+
+    def test_tokens(self) -> None:
+        """The old token stays good until the new one was used."""
+        first = self.visitor("ana", "lobby")
+        token = first.welcome.session
+        first.drop()
+        second = self.visitor()
+        new = self.resumed(second, token).session
+        self.assertNotEqual(new, token)
+        second.drop()
+        third = self.visitor()
+        newer = self.resumed(third, token).session
+        third.drop()
+        fourth = self.visitor()
+        self.resumed(fourth, newer)
+        self.refused(self.visitor(), f"{token} 0")
+        self.refused(self.visitor(), f"{new} 0")
+
+    def test_expired(self) -> None:
+        """After 24 hours a session is over."""
+        ana, eve = self.visitor("ana", "lobby"), self.visitor("eve", "lobby")
+        for visitor in (ana, eve):
+            visitor.drop()
+        self.house.wait(70)
+        self.house.clock.advance(DAY - 200)
+        self.house.wait(2)
+        self.resumed(self.visitor(), ana.welcome.session)
+        self.house.clock.advance(400)
+        self.house.wait(2)
+        self.refused(self.visitor(), f"{eve.welcome.session} 0")
+
+    def test_race(self) -> None:
+        """Of two that come with one token, the later has the session, the other is told."""
+        ana = self.visitor("ana", "lobby")
+        ana.drop()
+        self.house.wait(70)
+        one, two = self.visitor(), self.visitor()
+        self.house.reads.hold()
+        first = one.begin("resume", f"{ana.welcome.session} 0")
+        second = two.begin("resume", f"{ana.welcome.session} 0")
+        self.house.reads.release()
+        self.house.settle()
+        self.assertEqual([v.closed for v in (one, two)].count(True), 1)
+        stays, asked = (two, second) if one.closed else (one, first)
+        self.assertEqual(stays.reply(asked).user, "ana")
+        self.assertEqual(self.house.registry.users["ana"].here.shown(), ["talker", "ana"])
+
+    def test_in_one_turn(self) -> None:
+        """A new name and a resume of that session in one turn are both answered for."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        back = self.visitor()
+        ben.hear()
+        self.house.commits.hold()
+        ana.wire.arrive(request("name", "anna", 1))
+        back.wire.arrive(request("resume", f"{ana.welcome.session if ana.welcome else ''} 0", 1))
+        self.house.commits.release()
+        self.house.settle()
+        self.assertEqual(back.reply(1).user, "anna")
+        self.assertTrue(ana.closed)
+        self.assertEqual(ben.hear(), [Renamed(user="ana", to="anna")])
+
+    def test_many(self) -> None:
+        """Ten thousand missed messages come in pieces, in order, once each, then live."""
+        ana = self.visitor("ana", "lobby")
+        ana.drop()
+        self.house.commits.hold()
+        for number in range(10_000):
+            self.talker.say(str(number))
+        self.house.commits.release()
+        self.house.settle()
+        back = self.visitor()
+        self.house.reads.hold()
+        back.begin("resume", f"{ana.welcome.session} 0")
+        self.talk("meanwhile")
+        while self.house.reads.waiting and not texts(back.heard):
+            self.house.reads.step()
+        self.assertTrue(0 < len(texts(back.heard)) < 1000)
+        self.house.reads.release()
+        self.talk("live")
+        said = [*map(str, range(10_000)), "meanwhile", "live"]
+        self.assertEqual(texts(back.hear()), said)
+
+    def test_many_and_stalled(self) -> None:
+        """They are read no faster than they are taken."""
+        ana = self.visitor("ana", "lobby")
+        ana.drop()
+        self.house.commits.hold()
+        for number in range(3_000):
+            self.talker.say(f"{number} " + "x" * 1000)
+        self.house.commits.release()
+        self.house.settle()
+        back = self.visitor()
+        back.stall()
+        back.begin("resume", f"{ana.welcome.session} 0")
+        self.house.wait(5, alive=False)
+        self.assertEqual(back.wire.value(), b"")
+        self.assertFalse(back.closed)
+        self.assertLess(back.wire.door.outbox.size, 1_048_576)
+        back.unstall()
+        self.assertEqual(len(texts(back.hear())), 3_000)
+
+    def test_dropped_inside(self) -> None:
+        """A connection that breaks while it is told what it missed can be resumed again."""
+        ana = self.visitor("ana", "lobby")
+        ana.drop()
+        self.talk("1", "2")
+        token = ana.welcome.session
+        back = self.visitor()
+        self.house.reads.hold()
+        back.begin("resume", f"{token} 0")
+        back.drop()
+        self.house.reads.release()
+        again = self.visitor()
+        self.resumed(again, token)
+        self.assertEqual(texts(again.hear()), ["1", "2"])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class RestartTests(DoorTestCase):
+    def setUp(self) -> None:
+        self.house = House(self.mktemp())
+        self.addCleanup(lambda: self.house.database.close())
+
+    def restart(self, after: float = 1.0) -> None:
+        self.house = self.house.restart(after)
+
+    def test_back(self) -> None:
+        """After a restart, name, room and what was missed are there."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ana.ask("say", "1")
+        ben.ask("say", "2")
+        self.restart()
+        back, ben_back = self.visitor(), self.visitor()
+        reply = back.ask("resume", f"{ana.welcome.session} 0")
+        self.assertEqual((reply.user, reply.room, reply.users), ("ana", "lobby", ["ana"]))
+        reply = ben_back.ask("resume", f"{ben.welcome.session} 0")
+        self.assertEqual((reply.user, reply.users), ("ben", ["ana", "ben"]))
+        ben_back.ask("say", "3")
+        self.assertEqual(texts(back.hear()), ["1", "2", "3"])
+        self.assertEqual(texts(ben_back.hear()), ["1", "2"])
+
+    def test_resend(self) -> None:
+        """What was stored and not acknowledged is not stored again when it is resent."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        self.house.commits.hold()
+        ana.send(request("say", "stored", "a"))
+        self.house.commits.run()
+        ana.send(request("say", "lost", "b"))
+        self.assertEqual((codes(ana.hear()), texts(ben.hear())), ([], []))
+        self.restart()
+        back = self.visitor()
+        back.ask("resume", f"{ana.welcome.session} 0")
+        back.send(request("say", "stored", "a"), request("say", "lost", "b"))
+        heard = back.hear()
+        self.assertEqual(texts(heard), ["stored"])
+        self.assertEqual([e.re for e in heard if isinstance(e, Sent)], ["a", "b"])
+        rows = self.house.database.reader.execute("SELECT text FROM messages ORDER BY id")
+        self.assertEqual(rows.fetchall(), [("stored",), ("lost",)])
+
+    def test_sent_is_stored(self) -> None:
+        """What was acknowledged is there after the server was killed."""
+        ana = self.visitor("ana", "lobby")
+        sent = [ana.ask("say", str(number)).id for number in range(10)]
+        self.restart()
+        ben = self.visitor("ben")
+        ben.ask("join", "lobby")
+        ben.ask("history")
+        heard = [event for event in ben.hear() if isinstance(event, History)]
+        self.assertEqual([message.id for message in heard[0].messages], sent)
+
+    def test_name_taken(self) -> None:
+        """If the name was taken meanwhile, the guest's name given instead is told."""
+        ana = self.visitor("ana", "lobby")
+        self.restart()
+        self.visitor("ANA")
+        reply = self.visitor().ask("resume", f"{ana.welcome.session} 0")
+        self.assertNotEqual(reply.user.casefold(), "ana")
+        self.assertEqual((reply.room, reply.users), ("lobby", [reply.user]))
+
+    def test_expired(self) -> None:
+        """After 24 hours a session is over, after a restart as well."""
+        ana = self.visitor("ana", "lobby")
+        self.restart(after=DAY + 1)
+        reply = self.visitor().ask("resume", f"{ana.welcome.session} 0")
+        self.assertEqual(reply.code, "not_resumable")
+
+    def test_tokens(self) -> None:
+        """Both tokens are good after a restart, if the answer with the new one was lost."""
+        ana = self.visitor("ana", "lobby")
+        back = self.visitor()
+        new = back.ask("resume", f"{ana.welcome.session} 0").session
+        self.restart()
+        again = self.visitor()
+        self.assertIsInstance(again.ask("resume", f"{ana.welcome.session} 0"), Resumed)
+        self.restart()
+        reply = self.visitor().ask("resume", f"{new} 0")
+        self.assertEqual(reply.code, "not_resumable")
+
+    def test_private(self) -> None:
+        """Private messages that were missed are there after a restart."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben")
+        ana.drop()
+        ben.ask("msg", "ana psst")
+        self.restart()
+        back = self.visitor()
+        back.ask("resume", f"{ana.welcome.session} 0")
+        self.assertEqual(texts(back.hear()), ["psst"])
+
+    def test_state_retried(self) -> None:
+        """A session that could not be stored is stored when the disk is well again."""
+        self.house.break_disk()
+        ana = self.visitor("ana", "lobby")
+        self.assertEqual(ana.ask("say", "hi").code, "internal")
+        self.house.mend_disk()
+        self.assertIsInstance(ana.ask("say", "hi"), Sent)
+        self.restart()
+        reply = self.visitor().ask("resume", f"{ana.welcome.session} 0")
+        self.assertEqual((reply.user, reply.room), ("ana", "lobby"))
+
+
+class StormTests(DoorTestCase):
+    """Random courses of events: whatever breaks when, everything is heard once, in order."""
+
+    def test_storm(self) -> None:
+        """Joins, drops and resumes while the room talks and the disk is slow."""
+        for number in range(STORMS):
+            with self.subTest(storm=number):
+                self.storm(random.Random(f"{SEED} {number}"))
+
+    def storm(self, chance: random.Random) -> None:
+        why = f"PYLINGO_SEED={SEED}"
+        house = self.house = House()
+        talker, _ = house.user("talker", "lobby")
+        ana = house.visitor("ana", "lobby")
+        token = ana.welcome.session
+        heard: list[Any] = []
+        acknowledged: dict[str, int] = {}
+        said = own = 0
+
+        def note() -> None:
+            nonlocal token
+            for event in ana.hear():
+                if isinstance(event, Message | Private):
+                    heard.append(event)
+                elif isinstance(event, Resumed):
+                    token = event.session
+                elif isinstance(event, Sent):
+                    acknowledged[str(event.re)] = event.id
+
+        house.commits.hold()
+        house.reads.hold()
+        resumes = 0
+        for _ in range(80):
+            match chance.randrange(8):
+                case 0 | 1:
+                    talker.say(f"{said}")
+                    said += 1
+                case 2:
+                    if own < 30:
+                        ana.send(request("say", f"own {own}", f"own {own}"))
+                        own += 1
+                case 3 | 4:
+                    if house.commits.waiting:
+                        house.commits.step()
+                case 5:
+                    house.reads.run()
+                case 6:
+                    if house.reads.waiting:
+                        house.reads.step()
+                case _:
+                    if resumes < 6 and chance.random() < 0.5:
+                        note()
+                        resumes += 1
+                        if chance.random() < 0.7:
+                            ana.drop()
+                        ana = Visitor(house)
+                        last = heard[-1].id if heard else 0
+                        ana.send(request("resume", f"{token} {last}", "resume"))
+                        for mine in range(max(0, own - 3), own):
+                            ana.send(request("say", f"own {mine}", f"own {mine}"))
+            house.settle()
+            if chance.random() < 0.5:
+                note()
+        house.commits.release()
+        house.reads.release()
+        house.settle()
+        note()
+        ids = [event.id for event in heard]
+        self.assertEqual(ids, sorted(set(ids)), why)
+        self.assertEqual(
+            [event.text for event in heard if event.user == "talker"],
+            [str(number) for number in range(said)],
+            why,
+        )
+        rows = house.database.reader.execute("SELECT text, id FROM messages WHERE user = 'ana'")
+        stored = rows.fetchall()
+        self.assertEqual(len({text for text, _ in stored}), len(stored), why)
+        for text, id in acknowledged.items():
+            self.assertIn((text, id), stored, why)
+
+
+class CloseTests(DoorTestCase):
+    def test_flushed(self) -> None:
+        """What waits to be sent is sent before the connection closes."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ben.hear()
+        ben.stall()
+        ana.ask("say", "hi")
+        ben.begin("close")
+        self.assertFalse(ben.closed)
+        ben.unstall()
+        heard = ben.hear()
+        self.assertEqual((texts(heard), type(heard[-1])), (["hi"], Closing))
+        self.assertTrue(ben.closed)
+
+    def test_bound(self) -> None:
+        """A peer that does not take its last frame is dropped after a few seconds."""
+        ana = self.visitor("ana", "lobby")
+        ana.stall()
+        ana.begin("close")
+        self.house.wait(1, alive=False)
+        self.assertFalse(ana.closed)
+        self.house.wait(4, alive=False)
+        self.assertTrue(ana.closed)
+
+    def test_deaf(self) -> None:
+        """One that is being closed is not heard any more, and hears nothing."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ana.hear()
+        ben.hear()
+        ben.stall()
+        ben.send(frame(b"nonsense"))
+        ben.send(request("say", "ignored"))
+        ana.ask("say", "not for ben")
+        ben.unstall()
+        self.assertEqual(texts(ana.hear()), [])
+        self.assertEqual(codes(ben.hear()), ["bad_frame"])
+
+    def test_half(self) -> None:
+        """A client that has said all it will say still hears the answers, then it is closed."""
+        ana = self.visitor("ana", "lobby")
+        self.house.commits.hold()
+        ana.send(request("say", "last", 1), request("users", "", 2))
+        ana.wire.door.readConnectionLost()
+        self.house.settle()
+        self.assertFalse(ana.closed)
+        self.house.commits.release()
+        self.house.settle()
+        self.assertCountEqual([event.re for event in ana.hear()], [1, 2])
+        self.assertTrue(ana.closed)
+
+    def test_half_while_waiting(self) -> None:
+        """Also those that have to wait, one after the other."""
+        ana = self.visitor("ana")
+        self.house.commits.hold()
+        ana.send(request("join", "lobby", 1), request("name", "anna", 2), request("users", "", 3))
+        ana.wire.door.readConnectionLost()
+        for _ in range(10):
+            if self.house.commits.waiting:
+                self.house.commits.step()
+            self.house.settle()
+        self.assertEqual([event.re for event in ana.hear()], [1, 2, 3])
+        self.house.commits.release()
+        self.house.settle()
+        self.assertTrue(ana.closed)
+
+    def test_half_lingers(self) -> None:
+        """Who goes like that has not said goodbye, and lingers."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ben.hear()
+        ana.wire.door.readConnectionLost()
+        self.house.settle()
+        self.assertTrue(ana.closed)
+        self.assertEqual(ben.ask("users").users, ["ana", "ben"])
+
+    def test_half_after_closing(self) -> None:
+        """The end of what a closed connection says is nothing new."""
+        ana = self.visitor("ana")
+        ana.stall()
+        ana.begin("close")
+        ana.wire.door.readConnectionLost()
+        ana.wire.door.writeConnectionLost()
+        ana.unstall()
+        self.assertIsInstance(ana.hear()[-1], Closing)
+        self.assertTrue(ana.closed)
+
+
+class BoundTests(DoorTestCase):
+    """What one client can take from the others."""
+
+    def test_sign_of_life(self) -> None:
+        """A connection silent for 30 s is asked, and goes on if it answers."""
+        ana = self.visitor("ana")
+        self.house.wait(28, alive=False)
+        self.assertEqual(ana.hear(), [])
+        ana.send(request("pong"))
+        for _ in range(4):
+            self.house.wait(32, alive=False)
+            self.assertEqual([type(event) for event in ana.hear()], [Ping])
+            ana.send(request("pong"))
+
+    def test_idle(self) -> None:
+        """One silent for 60 s is dropped; the user lingers."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        for _ in range(7):
+            self.house.wait(9, alive=False)
+            ana.send(request("pong"))
+        last = ben.hear()[-1]
+        assert isinstance(last, Closing)
+        self.assertEqual(last.reason, "idle")
+        self.assertTrue(ben.closed)
+        self.assertEqual(ana.ask("users").users, ["ana", "ben"])
+
+    def test_half_a_frame(self) -> None:
+        """Bytes that make no whole request are no sign of life."""
+        ana = self.visitor("ana")
+        for byte in request("say", "x" * 100)[:65]:
+            ana.send(bytes([byte]))
+            self.house.wait(1, alive=False)
+        self.assertTrue(ana.closed)
+
+    def test_waiting_is_not_idle(self) -> None:
+        """Who waits for the server is not blamed for being silent."""
+        ana = self.visitor("ana")
+        self.house.reads.hold()
+        id = ana.begin("join", "lobby")
+        self.house.wait(70, alive=False)
+        self.house.reads.release()
+        self.assertIsInstance(ana.reply(id), Joined)
+
+    def test_too_fast(self) -> None:
+        """A talker that is too fast is read more slowly, and loses nothing."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        self.house.wait(20)
+        ana.hear()
+        ben.hear()
+        for number in range(100):
+            ana.wire.arrive(request("say", str(number), number))
+        self.house.settle()
+        first = len(texts(ben.heard))
+        self.assertTrue(35 <= first <= 45, first)
+        self.house.wait(4, alive=False)
+        self.assertTrue(15 <= len(texts(ben.heard)) - first <= 25)
+        self.house.wait(12, alive=False)
+        self.assertEqual(texts(ben.hear()), [str(number) for number in range(100)])
+        sent = [event.re for event in ana.hear() if isinstance(event, Sent)]
+        self.assertEqual(sent, list(range(100)))
+
+    def test_fast_and_gone(self) -> None:
+        """One that goes while it has to wait leaves nothing behind."""
+        ana = self.visitor("ana", "lobby")
+        for number in range(60):
+            ana.wire.arrive(request("say", str(number)))
+        ana.drop()
+        self.house.wait(20)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_fast_and_half_closed(self) -> None:
+        """One that has said it all at once, and shut its side, is answered for all of it."""
+        ana = self.visitor("ana", "lobby")
+        ana.send(b"".join(request("ping", "", number) for number in range(60)))
+        ana.wire.door.readConnectionLost()
+        self.house.wait(20, alive=False)
+        self.assertEqual([event.re for event in ana.hear()], list(range(60)))
+        self.assertTrue(ana.closed)
+
+    def test_fast_and_replaced(self) -> None:
+        """One that has to wait, and is replaced meanwhile, closes all the same."""
+        ana = self.visitor("ana", "lobby")
+        ana.send(b"".join(request("ping", "", number) for number in range(60)))
+        back = self.visitor()
+        self.assertIsInstance(back.ask("resume", f"{ana.welcome.session} 0"), Resumed)
+        self.assertIsInstance(ana.hear()[-1], Closing)
+        self.assertTrue(ana.closed)
+
+    def test_no_rate(self) -> None:
+        """The bound on talkers can be switched off."""
+        self.house = House(rate=0)
+        ana = self.visitor("ana", "lobby")
+        ana.send(b"".join(request("ping", "", number) for number in range(500)))
+        self.assertEqual(len(ana.hear()), 500)
+
+    def test_slow(self) -> None:
+        """A reader for whom more than 1 MiB waits is dropped; nobody else is troubled."""
+        talker, _ = self.house.user("talker", "lobby")
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ana.hear()
+        ben.hear()
+        ben.stall()
+        for number in range(200):
+            talker.say(f"{number} " + "x" * 8000)
+            self.house.settle()
+        self.assertEqual(len(texts(ana.hear())), 200)
+        self.assertLess(ben.wire.door.outbox.size, 1_100_000)
+        ben.unstall()
+        last = ben.hear()[-1]
+        assert isinstance(last, Closing)
+        self.assertEqual(last.reason, "slow")
+        self.assertTrue(ben.closed)
+
+    def test_slow_resumes(self) -> None:
+        """What was not taken can be had by resuming."""
+        talker, _ = self.house.user("talker", "lobby")
+        ben = self.visitor("ben", "lobby")
+        ben.stall()
+        for number in range(200):
+            talker.say(f"{number} " + "x" * 8000)
+            self.house.settle()
+        ben.unstall()
+        heard = [event for event in ben.hear() if isinstance(event, Message)]
+        back = self.visitor()
+        back.ask("resume", f"{ben.welcome.session} {heard[-1].id if heard else 0}")
+        heard += [event for event in back.hear() if isinstance(event, Message)]
+        self.assertEqual([e.text.split()[0] for e in heard], [str(n) for n in range(200)])
+
+    def test_stalled(self) -> None:
+        """A reader that takes nothing for 30 s is dropped, however little waits."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ben.stall()
+        ana.ask("say", "hi")
+        self.house.wait(28)
+        self.assertFalse(ben.closed)
+        self.house.wait(8)
+        self.assertTrue(ben.closed)
+
+    def test_most_users(self) -> None:
+        """Past the bound on connections, one is told that the server is full."""
+        self.house = House(most_users=2)
+        ana, ben = self.visitor("ana"), self.visitor("ben")
+        surplus = self.visitor()
+        self.assertEqual(surplus.wire.value(), b"")
+        surplus.send(request("hello", "", 1))
+        (error,) = surplus.hear()
+        assert isinstance(error, Error)
+        self.assertEqual((error.code, error.fatal), ("server_full", True))
+        self.assertTrue(surplus.closed)
+        ben.drop()
+        self.assertIsInstance(self.visitor().ask("hello"), Welcome)
+        self.assertFalse(ana.closed)
+
+    def test_most_per_host(self) -> None:
+        """The same goes for connections from one address."""
+        self.house = House(most_per_host=2)
+
+        def from_host(host: str) -> Visitor:
+            door = self.house.factory.buildProtocol(IPv4Address("TCP", host, 4000))
+            visitor = Visitor(self.house, door)
+            visitor.send(request("hello", "", 1))
+            return visitor
+
+        visitors = [from_host("192.0.2.1") for _ in range(3)]
+        self.assertEqual([codes(v.heard) for v in visitors], [[], [], ["server_full"]])
+        self.assertEqual(codes(from_host("192.0.2.2").heard), [])
+        visitors[0].drop()
+        self.assertEqual(codes(from_host("192.0.2.1").heard), [])
+
+    def test_flood(self) -> None:
+        """Of very many connections past the bound, most are cut off at once."""
+        self.house = House(most_users=1)
+        self.visitor("ana")
+        flood = [Visitor(self.house) for _ in range(150)]
+        self.house.settle()
+        self.assertGreater(sum(visitor.closed for visitor in flood), 40)
+        self.assertEqual({visitor.wire.value() for visitor in flood}, {b""})
+
+
+class CleanTests(DoorTestCase):
+    def test_old(self) -> None:
+        """What is older than the days that it is kept goes by itself, in small steps."""
+        self.house = House(keep_days=2)
+        talker, _ = self.house.user("talker", "lobby")
+        self.house.commits.hold()
+        for number in range(1200):
+            talker.say(str(number))
+        self.house.commits.release()
+        self.house.settle()
+        self.house.clock.advance(DAY)
+        talker.say("young")
+        self.house.clock.advance(DAY + 60)
+        self.house.wait(100)
+        rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
+        self.assertEqual(rows, [("young",)])
+
+    def test_for_ever(self) -> None:
+        """Or it is kept for ever."""
+        self.house = House(keep_days=0)
+        talker, _ = self.house.user("talker", "lobby")
+        talker.say("old")
+        self.house.settle()
+        self.house.clock.advance(1000 * DAY)
+        self.house.wait(100)
+        rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
+        self.assertEqual(rows, [("old",)])
+
+    def test_here_is_kept(self) -> None:
+        """The session of who is here for days is not forgotten; that of who is gone is."""
+        self.house.user("ana", "lobby")
+        self.visitor("ben", "lobby").drop()
+        for _ in range(30):
+            self.house.clock.advance(3600)
+            self.house.settle()
+        rows = self.house.database.reader.execute("SELECT name FROM sessions").fetchall()
+        self.assertIn(("ana",), rows)
+        self.assertNotIn(("ben",), rows)
+
+    def test_broken_disk(self) -> None:
+        """A disk that cannot be written does not stop it for good."""
+        self.house = House(keep_days=1)
+        talker, _ = self.house.user("talker", "lobby")
+        talker.say("old")
+        self.house.settle()
+        self.house.break_disk()
+        self.house.clock.advance(2 * DAY)
+        self.house.wait(61)
+        self.house.mend_disk()
+        self.house.wait(61)
+        rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
+        self.assertEqual(rows, [])
+
+
+class StopTests(DoorTestCase):
+    def stop(self) -> Deferred[None]:
+        stopping = wait(self.house.factory.stop())
+        self.house.settle()
+        return stopping
+
+    def test_all(self) -> None:
+        """Everyone hears that the server stops, as the last thing, and it waits until they go."""
+        visitors = [self.visitor(f"user-{n}", "lobby") for n in range(5)]
+        for visitor in visitors:
+            visitor.hear()
+        stopping = self.stop()
+        for visitor in visitors:
+            heard = visitor.hear()
+            self.assertEqual([type(event) for event in heard], [Closing])
+            self.assertEqual(heard[0].reason, "shutdown")  # type: ignore[union-attr]
+            self.assertTrue(visitor.closed)
+        self.successResultOf(stopping)
+
+    def test_nobody(self) -> None:
+        """Where nobody is, it stops at once."""
+        self.successResultOf(self.stop())
+
+    def test_stored(self) -> None:
+        """What was accepted is stored and acknowledged first."""
+        ana = self.visitor("ana", "lobby")
+        self.house.commits.hold()
+        ana.begin("say", "one")
+        ana.begin("say", "two")
+        stopping = self.stop()
+        self.assertEqual(ana.hear(), [])
+        self.house.commits.release()
+        self.house.settle()
+        self.assertEqual([type(event) for event in ana.hear()], [Sent, Sent, Closing])
+        self.successResultOf(stopping)
+
+    def test_deaf(self) -> None:
+        """It ends within 5 s although one does not read, and one has not spoken yet."""
+        ana, ben, silent = self.visitor("ana", "lobby"), self.visitor("ben"), self.visitor()
+        ana.hear()
+        ben.stall()
+        stopping = self.stop()
+        self.assertTrue(silent.closed)
+        self.assertIsInstance(ana.hear()[-1], Closing)
+        self.assertNoResult(stopping)
+        self.house.wait(4, alive=False)
+        self.successResultOf(stopping)
+        self.assertTrue(ben.closed)
+
+    def test_slow_disk(self) -> None:
+        """It ends within 5 s although the disk does not."""
+        ana = self.visitor("ana", "lobby")
+        self.house.commits.hold()
+        ana.begin("say", "hi")
+        stopping = self.stop()
+        self.house.wait(4, alive=False)
+        self.assertIsInstance(ana.hear()[-1], Closing)
+        self.successResultOf(stopping)
+
+    def test_waiting(self) -> None:
+        """A command that still waits does not keep it."""
+        ana = self.visitor("ana")
+        self.house.reads.hold()
+        ana.begin("join", "lobby")
+        stopping = self.stop()
+        self.house.wait(4, alive=False)
+        self.assertIsInstance(ana.hear()[-1], Closing)
+        self.assertTrue(ana.closed)
+        self.successResultOf(stopping)
+
+    def test_no_more_looks(self) -> None:
+        """When the last door is closed, the factory leaves no timer behind."""
+        self.successResultOf(self.stop())
+        self.house.factory.doStop()
+        self.house.settle()
+        self.assertEqual(self.house.clock.getDelayedCalls(), [])

@@ -1,0 +1,313 @@
+"""The options of the command line, and the service that they make, on real sockets."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import CertificateOptions
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from pylingo.protocol import Closing, Message, Resumed, Sent
+from pylingo.schema import MEMORY, Database
+from pylingo.service import LARGEST_MOTD, ChatService, Options, makeService
+from tests.house import Caller
+
+LOCAL = "127.0.0.1"
+
+
+def parsed(*arguments: str) -> Options:
+    options = Options()
+    options.parseOptions(arguments)
+    return options
+
+
+class OptionsTests(SynchronousTestCase):
+    def refused(self, *arguments: str) -> str:
+        return str(self.assertRaises(UsageError, parsed, *arguments))
+
+    def test_defaults(self) -> None:
+        """Without options it is as the manual says."""
+        options = parsed()
+        self.assertEqual(options["port"], 5000)
+        self.assertEqual((options["keep-days"], options["linger"]), (90, 60))
+        self.assertEqual(os.path.basename(options["database"]), "pylingo.sqlite3")
+        self.assertEqual(options["motd"], "")
+        self.assertEqual(len(options["doors"]), 1)
+        self.assertIn("5000", options["endpoints"][0])
+
+    def test_absolute(self) -> None:
+        """The database stays where it is, whatever directory the server goes to."""
+        self.assertTrue(os.path.isabs(parsed("--database", "chat.db")["database"]))
+        self.assertEqual(parsed("--database", MEMORY)["database"], MEMORY)
+
+    def test_port(self) -> None:
+        """A port is a number from 0 to 65535."""
+        self.assertEqual(parsed("-p", "0")["port"], 0)
+        self.assertEqual(parsed("--port", "65535")["port"], 65535)
+        for port in ("65536", "-1", "five", "", "5.0", "0x10"):
+            self.assertIn("65535", self.refused("--port", port))
+
+    def test_numbers(self) -> None:
+        """A number of days or seconds is whole, and 0 or more."""
+        self.assertEqual(parsed("--keep-days", "0", "--linger", "5")["linger"], 5)
+        for option in ("--keep-days", "--linger"):
+            for number in ("-1", "x", "1.5"):
+                self.assertIn("0 or more", self.refused(option, number))
+
+    def test_interface(self) -> None:
+        """An interface may be one of either kind of address."""
+        self.assertIn(LOCAL, parsed("--interface", LOCAL)["endpoints"][0])
+        self.assertTrue(parsed("--interface", "::1")["endpoints"][0].startswith("tcp6:"))
+
+    def test_endpoints(self) -> None:
+        """Endpoints take the place of port and interface."""
+        options = parsed("--endpoint", "tcp:0", "--endpoint", "tcp:0:interface=127.0.0.1")
+        self.assertEqual(len(options["doors"]), 2)
+        self.assertEqual(options["endpoints"], ["tcp:0", "tcp:0:interface=127.0.0.1"])
+
+    def test_bad_endpoint(self) -> None:
+        """What is no endpoint is refused with an example."""
+        for endpoint in ("5000", "nonsense:1", "tcp:five", "tcp", "tcp:1:2:3:4:5"):
+            self.assertIn("tcp:5000", self.refused("--endpoint", endpoint))
+
+    def test_motd(self) -> None:
+        """The message of the day is a text file, cleaned."""
+        path = self.mktemp()
+        Path(path).write_text("Be nice.\x1b[31m\n\n  Don't shout. 👋\n\n")
+        self.assertEqual(parsed("--motd", path)["motd"], "Be nice.[31m\n\n  Don't shout. 👋")
+
+    def test_bad_motd(self) -> None:
+        """One that is not there, is no text or is too long is refused."""
+        path = self.mktemp()
+        self.assertIn(path, self.refused("--motd", path))
+        Path(path).write_bytes(b"\xff\xfe\xff")
+        self.assertIn(path, self.refused("--motd", path))
+        Path(path).write_text("x" * (LARGEST_MOTD + 1))
+        self.assertIn(str(LARGEST_MOTD), self.refused("--motd", path))
+        Path(path).write_text("x" * LARGEST_MOTD)
+        self.assertEqual(len(parsed("--motd", path)["motd"]), LARGEST_MOTD)
+
+    def test_unknown(self) -> None:
+        """An option that is none is refused."""
+        self.refused("--nonsense")
+
+
+class MakeServiceTests(SynchronousTestCase):
+    def test_made(self) -> None:
+        """The options make a service, which has not done anything yet."""
+        path = self.mktemp()
+        service = makeService(parsed("--database", path, "--port", "0"))
+        self.assertTrue(IService.providedBy(service))
+        Database(path).close()
+
+    def test_bad_database(self) -> None:
+        """A database that is of no use ends it with a sentence."""
+        path = self.mktemp()
+        Path(path).write_bytes(b"no database " * 500)
+        end = self.assertRaises(SystemExit, makeService, parsed("--database", path))
+        self.assertIn(path, str(end.code))
+        self.assertIn("pylingo", str(end.code))
+
+
+class ServiceTestCase(TestCase):
+    timeout = 20
+
+    def setUp(self) -> None:
+        self.logged: list[str] = []
+        self.callers: list[Caller] = []
+        observer: Any = self.note
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def note(self, event: LogEvent) -> None:
+        self.logged.append(formatEvent(event))
+
+    def start(self, *arguments: str) -> ChatService:
+        """A service on a free port, which is noted."""
+        if "--database" not in arguments:
+            arguments = ("--database", MEMORY, *arguments)
+        service = ChatService(parsed("--port", "0", "--interface", LOCAL, *arguments), reactor)
+        self.logged.clear()
+        service.privilegedStartService()
+        service.startService()
+        (self.port,) = [
+            int(found[1])
+            for text in self.logged
+            if (found := re.search(r"starting on (\d+)", text))
+        ]
+        self.addCleanup(self.stop, service)
+        return service
+
+    def stop(self, service: ChatService) -> Any:
+        """Stop it, unless that was done."""
+        return service.stopService() if service.running else None
+
+    async def call(self, name: str = "", room: str = "", endpoint: Any = None) -> Caller:
+        endpoint = endpoint or TCP4ClientEndpoint(reactor, LOCAL, self.port)
+        caller: Caller = await endpoint.connect(Factory.forProtocol(Caller))
+        self.callers.append(caller)
+        self.addCleanup(self.hang_up, caller)
+        if name:
+            await caller.ask("name", name, "name")
+        if room:
+            await caller.ask("join", room, "join")
+        return caller
+
+    def hang_up(self, caller: Caller) -> Deferred[None]:
+        if caller.connected:
+            caller.transport.abortConnection()
+        return caller.lost
+
+
+class ServiceTests(ServiceTestCase):
+    async def test_talk(self) -> None:
+        """Two people talk over real sockets, and what they said is in the database."""
+        path = self.mktemp()
+        service = self.start("--database", path)
+        ana, ben = await self.call("ana", "lobby"), await self.call("ben", "lobby")
+        sent = await ana.ask("say", "hi", 1)
+        self.assertIsInstance(sent, Sent)
+        message = await ben.until(lambda event: isinstance(event, Message))
+        self.assertEqual((message.id, message.user, message.text), (sent.id, "ana", "hi"))
+        await service.stopService()
+        database = Database(path)
+        self.addCleanup(database.close)
+        rows = database.reader.execute("SELECT id, text FROM messages").fetchall()
+        self.assertEqual(rows, [(sent.id, "hi")])
+
+    async def test_stop(self) -> None:
+        """Everyone hears that the server stops; it ends within 5 s though one does not read."""
+        service = self.start()
+        ana, deaf = await self.call("ana", "lobby"), await self.call("deaf", "lobby")
+        silent = await self.call()
+        deaf.transport.pauseProducing()
+        for number in range(20):
+            await ana.ask("say", "x" * 8000, number)
+        begun = time.monotonic()
+        await service.stopService()
+        self.assertLess(time.monotonic() - begun, 5)
+        await ana.lost
+        self.assertIsInstance(ana.heard[-1], Closing)
+        self.assertEqual(ana.heard[-1].reason, "shutdown")
+        await silent.lost
+        self.assertEqual(silent.heard, [])
+
+    async def test_restart(self) -> None:
+        """Another service on the same database knows the sessions and messages of the first."""
+        path = self.mktemp()
+        service = self.start("--database", path)
+        ana = await self.call("ana", "lobby")
+        token = ana.heard[0].session
+        sent = await ana.ask("say", "hi", 1)
+        await service.stopService()
+        self.start("--database", path)
+        back = await self.call()
+        resumed = await back.ask("resume", f"{token} 0", 1)
+        self.assertIsInstance(resumed, Resumed)
+        self.assertEqual((resumed.user, resumed.room), ("ana", "lobby"))
+        message = await back.until(lambda event: isinstance(event, Message))
+        self.assertEqual((message.id, message.replayed), (sent.id, True))
+
+    async def test_close(self) -> None:
+        """`close` is answered, and then the server closes, without being asked twice."""
+        self.start()
+        ana = await self.call("ana")
+        closing = await ana.ask("close", "", 9)
+        self.assertIsInstance(closing, Closing)
+        ana.transport.loseConnection()
+        await ana.lost
+        self.assertIs(ana.heard[-1], closing)
+
+    async def test_stops_promptly(self) -> None:
+        """Where all clients go when they hear it, stopping takes no time."""
+        service = self.start()
+        callers = [await self.call(f"user-{n}", "lobby") for n in range(3)]
+        begun = time.monotonic()
+        await service.stopService()
+        self.assertLess(time.monotonic() - begun, 1.5)
+        for caller in callers:
+            await caller.lost
+            self.assertIsInstance(caller.heard[-1], Closing)
+
+    async def test_gone_at_once(self) -> None:
+        """When both sides have closed, the server keeps nothing of the connection."""
+        service = self.start()
+        ana = await self.call("ana")
+        await ana.ask("close", "", 9)
+        await ana.lost
+        begun = time.monotonic()
+        await service.stopService()
+        self.assertLess(time.monotonic() - begun, 1.5)
+
+    async def test_half_closed(self) -> None:
+        """A client that shuts its side still hears the answers to what it has asked."""
+        self.start()
+        ana = await self.call("ana", "lobby")
+        answers = [ana.ask("say", str(n), n) for n in range(10)]
+        answers.append(ana.ask("users", "", "users"))
+        ana.transport.loseWriteConnection()
+        for answer in answers:
+            await answer
+        await ana.lost
+
+    async def test_large(self) -> None:
+        """A member that reads slowly hears megabytes whole and in order."""
+        self.start()
+        ana, ben = await self.call("ana", "lobby"), await self.call("ben", "lobby")
+        ben.transport.pauseProducing()
+        for number in range(35):
+            await ana.ask("say", f"{number} " + "x" * 8000, number)
+        ben.transport.resumeProducing()
+        await ben.until(lambda event: isinstance(event, Message) and event.text[:3] == "34 ")
+        heard = [event.text.split()[0] for event in ben.heard if isinstance(event, Message)]
+        self.assertEqual(heard, [str(number) for number in range(35)])
+
+    async def test_port_taken(self) -> None:
+        """A port that is taken ends it with a sentence."""
+        self.start()
+        options = parsed(
+            "--port", str(self.port), "--interface", LOCAL, "--database", MEMORY
+        )  # fmt: skip
+        second = ChatService(options, reactor)
+        end = self.assertRaises(SystemExit, second.privilegedStartService)
+        self.assertIn(str(self.port), str(end.code))
+        await second.stopService()
+
+    async def test_logged(self) -> None:
+        """Who comes and who goes is logged, with name and address."""
+        self.start()
+        ana = await self.call("ana")
+        ana.transport.abortConnection()
+        await ana.lost
+        ben = await self.call("ben")
+        await ben.ask("ping", "", 1)
+        whole = "\n".join(self.logged)
+        self.assertRegex(whole, r"connected from .*127\.0\.0\.1")
+        self.assertRegex(whole, r"ana at .*127\.0\.0\.1.* disconnected")
+
+
+class EncryptedTests(ServiceTestCase):
+    async def secure(self) -> Caller:
+        where = HostnameEndpoint(reactor, LOCAL, self.port)
+        return await self.call(endpoint=wrapClientTLS(CertificateOptions(verify=False), where))
+
+    async def test_closed_at_once(self) -> None:
+        """An encrypted connection ends as soon as its last frame was sent, and cleanly."""
+        self.start("--tls", "auto", "--database", os.path.abspath(self.mktemp()))
+        ana = await self.secure()
+        await ana.ask("name", "ana", 1)
+        begun = time.monotonic()
+        self.assertIsInstance(await ana.ask("close", "", 2), Closing)
+        await ana.lost
+        self.assertLess(time.monotonic() - begun, 2)
