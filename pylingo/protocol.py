@@ -17,10 +17,11 @@ This is the only module that knows JSON. It knows no sockets, no rooms and no us
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias, get_args
+from struct import Struct as Layout
+from typing import Annotated, Any, TypeAlias, get_args
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 LARGEST_REQUEST = 16_384
 """Bytes of JSON in a client's frame."""
@@ -29,10 +30,13 @@ LARGEST_EVENT = 1_048_576
 LONGEST_TEXT = 8_192
 """Bytes of UTF-8 in the text of one message."""
 LONGEST_ID = 64
-"""Characters of a request's id, or digits if it is an integer."""
+"""Characters of a request's id; an integer has 64 bits."""
 VERSION = 1
 
 RequestId: TypeAlias = int | str
+_Id: TypeAlias = (
+    Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[str, Meta(max_length=LONGEST_ID)]
+)
 
 
 class ChatError(Exception):
@@ -62,7 +66,7 @@ class Request(Struct, frozen=True, omit_defaults=True):
 
     command: str
     body: str = ""
-    id: RequestId | UnsetType = UNSET
+    id: _Id | UnsetType = UNSET
 
     @property
     def re(self) -> RequestId | None:
@@ -250,6 +254,7 @@ class _Envelope(Struct):
 
 
 _encoder = msgspec.json.Encoder()
+_length = Layout(">I").pack
 _requests = msgspec.json.Decoder(Request)
 _events: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _envelopes = msgspec.json.Decoder(_Envelope)
@@ -260,7 +265,7 @@ _KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(AnyEvent))
 def encode(thing: Event | Request) -> bytes:
     """The whole frame, length included."""
     payload = _encoder.encode(thing)
-    return len(payload).to_bytes(4, "big") + payload
+    return _length(len(payload)) + payload
 
 
 def answer(event: Event, re: RequestId | None) -> Event:
@@ -276,14 +281,11 @@ def decode(frame: bytes) -> Request:
     """
     try:
         # As text: msgspec checks the UTF-8 only of those strings that it keeps.
-        request = _requests.decode(frame.decode())
+        return _requests.decode(frame.decode())
     except msgspec.ValidationError as error:
         raise _not_a_request(frame, error) from None
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         raise _bad_frame() from None
-    if request.id is not UNSET and not _usable(request.id):
-        raise BadRequest(f"An id has at most {LONGEST_ID} characters. Send a shorter one.")
-    return request
 
 
 def decode_event(frame: bytes) -> AnyEvent | None:
@@ -333,4 +335,4 @@ def _not_a_request(frame: bytes, error: msgspec.ValidationError) -> ChatError:
 
 
 def _usable(id: RequestId) -> bool:
-    return len(id) <= LONGEST_ID if isinstance(id, str) else abs(id) < 10**LONGEST_ID
+    return len(id) <= LONGEST_ID if isinstance(id, str) else -(2**63) <= id < 2**63

@@ -105,27 +105,22 @@ class Post:
         """What those who hear it are told."""
         id, at, shown = self.id, self.id // 1000, self.target.shown
         if self.place.startswith("#"):
-            return Message(
-                id=id, at=at, room=shown, user=self.user, text=self.text, action=self.action
-            )
-        return Private(id=id, at=at, user=self.user, to=shown, text=self.text)
+            return Message(id, at, shown, self.user, self.text, self.action)
+        return Private(id, at, self.user, shown, self.text)
 
 
 class Room:
     """A room and its members, in the order they came. It exists while it has some, or is kept."""
 
-    __slots__ = ("members", "name", "rules", "topic")
+    __slots__ = ("members", "name", "place", "rules", "topic")
 
     def __init__(self, name: Name) -> None:
         self.name = name
+        self.place = "#" + name.key
+        """Where the log files what is said here."""
         self.members: dict[User, None] = {}
         self.topic = ""
         self.rules = Rules()
-
-    @property
-    def place(self) -> str:
-        """Where the log files what is said here."""
-        return "#" + self.name.key
 
     @property
     def locked(self) -> bool:
@@ -238,7 +233,7 @@ class User:
 
         Raises `ChatError`: ``not_in_room``, ``forbidden`` for the muted, or as `names.message`.
         """
-        room = self.here
+        room = next(reversed(self.rooms), None) or self.here
         if room.rules.mutes and room.rules.muted(self):
             raise ChatError(
                 "forbidden", f"You are muted in {room.name}. Ask an operator to unmute you."
@@ -446,25 +441,25 @@ class Registry:
         said something of it, is told something private or is in several rooms gets their own.
         """
         rooms: dict[str, list[Stored]] = defaultdict(list)
-        own: dict[User, list[Stored]] = defaultdict(list)
-        said: dict[User, set[int]] = defaultdict(set)
+        told: dict[User, dict[int, Sent | None]] = defaultdict(dict)
+        extra: dict[User, list[Stored]] = defaultdict(list)
         for post in posts:
-            sender, recipient = post.sender, post.recipient
+            id, sender, recipient = post.id, post.sender, post.recipient
             if not post.first:
-                self.last = post.id
-                if post.place.startswith("#"):
+                self.last = id
+                if recipient is None and post.place[0] == "#":
                     rooms[post.target.key].append(post.event())
                 elif recipient is not None:
-                    own[recipient].append(post.event())
+                    extra[recipient].append(post.event())
                     if recipient.account is not None and recipient.hear is not silence:
-                        self.delivered(recipient, post.id)
+                        self.delivered(recipient, id)
             if post.hear is sender.hear:
                 # Otherwise another connection serves the sender now: it did not say this, and
                 # hears it as everyone does.
-                said[sender].add(post.id)
-                if post.re is not None:
-                    own[sender].append(Sent(id=post.first or post.id, at=post.at, re=post.re))
-        apart = said.keys() | own.keys()
+                re = post.re
+                sent = Sent(post.first or id, post.at, re=re) if re is not None else None
+                told[sender][id] = sent
+        apart = told.keys() | extra.keys()
         for key, events in rooms.items():
             # The room of that name now: the one it was said in may have emptied meanwhile.
             room = self.rooms.get(key)
@@ -481,11 +476,16 @@ class Registry:
                     except Exception:  # noqa: BLE001 - as in `User.hears`, which costs a call
                         self.broken(member)
         for user in apart:
-            mine = said.get(user, ())
-            heard = [e for r in user.rooms for e in rooms.get(r.name.key, ()) if e.id not in mine]
-            heard += own.get(user, ())
+            answers = told.get(user, {})
+            streams = [rooms[r.name.key] for r in user.rooms if r.name.key in rooms]
+            heard: list[Stored] = []
+            for events in streams:
+                # In the place of what the user said stands the answer to it, if one was asked for.
+                heard += [e for s in events if (e := answers.pop(s.id, s)) is not None]
+            more = [*extra.get(user, ()), *filter(None, answers.values())]
+            if more or len(streams) > 1:
+                heard = sorted([*heard, *more], key=attrgetter("id"))
             if heard:
-                heard.sort(key=attrgetter("id"))
                 user.hears(heard)
 
     def refuse(self, posts: Iterable[Post]) -> None:

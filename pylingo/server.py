@@ -143,20 +143,20 @@ class ChatProtocol(Int32StringReceiver):
         cost = 1
         try:
             request = decode(string)
-        except BadRequest as error:
-            if self._begin(error.id):
-                self._refuse(error)
         except ChatError as error:
-            if self._begin(None):
+            self.re = error.id if isinstance(error, BadRequest) else None
+            if self.welcomed or self._begin():
                 self._refuse(error)
         else:
-            if self._begin(request.re, request.command):
+            self.re = request.re
+            if self.welcomed or self._begin(request.command):
                 cost = self._do(request.command, request.body)
         if self.factory.rate:
             self._charge(cost)
 
     def lengthLimitExceeded(self, length: int) -> None:
-        if self._begin(None):
+        self.re = None
+        if self.welcomed or self._begin():
             self._refuse(
                 ChatError(
                     "too_long",
@@ -275,14 +275,8 @@ class ChatProtocol(Int32StringReceiver):
 
     # A request, from the frame to the reply.
 
-    def _begin(self, re: RequestId | None, command: str = "") -> bool:
-        """Note what is answered next; whoever speaks first is welcomed first.
-
-        False means that there is nothing more to say.
-        """
-        self.re = re
-        if self.welcomed:
-            return True
+    def _begin(self, command: str = "") -> bool:
+        """Welcome who speaks for the first time; False means that there is nothing more to say."""
         if self.surplus:
             self._refuse(
                 ChatError("server_full", "The server is full. Try again later.", fatal=True)
@@ -466,7 +460,8 @@ class ChatFactory(Factory):
         """The same as frames, made once however many hear it."""
         self.final = False
         """Whether it ends the connection."""
-        self._each: dict[int, tuple[Event, bytes]] = {}
+        self._each: dict[int, bytes] = {}
+        self._alive: list[Event] = []
         self._stopped: Deferred[None] | None = None
         self._look = LoopingCall(self.look)
         self._look.clock = clock
@@ -500,17 +495,15 @@ class ChatFactory(Factory):
     def prepare(self, events: Sequence[Event]) -> None:
         """Make `heard`, `frames` and `final` fit `events`."""
         self.heard = events
-        if len(events) == 1:
-            self.frames = self._frame(events[0])
-        else:
-            self.frames = b"".join(map(self._frame, events))
+        known = self._each
+        # By what they are, not by what they say: it is in this turn, and most are heard by many.
+        self.frames = b"".join([known.get(id(e)) or self._frame(e) for e in events])
         self.final = type(events[-1]) is Closing
 
     def _frame(self, event: Event) -> bytes:
-        known = self._each.get(id(event))
-        if known is None:
-            known = self._each[id(event)] = event, encode(event)
-        return known[1]
+        self._alive.append(event)
+        frame = self._each[id(event)] = encode(event)
+        return frame
 
     def _broken(self, user: User) -> None:
         self.log.failure("telling {user} something failed", user=user.name.shown)
@@ -518,6 +511,7 @@ class ChatFactory(Factory):
     def _forget(self) -> None:
         self.heard, self.frames = (), b""
         self._each.clear()
+        self._alive.clear()
 
     def look(self) -> None:
         """Once a second: end what has lasted too long."""

@@ -5,6 +5,7 @@ This is where the parts meet: which database, which doors, onto which registry.
 
 from __future__ import annotations
 
+import gc
 import resource
 import signal
 import sys
@@ -33,6 +34,8 @@ from pylingo.sessions import Sessions
 
 COMMANDS = (identity, moderation)
 """Modules that put their commands into the table by being here."""
+YOUNG = 20_000
+"""New objects between two looks for garbage among them."""
 LARGEST_MOTD = 16 * 1024
 """Bytes of a message of the day."""
 BACKLOG = 511
@@ -198,6 +201,10 @@ class ChatService(Service):
                 certificate=self._options["certificate"],
             )
         _raise_limit()
+        # What is there now stays; looking at it again and again for garbage would be for nothing.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(YOUNG)
         self.factory = self._build()
         for door in self._options["doors"]:
             self._listen(door, self.factory)
