@@ -66,8 +66,6 @@ REMEMBERED = 20_000
 """Ids of messages that are remembered, so that none is heard twice."""
 FINAL = frozenset({"bye", "kicked", "banned", "replaced"})
 """Reasons of the server to close, after which the client does not come back by itself."""
-VOLATILE = frozenset({"close", "quit"})
-"""Commands that are not sent again on a new link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +138,8 @@ class _Wire(Int32StringReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.connection.lost = reason
-        self.connection._lost(self, self.broken or reason.getErrorMessage())
+        gone = "The server went away." if reason.check(error.ConnectionDone) else ""
+        self.connection._lost(self, self.broken or gone or reason.getErrorMessage())
 
 
 @implementer(IPushProducer)
@@ -192,6 +191,8 @@ class Connection:
         self._started: Deferred[None] | None = None
         self._final: str | None = None
         self._arriving: Deferred[None] | None = None
+        self._wanted: dict[str, str | None] = {}
+        """What an arrival has still to ask for, also when the link breaks meanwhile."""
         self._again = False
         self._ids = map(f"{secrets.token_hex(4)}-{{}}".format, count(1))
         self._pending: dict[int | str, _Pending] = {}
@@ -226,10 +227,11 @@ class Connection:
 
         Fails with `ChatError` when the first try does; its sentence says what to do.
         """
-        self._started = Deferred()
-        self._service.startService()
+        started = self._started = Deferred()
+        # In this order, for a try may fail at once.
         self._service.whenConnected(failAfterFailures=1).addErrback(self._unreachable)
-        return self._started
+        self._service.startService()
+        return started
 
     def request(self, command: str, body: str = "", *, quiet: bool = False) -> Deferred[AnyEvent]:
         """Ask the server; the result is its reply, which is not heard besides if `quiet`.
@@ -365,7 +367,7 @@ class Connection:
         silent = self._reactor.seconds() - self._last_sign
         if silent >= (SILENCE if wire.welcomed else FIRST_EVENT):
             wire.abort("Nothing was heard for too long.")
-        elif silent >= PULSE and self._ready:
+        elif silent >= PULSE and wire.welcomed:
             wire.transport.write(encode(Request("ping")))
 
     async def _arrive(self, wire: _Wire) -> None:
@@ -381,15 +383,16 @@ class Connection:
                 ticket = None
         if ticket is None and welcome.password_required:
             await self._enter(wire)
-        wanted = {"name": user, "join": room}
-        if ticket is not None:
+        if ticket is None:
+            self._wanted = {"name": user, "join": room, **self._wanted}
+        elif not self._again and self.room != room:
             # The session brought both back; a room that was asked for comes before its own.
-            wanted = {"join": room if self.room != room and not self._again else None}
-        else:
+            self._wanted = {"join": room}
+        if ticket is None:
             self._ticket = Ticket(welcome.session, self._ticket.last if self._ticket else 0)
             self.user, self.room = welcome.user, None
         first = self._started is not None
-        for command, body in wanted.items():
+        for command, body in tuple(self._wanted.items()):
             if body:
                 try:
                     await self._ask(wire, command, body)
@@ -397,6 +400,7 @@ class Connection:
                     # Heard as an event; on a first arrival it is for the caller to decide.
                     if first:
                         raise
+            del self._wanted[command]
         self._ready = True
         self._arriving = None
         for pending in tuple(self._pending.values()):

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, fail
 from twisted.python.failure import Failure
 
 from pylingo import looks
-from pylingo.connection import Connection, Disconnected, Heard
+from pylingo.connection import Connected, Connection, Disconnected, Heard
 from pylingo.looks import Line
 from pylingo.protocol import (
     AnyEvent,
@@ -93,6 +93,7 @@ class Conversation:
         self.hidden = False
         """Whether what is typed is not to be seen, nor kept."""
         self._heading = ""
+        self._arrived = False
         self.abandon: Callable[[], None] = _nothing
         """Told that the person does not want to wait for a connection."""
 
@@ -103,7 +104,7 @@ class Conversation:
         """What stands before the line that is typed."""
         if self._question is not None:
             return self._question
-        if self.connection is None:
+        if self.connection is None or not (self._arrived or self._linked):
             return ""
         user, room = looks.tidy(self.connection.user), self.connection.room
         return f"[{looks.tidy(room)}] {user}> " if room else f"{user}> "
@@ -125,10 +126,10 @@ class Conversation:
         people = "1 person" if self._count == 1 else f"{self._count} people"
         return " | ".join(
             (
-                self._where,
-                f"{looks.tidy(room)}: {people}" if room else "no room",
-                "encrypted" if self._encrypted else "not encrypted",
                 "connected" if self._linked else "not connected, trying…",
+                f"{looks.tidy(room)}: {people}" if room else "no room",
+                self._where,
+                "encrypted" if self._encrypted else "not encrypted",
             )
         )
 
@@ -173,6 +174,8 @@ class Conversation:
             self._command(parse(line))
         elif self._room is None and self._linked:
             self._choose(line)
+        elif self._room is None:
+            self._show([[("class:error", "!! There is no connection now. Wait a moment.")]])
         elif line.casefold() == "exit":
             self._send(Request("leave"))
         elif len(self.pending) >= MOST_PENDING:
@@ -218,7 +221,12 @@ class Conversation:
         """Show `event`, and keep up with it."""
         me = self._user
         self._follow(event)
-        if not (self.leaving and isinstance(event, Disconnected)):
+        shown = not (self.leaving and isinstance(event, Disconnected))
+        if isinstance(event, Welcome) and self._arrived:
+            shown = False  # Once is enough: one goes on as whoever one was.
+        if isinstance(event, Connected):
+            self._arrived = True
+        if shown:
             self._show([*self._headings(event), *looks.lines(event, me)])
         if isinstance(event, Message | Private) and event.user != me and not event.replayed:
             private = isinstance(event, Private)
@@ -240,8 +248,11 @@ class Conversation:
             case Joined() | Resumed():
                 self.people = dict.fromkeys(event.users or ())
                 self._count = event.count or 0
-                self._answer = self._question = None
-                self.hidden = False
+                if not self.hidden:
+                    # A password that is half typed must not turn into something to say.
+                    self._answer = self._question = None
+            case Left() if self._room is None:
+                self.people, self._count = {}, 0
             case Left():
                 self.people.pop(event.user, None)
                 self._count -= 1
@@ -282,7 +293,7 @@ class Conversation:
             self._learn_rooms()
 
     def _choose(self, line: str) -> None:
-        match line:
+        match line.casefold():
             case "1":
                 self._ask("Name of the new room: ", self._create)
             case "2":

@@ -153,15 +153,18 @@ def _said(event: Message | Private, me: str, now: float | None) -> Iterator[Line
     if not mine and mentions(event.text, me):
         style = "class:mention"
         who = [(style, "» "), *who]
-    stamp = _time(event.at / 1000, now)
+    stamp = _time(event.at, now)
     yield [("class:time", stamp), *who, (style, text[0])]
     for more in text[1:]:
         yield [("class:time", " " * len(stamp)), ("", "  "), (style, more)]
 
 
-def _time(at: float, now: float | None) -> str:
+def _time(at: int, now: float | None) -> str:
     today = time.localtime(now)
-    then = time.localtime(at)
+    try:
+        then = time.localtime(at / 1000)
+    except (OverflowError, ValueError, OSError):
+        return "--:-- "  # No clock has ever shown it.
     same = (then.tm_year, then.tm_yday) == (today.tm_year, today.tm_yday)
     return time.strftime("%H:%M " if same else "%Y-%m-%d %H:%M ", then)
 

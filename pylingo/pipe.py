@@ -47,6 +47,7 @@ class Pipe(LineReceiver):
         self._ended = False
         self._output = True
         self._closing = False
+        self._told = ""
 
     # What the terminal's side says.
 
@@ -94,7 +95,8 @@ class Pipe(LineReceiver):
         if isinstance(event, Disconnected):
             if not self._closing:
                 lost = self.connection.unanswered
-                more = f" {lost} lines were not acknowledged." if lost else ""
+                lines = "1 line was" if lost == 1 else f"{lost} lines were"
+                more = f" {lines} not acknowledged." if lost else ""
                 self._complain(event.reason + more)
         elif self._json:
             if not isinstance(event, Connected):
@@ -106,12 +108,13 @@ class Pipe(LineReceiver):
                 self._print(looks.plain(line).encode())
         if isinstance(event, Error):
             self._status = 1
+            self._told = event.text
 
     def failed(self, trouble: ChatError) -> None:
         """There was no getting in."""
         self._status = 1
-        if trouble.code in ("unreachable", "untrusted") or not self.connection.welcome:
-            self._complain(str(trouble))
+        if trouble.text != self._told:
+            self._complain(trouble.text)
 
     def _print(self, line: bytes) -> None:
         if self._output:

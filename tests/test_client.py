@@ -1,0 +1,97 @@
+"""The command line of the client."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo import __version__, client
+
+
+class AddressTests(SynchronousTestCase):
+    """Where the server is."""
+
+    def test_host(self) -> None:
+        """A host alone has the usual port."""
+        self.assertEqual(client.address("example.org"), ("example.org", 5000))
+
+    def test_host_and_port(self) -> None:
+        """A port can be given after a colon."""
+        self.assertEqual(client.address("example.org:70"), ("example.org", 70))
+
+    def test_ipv6(self) -> None:
+        """An IPv6 address stands alone, or in brackets with a port."""
+        self.assertEqual(client.address("::1"), ("::1", 5000))
+        self.assertEqual(client.address("[::1]"), ("::1", 5000))
+        self.assertEqual(client.address("[::1]:70"), ("::1", 70))
+
+    def test_no_port(self) -> None:
+        """What is no port is refused in a sentence that quotes it."""
+        for text in ("h:", "h:0", "h:65536", "h:-1", "h:port", "h:٣", "h: 70", "[::1]70x"):
+            with self.assertRaises(ValueError) as caught:
+                client.address(text)
+            self.assertIn("is no port", str(caught.exception), text)
+
+    def test_no_host(self) -> None:
+        """A port without a host is refused."""
+        for text in ("", ":70", "[]:70"):
+            with self.assertRaises(ValueError) as caught:
+                client.address(text)
+            self.assertIn("Say which host", str(caught.exception))
+
+
+class ParseTests(SynchronousTestCase):
+    """The options."""
+
+    def refused(self, *arguments: str) -> str:
+        """What is said to arguments that are wrong."""
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors), self.assertRaises(SystemExit) as caught:
+            client.parse(list(arguments))
+        self.assertEqual(caught.exception.code, 1)
+        return errors.getvalue()
+
+    def test_defaults(self) -> None:
+        """Without arguments it is this machine, nobody in particular and nowhere."""
+        options = client.parse([])
+        self.assertEqual(
+            (options.host, options.port, options.name, options.room, options.json),
+            ("127.0.0.1", 5000, "", "", False),
+        )
+
+    def test_all(self) -> None:
+        """Every option has a long form, and the common ones a short one."""
+        for arguments in (
+            ["example.org:70", "--name", "ana", "--room", "lobby", "--json", "--no-color"],
+            ["-n", "ana", "-r", "lobby", "--json", "--no-color", "example.org:70"],
+        ):
+            options = client.parse(arguments)
+            self.assertEqual(
+                (options.host, options.port, options.name, options.room, options.json),
+                ("example.org", 70, "ana", "lobby", True),
+            )
+            self.assertTrue(options.no_color)
+
+    def test_wrong_port(self) -> None:
+        """A wrong address is one sentence, and status 1."""
+        self.assertIn("pylingo: '99999' is no port.", self.refused("h:99999"))
+
+    def test_unknown_option(self) -> None:
+        """So is an option that there is not."""
+        self.assertIn("--dance", self.refused("--dance"))
+
+    def test_version(self) -> None:
+        """`--version` says which it is."""
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), self.assertRaises(SystemExit) as caught:
+            client.parse(["--version"])
+        self.assertEqual((caught.exception.code, out.getvalue()), (0, f"pylingo {__version__}\n"))
+
+    def test_no_color(self) -> None:
+        """NO_COLOR in the environment is as good as the option, unless it is empty."""
+        for value, plain in (("1", True), ("", False)):
+            self.patch(os, "environ", {"NO_COLOR": value})
+            self.assertEqual(client.parse([]).no_color, plain)

@@ -1,0 +1,1175 @@
+"""The client's side of the wire, without a network.
+
+`World` is an endpoint: what connects through it is joined in memory to a real `ChatFactory`, or to
+a `Script`, a server that says just what a test wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+from twisted.internet import error
+from twisted.internet.defer import Deferred, ensureDeferred, fail, maybeDeferred, succeed
+from twisted.internet.interfaces import IProtocolFactory, ISSLTransport, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock, deferLater
+from twisted.protocols.basic import Int32StringReceiver
+from twisted.python.failure import Failure
+from twisted.test.iosim import FakeTransport, IOPump, connect
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides, implementer
+
+from pylingo import identity, moderation
+from pylingo.accounts import Accounts
+from pylingo.commands import Chat
+from pylingo.connection import Connected, Connection, Disconnected, Heard, Ticket
+from pylingo.history import Log
+from pylingo.protocol import (
+    LARGEST_EVENT,
+    ChatError,
+    Closing,
+    CommandHelp,
+    Error,
+    Event,
+    Joined,
+    Left,
+    Message,
+    Notice,
+    Ping,
+    Pong,
+    Private,
+    Renamed,
+    Request,
+    Resumed,
+    Rooms,
+    Sent,
+    Welcome,
+    decode,
+    encode,
+)
+from pylingo.rooms import Registry
+from pylingo.schema import Database
+from pylingo.server import ChatFactory
+from pylingo.sessions import Sessions
+
+START = 1_700_000_000.0
+COMMANDS = (identity, moderation)
+"""Modules that put their commands into the table by being here."""
+
+
+def at_once(function: Callable[[], Any]) -> Deferred[Any]:
+    """Run what the log would run in a thread."""
+    return maybeDeferred(function)
+
+
+class Script(Int32StringReceiver):
+    """A server that notes what it is asked and answers from a table."""
+
+    MAX_LENGTH = 1_000_000
+    transport: Any
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.requests: list[Request] = []
+
+    def stringReceived(self, string: bytes) -> None:
+        request = decode(string)
+        self.requests.append(request)
+        answer = self.world.answers.get(request.command)
+        if answer is not None:
+            for event in answer(request):
+                self.send(event)
+
+    def send(self, *events: Event) -> None:
+        """Say `events`."""
+        self.transport.write(b"".join(map(encode, events)))
+
+    def drop(self) -> None:
+        """End the link without a word."""
+        self.transport.loseConnection()
+
+    @property
+    def asked(self) -> list[tuple[str, str]]:
+        """What was asked, without the ids."""
+        return [(request.command, request.body) for request in self.requests]
+
+
+Answer = Callable[[Request], list[Event]]
+
+
+@implementer(IStreamClientEndpoint)
+class World:
+    """A network of one server, which can be away; its time moves when told to."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(START)
+        self.trouble: Exception | None = None
+        self.tried: list[float] = []
+        self.links: list[Any] = []
+        self.build: Callable[[], Protocol] = lambda: Script(self)
+        self.answers: dict[str, Answer] = {
+            "hello": lambda request: [welcome(request)],
+            "name": lambda request: [Renamed(user="guest-1", to=request.body, re=request.re)],
+            "join": lambda request: [joined(request)],
+            "resume": lambda request: [resumed(request)],
+            "ping": lambda request: [Pong(body=request.body, re=request.re)],
+            "close": lambda request: [Closing(reason="bye", text="Bye.", re=request.re)],
+        }
+        self._pumps: list[IOPump] = []
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
+        """Join the factory's protocol to the server."""
+        self.tried.append(self.clock.seconds())
+        if self.trouble is not None:
+            return deferLater(self.clock, 0, _raise, self.trouble)
+        client: Any = factory.buildProtocol(None)  # type: ignore[arg-type]
+        server: Any = self.build()
+        self.links.append(server)
+        wire = FakeTransport(server, True)
+        # It has no socket to be written to past the transport, as with TLS.
+        directlyProvides(wire, ISSLTransport)
+        self._pumps.append(
+            connect(
+                server,
+                wire,
+                client,
+                FakeTransport(client, False),
+                greet=False,
+                clock=self.clock,
+            )
+        )
+        return succeed(client)
+
+    @property
+    def link(self) -> Any:
+        """The server's side of the newest link."""
+        return self.links[-1]
+
+    def flush(self) -> None:
+        """Let everything arrive that is on its way."""
+        moved = True
+        while moved:
+            moved = False
+            for pump in self._pumps:
+                moved = pump.flush() or moved
+        self.clock.advance(0)
+
+    def written(self) -> bytes:
+        """What the client of the newest link has written and the server has not got yet."""
+        data: bytes = self._pumps[-1].clientIO.getOutBuffer()
+        return data
+
+    def wait(self, seconds: float, step: float = 0.5) -> None:
+        """Let time pass, a step at a time."""
+        until = self.clock.seconds() + seconds
+        while self.clock.seconds() < until:
+            self.clock.advance(step)
+            self.flush()
+
+    def serve(self, password: str = "") -> ChatFactory:
+        """Have a real server, with an empty database, from now on."""
+        database = Database(":memory:")
+        log = Log(database, at_once, at_once, self.clock.seconds)
+        registry = Registry(log.append)
+        log.publish, log.refuse = registry.publish, registry.refuse
+        sessions = Sessions(registry, log, self.clock.seconds)
+        accounts = Accounts(registry, log, database.writer, at_once, self.clock.seconds)
+        sessions.restore = accounts.restore
+        chat = Chat(registry, sessions, log, accounts, password=password)
+        factory = ChatFactory(chat, self.clock)
+        self.build = lambda: factory.buildProtocol(None)
+        return factory
+
+    def arrive(self, **wishes: Any) -> Person:
+        """A connection that has been started."""
+        return Person(self, **wishes)
+
+
+class Person:
+    """A connection, and what was heard through it."""
+
+    def __init__(self, world: World, **wishes: Any) -> None:
+        self.heard: list[Heard] = []
+        self.connection = Connection(world, self.heard.append, world.clock, **wishes)
+        self.failures: list[Failure] = []
+        self.closed: list[object] = []
+        self.connection.closed.addCallback(self.closed.append)
+        self.connection.start().addErrback(self.failures.append)
+        world.flush()
+
+    def of(self, *kinds: type) -> list[Any]:
+        """What was heard of some kinds."""
+        return [event for event in self.heard if isinstance(event, kinds)]
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts that were heard, in order."""
+        return [event.text for event in self.of(Message, Private)]
+
+    @property
+    def refusal(self) -> ChatError:
+        """Why there was no getting in."""
+        (why,) = self.failures
+        trouble = why.value
+        assert isinstance(trouble, ChatError)
+        return trouble
+
+
+def welcome(request: Request, user: str = "guest-1", session: str = "token-1") -> Welcome:
+    return Welcome(
+        server="test",
+        version=1,
+        user=user,
+        session=session,
+        commands=[CommandHelp("say", [], "TEXT", "Say something.")],
+        motd="",
+        password_required=False,
+        re=request.re,
+    )
+
+
+def joined(request: Request) -> Joined:
+    return Joined(room=request.body, user="ana", users=["ana"], count=1, topic="", re=request.re)
+
+
+def resumed(request: Request) -> Resumed:
+    return Resumed(
+        user="ana", room="lobby", users=["ana"], count=1, topic="", session="token-2", re=request.re
+    )
+
+
+def refused(code: str, text: str = "No.", *, fatal: bool = False) -> Answer:
+    return lambda request: [Error(code=code, text=text, fatal=fatal, re=request.re)]
+
+
+def sent(id: int) -> Answer:
+    return lambda request: [Sent(id=id, at=id, re=request.re)]
+
+
+def message(id: int, text: str = "hi", *, replayed: bool = False) -> Message:
+    return Message(id=id, at=id, room="lobby", user="bob", text=text, replayed=replayed)
+
+
+class ArrivalTests(SynchronousTestCase):
+    """Getting in: the greeting, the name, the room."""
+
+    def setUp(self) -> None:
+        self.world = World()
+
+    def test_name_and_room(self) -> None:
+        """The name and the room that were asked for are taken, and then the link is there."""
+        self.world.serve()
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.assertEqual(
+            [type(event) for event in ana.heard], [Welcome, Renamed, Joined, Connected]
+        )
+        self.assertEqual((ana.connection.user, ana.connection.room), ("ana", "lobby"))
+        self.assertTrue(ana.connection.linked)
+
+    def test_first_connection_is_not_again(self) -> None:
+        """The first `Connected` says that nothing was lost before."""
+        ana = self.world.arrive()
+        self.assertEqual(ana.of(Connected), [Connected(again=False)])
+
+    def test_guest(self) -> None:
+        """Who asks for no name and no room is a guest in no room."""
+        self.world.serve()
+        someone = self.world.arrive()
+        self.assertEqual((someone.connection.user, someone.connection.room), ("guest-1", None))
+
+    def test_commands_are_known(self) -> None:
+        """The welcome, with its table of commands, can be looked up later."""
+        self.world.serve()
+        greeting = self.world.arrive().connection.welcome
+        self.assertIn("join", [row.name for row in greeting.commands] if greeting else ())
+
+    def test_taken_name(self) -> None:
+        """A name that somebody has is refused with the server's code, and that is the end."""
+        self.world.serve()
+        self.world.arrive(name="ana")
+        other = self.world.arrive(name="Ana")
+        self.world.flush()
+        self.assertEqual(other.refusal.code, "name_taken")
+        self.assertEqual(other.closed, [None])
+
+    def test_bad_room(self) -> None:
+        """A room whose name cannot be is refused in the same way."""
+        self.world.serve()
+        ana = self.world.arrive(name="ana", room="a b")
+        self.assertEqual(ana.refusal.code, "bad_argument")
+
+    def test_full_server(self) -> None:
+        """A server that turns everybody away is quoted."""
+        self.world.answers["hello"] = refused("server_full", "Come back later.", fatal=True)
+        ana = self.world.arrive()
+        self.assertEqual((ana.refusal.code, str(ana.refusal)), ("server_full", "Come back later."))
+
+    def test_turned_away_unasked(self) -> None:
+        """So is one that turns everybody away before it reads the first request."""
+        self.world.answers["hello"] = lambda _: [
+            Error(code="server_full", text="Come back later.", fatal=True)
+        ]
+        ana = self.world.arrive()
+        self.assertEqual(ana.refusal.code, "server_full")
+
+    def test_hello_comes_first(self) -> None:
+        """The client speaks first, and says which client it is."""
+        self.world.arrive()
+        command, body = self.world.link.asked[0]
+        self.assertEqual((command, body.partition("/")[0]), ("hello", "pylingo"))
+
+    def test_not_before_arrival(self) -> None:
+        """What is asked before the arrival is done goes out after it."""
+        hello: list[Request] = []
+        self.world.answers["hello"] = lambda request: hello.append(request) or []  # type: ignore[func-returns-value]
+        ana = self.world.arrive(name="ana")
+        ensureDeferred(ana.connection.say("early")).addErrback(lambda _: None)
+        self.world.flush()
+        before = self.world.link.asked[1:]
+        self.world.link.send(welcome(hello[0]))
+        self.world.flush()
+        self.assertEqual(before, [])
+        self.assertEqual(self.world.link.asked[1:], [("name", "ana"), ("say", "early")])
+
+
+class PasswordTests(SynchronousTestCase):
+    """A server that has a password."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.world.serve(password="sesame")
+        self.asked: list[Deferred[str]] = []
+
+    def ask(self) -> Deferred[str]:
+        """Ask the person, whom the test plays."""
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+    def say(self, password: str) -> None:
+        """Answer the last question."""
+        self.asked[-1].callback(password)
+        self.world.flush()
+
+    def test_right(self) -> None:
+        """It is asked for once; then the arrival is as anywhere."""
+        ana = self.world.arrive(name="ana", room="lobby", password=self.ask)
+        self.assertFalse(ana.connection.linked)
+        self.say("sesame")
+        self.assertEqual((ana.connection.user, ana.connection.room), ("ana", "lobby"))
+        self.assertEqual(len(self.asked), 1)
+
+    def test_wrong(self) -> None:
+        """A person who gets it wrong is told and asked again."""
+        ana = self.world.arrive(password=self.ask)
+        self.say("please")
+        self.assertEqual([event.code for event in ana.of(Error)], ["wrong_password"])
+        self.say("sesame")
+        self.assertTrue(ana.connection.linked)
+
+    def test_wrong_for_good(self) -> None:
+        """A program that gets it wrong would go on for ever; so it ends."""
+        ana = self.world.arrive(password=lambda: succeed("please"), reconnect=False)
+        self.assertEqual(ana.refusal.code, "wrong_password")
+
+    def test_unknown(self) -> None:
+        """Who cannot be asked is told how to give it."""
+        ana = self.world.arrive()
+        self.assertEqual(ana.refusal.code, "password_required")
+        self.assertIn("PYLINGO_PASSWORD", str(ana.refusal))
+
+    def test_slow_answer(self) -> None:
+        """However long the person takes, the link is not taken for a dead one."""
+        ana = self.world.arrive(password=self.ask)
+        self.world.wait(90)
+        self.say("sesame")
+        self.assertTrue(ana.connection.linked)
+
+    def test_resumed(self) -> None:
+        """A session that is resumed has got it already."""
+        ana = self.world.arrive(name="ana", room="lobby", password=self.ask)
+        self.say("sesame")
+        self.world.link.transport.loseConnection()
+        self.world.wait(10)
+        self.assertEqual(ana.of(Connected)[-1], Connected(again=True))
+        self.assertEqual(len(self.asked), 1)
+
+
+class TrustTests(SynchronousTestCase):
+    """Servers that are looked at before anything is said to them."""
+
+    def test_trusted(self) -> None:
+        """`check` sees the transport; where it has nothing to say, the arrival goes on."""
+        world = World()
+        seen: list[object] = []
+
+        def check(transport: object) -> str:
+            seen.append(transport)
+            return ""
+
+        ana = world.arrive(name="ana", check=check)
+        self.assertTrue(ana.connection.linked)
+        self.assertEqual(len(seen), 1)
+
+    def test_untrusted(self) -> None:
+        """Where it has, that ends it, and neither name nor password was said."""
+        world = World()
+        ana = world.arrive(name="ana", check=lambda _: "I do not know you.")
+        world.flush()
+        self.assertFalse(ana.connection.linked)
+        self.assertEqual(len(ana.failures), 1)
+        self.assertEqual([command for command, _ in world.link.asked], ["hello"])
+
+    def test_untrusted_on_return(self) -> None:
+        """A server that is another one when the link comes back is told nothing either."""
+        world = World()
+        answers = [""]
+        ana = world.arrive(
+            name="ana", check=lambda _: answers.pop() if answers else "You have changed."
+        )
+        world.link.drop()
+        world.wait(10)
+        self.assertFalse(ana.connection.linked)
+        self.assertGreater(len(world.links), 1)
+        for link in world.links[1:]:
+            self.assertEqual([command for command, _ in link.asked], ["hello"])
+
+
+class UnreachableTests(SynchronousTestCase):
+    """The first try fails: a sentence that says what to do, and the end."""
+
+    def setUp(self) -> None:
+        self.world = World()
+
+    def sentence(self, trouble: Exception) -> str:
+        self.world.trouble = trouble
+        person = self.world.arrive(where="example.org:5000")
+        self.world.flush()
+        self.assertEqual(person.refusal.code, "unreachable")
+        self.assertEqual(person.closed, [None])
+        self.world.wait(60)
+        self.assertEqual(len(self.world.tried), 1, "and it was not tried again")
+        return str(person.refusal)
+
+    def test_refused(self) -> None:
+        """Nobody listens: start the server."""
+        sentence = self.sentence(error.ConnectionRefusedError())
+        self.assertEqual(
+            sentence,
+            "Nothing answers at example.org:5000. Start the server there "
+            "(twistd --nodaemon pylingo), or check the address.",
+        )
+
+    def test_unknown_host(self) -> None:
+        """No such host: check the spelling."""
+        self.assertIn("no host of that name: example.org", self.sentence(error.DNSLookupError()))
+
+    def test_timeout(self) -> None:
+        """No answer at all: check the network."""
+        self.assertIn("does not answer", self.sentence(error.TimeoutError()))
+
+    def test_anything_else(self) -> None:
+        """Whatever else it was is named, with the address."""
+        sentence = self.sentence(error.NoRouteError())
+        self.assertIn("example.org:5000 cannot be reached: No route to host", sentence)
+
+    def test_at_once(self) -> None:
+        """A try that fails on the spot, as with a name that no host can have, is told at once."""
+        self.patch(self.world, "connect", lambda _: fail(ValueError("invalid hostname")))
+        person = self.world.arrive(where="exa..mple:5000")
+        self.assertIn("exa..mple:5000 cannot be reached: invalid host", str(person.refusal))
+
+    def test_closed_without_a_word(self) -> None:
+        """What hangs up at once is no PyLingo server."""
+        self.world.answers.clear()
+        person = self.world.arrive(where="example.org:80")
+        self.world.link.drop()
+        self.world.flush()
+        self.assertIn("no PyLingo server", str(person.refusal))
+
+    def test_something_else_first(self) -> None:
+        """A server whose first event is no welcome is none of ours."""
+        self.world.answers["hello"] = lambda _: [Notice(text="220 ready")]
+        self.assertIn("no PyLingo server", str(self.world.arrive().refusal))
+
+    def test_another_protocol(self) -> None:
+        """Bytes of another protocol make an absurd length, and the same sentence."""
+        self.world.answers.clear()
+        person = self.world.arrive()
+        self.world.link.transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        self.world.flush()
+        self.assertIn("no PyLingo server", str(person.refusal))
+
+    def test_silent_server(self) -> None:
+        """One that accepts and says nothing is given up within 15 seconds."""
+        self.world.answers.clear()
+        person = self.world.arrive()
+        self.world.wait(5)
+        self.assertEqual(person.failures, [])
+        self.world.wait(10)
+        self.assertIn("no PyLingo server", str(person.refusal))
+
+    def test_welcome_then_closed(self) -> None:
+        """A server that welcomes and hangs up is one of ours, and may be tried again."""
+        self.world.answers["name"] = lambda _: []
+        person = self.world.arrive(name="ana", where="example.org:5000")
+        self.world.link.drop()
+        self.world.flush()
+        self.assertIn("example.org:5000 closed the connection", str(person.refusal))
+
+    def test_stop_while_connecting(self) -> None:
+        """Stopping before there is an answer ends it at once."""
+        self.world.trouble = None
+        never: Deferred[Any] = Deferred()
+        self.patch(self.world, "connect", lambda _: never)
+        person = self.world.arrive()
+        person.connection.stop()
+        self.world.flush()
+        self.assertEqual((person.refusal.code, person.closed), ("gone", [None]))
+
+
+class TalkTests(SynchronousTestCase):
+    """Saying and hearing, while the link holds."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.server = self.world.serve()
+        self.ana = self.world.arrive(name="ana", room="lobby")
+        self.bob = self.world.arrive(name="bob", room="lobby", echo=True)
+
+    def test_say(self) -> None:
+        """What one says, the other hears, under the id of the acknowledgement."""
+        said = ensureDeferred(self.ana.connection.say("hi"))
+        self.world.flush()
+        (heard,) = self.bob.of(Message)
+        self.assertEqual((heard.user, heard.text), ("ana", "hi"))
+        self.assertEqual(self.successResultOf(said).id, heard.id)
+
+    def test_no_echo(self) -> None:
+        """One's own messages are not heard, unless asked for."""
+        ensureDeferred(self.ana.connection.say("hi"))
+        self.world.flush()
+        self.assertEqual(self.ana.texts, [])
+
+    def test_echo(self) -> None:
+        """With `echo` they are, once, when they are stored."""
+        ensureDeferred(self.bob.connection.say("hi"))
+        self.assertEqual(self.bob.texts, [])
+        self.world.flush()
+        (heard,) = self.bob.of(Message)
+        self.assertEqual(
+            (heard.room, heard.user, heard.text, heard.action), ("lobby", "bob", "hi", False)
+        )
+
+    def test_echo_of_an_action(self) -> None:
+        """`/me` is echoed as what it is."""
+        self.bob.connection.request("ME", "waves")
+        self.world.flush()
+        self.assertEqual([event.action for event in self.bob.of(Message)], [True])
+
+    def test_echo_of_a_private_message(self) -> None:
+        """A private message is echoed to the one who wrote it, with whom it is for."""
+        ensureDeferred(self.bob.connection.tell("ana", "psst"))
+        self.world.flush()
+        for person in (self.ana, self.bob):
+            (heard,) = person.of(Private)
+            self.assertEqual((heard.user, heard.to, heard.text), ("bob", "ana", "psst"))
+
+    def test_echo_keeps_the_room(self) -> None:
+        """A message is echoed in the room that it was said in, though one left since."""
+        ensureDeferred(self.bob.connection.say("bye"))
+        ensureDeferred(self.bob.connection.join("attic"))
+        self.world.flush()
+        self.assertEqual([event.room for event in self.bob.of(Message)], ["lobby"])
+
+    def test_error_reply(self) -> None:
+        """A request that is refused fails with the server's code and sentence."""
+        asked = self.ana.connection.request("dance")
+        self.world.flush()
+        trouble = self.failureResultOf(asked, ChatError).value
+        self.assertEqual(trouble.code, "unknown_command")
+        self.assertEqual([event.text for event in self.ana.of(Error)], [trouble.text])
+
+    def test_quiet(self) -> None:
+        """A quiet request's reply is its result and not heard."""
+        asked = self.ana.connection.request("list", quiet=True)
+        self.world.flush()
+        self.assertIsInstance(self.successResultOf(asked), Rooms)
+        self.assertEqual(self.ana.of(Rooms), [])
+
+    def test_unexpected_reply(self) -> None:
+        """A reply of a kind that cannot be is reported, not believed."""
+        self.ana.connection.stop()
+        self.bob.connection.stop()
+        world = World()
+        world.answers["say"] = lambda request: [Notice(text="?", re=request.re)]
+        ana = world.arrive(room="lobby")
+        said = ensureDeferred(ana.connection.say("hi"))
+        world.flush()
+        self.assertEqual(self.failureResultOf(said, ChatError).value.code, "bad_frame")
+
+    def test_follows_name_and_room(self) -> None:
+        """The connection knows its name and room as they change."""
+        self.ana.connection.request("name", "anna")
+        ensureDeferred(self.ana.connection.join("attic"))
+        self.world.flush()
+        self.assertEqual((self.ana.connection.user, self.ana.connection.room), ("anna", "attic"))
+        self.ana.connection.request("leave")
+        self.world.flush()
+        self.assertIsNone(self.ana.connection.room)
+
+    def test_others_do_not_move_us(self) -> None:
+        """What others do to their names and places leaves ours alone."""
+        self.bob.connection.request("name", "rob")
+        self.bob.connection.request("leave")
+        self.world.flush()
+        self.assertEqual(len(self.ana.of(Left)), 1)
+        self.assertEqual((self.ana.connection.user, self.ana.connection.room), ("ana", "lobby"))
+
+    def test_unanswered(self) -> None:
+        """One can see how many requests wait for their replies."""
+        self.ana.connection.request("users")
+        self.ana.connection.request("list")
+        self.assertEqual(self.ana.connection.unanswered, 2)
+        self.world.flush()
+        self.assertEqual(self.ana.connection.unanswered, 0)
+
+    def test_close(self) -> None:
+        """Closing waits for what was asked, says goodbye, and is the end for good."""
+        said = ensureDeferred(self.ana.connection.say("last words"))
+        closed = ensureDeferred(self.ana.connection.close())
+        self.world.flush()
+        self.successResultOf(said)
+        self.successResultOf(closed)
+        self.assertEqual(self.ana.closed, [None])
+        self.assertEqual([event.reason for event in self.ana.of(Closing)], ["bye"])
+        self.assertEqual([event.final for event in self.ana.of(Disconnected)], [True])
+        self.assertEqual([event.reason for event in self.bob.of(Left)], ["bye"])
+
+    def test_asking_after_the_end(self) -> None:
+        """After the end every request fails as gone."""
+        ensureDeferred(self.ana.connection.close())
+        self.world.flush()
+        asked = self.ana.connection.request("list")
+        self.assertEqual(self.failureResultOf(asked, ChatError).value.code, "gone")
+
+    def test_too_long(self) -> None:
+        """What no server would take is not sent, and it is said why."""
+        asked = self.ana.connection.request("say", "x" * 20_000)
+        self.assertEqual(self.failureResultOf(asked, ChatError).value.code, "too_long")
+        self.assertEqual([event.code for event in self.ana.of(Error)], ["too_long"])
+        self.assertTrue(self.ana.connection.linked)
+        self.assertEqual(self.ana.connection.unanswered, 0)
+
+    def test_back_pressure(self) -> None:
+        """While reading is paused nothing is heard; afterwards everything is."""
+        self.ana.connection.pauseProducing()
+        for text in ("one", "two"):
+            ensureDeferred(self.bob.connection.say(text))
+        self.world.flush()
+        before = self.ana.texts
+        self.ana.connection.resumeProducing()
+        self.world.flush()
+        self.assertEqual((before, self.ana.texts), ([], ["one", "two"]))
+
+    def test_nobody_wants_to_hear(self) -> None:
+        """A consumer that is gone ends the connection."""
+        self.ana.connection.stopProducing()
+        self.world.flush()
+        self.assertEqual(self.ana.closed, [None])
+
+
+class BrokenLinkTests(SynchronousTestCase):
+    """A link that is lost, and what is the same when it is back."""
+
+    def setUp(self) -> None:
+        self.world = World()
+
+    def lose(self) -> None:
+        """Break the newest link, and wait until there is another."""
+        known = len(self.world.links)
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        for _ in range(200):
+            if len(self.world.links) > known:
+                return
+            self.world.wait(0.5)
+        self.fail("it was not tried again")
+
+    def test_resumed(self) -> None:
+        """It comes back under the same name, in the same room, and says so."""
+        self.world.serve()
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.lose()
+        self.assertEqual((ana.connection.user, ana.connection.room), ("ana", "lobby"))
+        self.assertEqual(ana.of(Connected)[-1], Connected(again=True))
+        self.assertEqual([event.final for event in ana.of(Disconnected)], [False])
+        self.assertEqual(len(ana.of(Resumed)), 1)
+
+    def test_missed_messages(self) -> None:
+        """What was said meanwhile is heard, once, in order, then what is said live."""
+        self.world.serve()
+        bob = self.world.arrive(name="bob", room="lobby")
+        ana = self.world.arrive(name="ana", room="lobby")
+        ensureDeferred(bob.connection.say("before"))
+        self.world.flush()
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        for text in ("one", "two"):
+            ensureDeferred(bob.connection.say(text))
+        ensureDeferred(bob.connection.tell("ana", "three"))
+        self.world.flush()
+        self.assertEqual(ana.texts, ["before"])
+        self.world.wait(5)
+        ensureDeferred(bob.connection.say("four"))
+        self.world.flush()
+        self.assertEqual(ana.texts, ["before", "one", "two", "three", "four"])
+
+    def test_nobody_else_notices(self) -> None:
+        """A short break is not seen by the others in the room."""
+        self.world.serve()
+        bob = self.world.arrive(name="bob", room="lobby")
+        self.world.arrive(name="ana", room="lobby")
+        self.lose()
+        self.assertEqual(bob.of(Left), [])
+
+    def test_sent_again(self) -> None:
+        """A request without a reply is sent again under the same id, before newer ones."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        said = ensureDeferred(ana.connection.say("hi"))
+        self.world.flush()
+        first = self.world.link.requests[-1]
+        self.world.answers["say"] = sent(7)
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        later = ensureDeferred(ana.connection.say("typed in the pause"))
+        self.world.wait(5)
+        again = [request for request in self.world.link.requests if request.command == "say"]
+        self.assertEqual(again[0], first)
+        self.assertEqual([request.body for request in again], ["hi", "typed in the pause"])
+        self.assertEqual(self.successResultOf(said).id, 7)
+        self.successResultOf(later)
+
+    def test_said_once(self) -> None:
+        """A message whose acknowledgement was lost is not said twice, nor echoed twice."""
+        self.world.serve()
+        bob = self.world.arrive(name="bob", room="lobby")
+        ana = self.world.arrive(name="ana", room="lobby", echo=True)
+        said = ensureDeferred(ana.connection.say("hi"))
+        # The server has it, and its answer is lost.
+        link = self.world.link
+        link.dataReceived(self.world.written())
+        link.transport.loseConnection()
+        link.transport.stream.clear()
+        self.world.wait(5)
+        self.assertEqual(self.successResultOf(said).id, bob.of(Message)[0].id)
+        self.assertEqual((bob.texts, ana.texts), (["hi"], ["hi"]))
+
+    def test_answered_is_not_sent_again(self) -> None:
+        """What was answered stays said."""
+        self.world.answers["say"] = sent(7)
+        ana = self.world.arrive(room="lobby")
+        ensureDeferred(ana.connection.say("hi"))
+        self.world.flush()
+        self.lose()
+        self.assertNotIn("say", [request.command for request in self.world.link.requests])
+
+    def test_resume_says_what_was_seen(self) -> None:
+        """The session is resumed with its token and the last id that was seen."""
+        self.world.arrive(name="ana", room="lobby")
+        self.world.link.send(message(41), message(42))
+        self.world.flush()
+        self.lose()
+        self.assertEqual(self.world.link.asked[1], ("resume", "token-1 42"))
+
+    def test_next_token(self) -> None:
+        """The next time, it is the token that the resume gave."""
+        self.world.arrive(name="ana", room="lobby")
+        self.lose()
+        self.lose()
+        self.assertEqual(self.world.link.asked[1], ("resume", "token-2 0"))
+
+    def test_resumed_needs_no_name(self) -> None:
+        """A resumed session has its name and room, so they are not asked for."""
+        self.world.arrive(name="ana", room="lobby")
+        self.lose()
+        self.assertEqual(
+            [request.command for request in self.world.link.requests], ["hello", "resume"]
+        )
+
+    def test_other_name_on_return(self) -> None:
+        """Where the name was given away meanwhile, the connection knows its new one."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.answers["resume"] = lambda request: [
+            Resumed(user="guest-5", room=None, users=[], count=0, topic="", session="t",
+                    re=request.re)
+        ]  # fmt: skip
+        self.lose()
+        self.assertEqual((ana.connection.user, ana.connection.room), ("guest-5", None))
+
+    def test_not_resumable(self) -> None:
+        """A session that has ended is begun anew, under the name and in the room of before."""
+        self.world.serve()
+        ana = self.world.arrive(name="ana", room="lobby")
+        server = self.world.serve()
+        self.lose()
+        self.assertEqual((ana.connection.user, ana.connection.room), ("ana", "lobby"))
+        self.assertTrue(ana.connection.linked)
+        self.assertIn("ana", server.registry.users)
+
+    def test_new_session_is_the_one_resumed(self) -> None:
+        """After that it is the new session that is gone on with."""
+        self.world.arrive(name="ana", room="lobby")
+        self.world.answers["resume"] = refused("not_resumable")
+        self.world.answers["hello"] = lambda request: [welcome(request, session="new")]
+        self.lose()
+        del self.world.answers["resume"]
+        self.lose()
+        self.assertEqual(self.world.link.asked[1], ("resume", "new 0"))
+
+    def test_name_refused_on_return(self) -> None:
+        """Where the name is taken by then, the connection goes on as a guest and says so."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.answers["resume"] = refused("not_resumable")
+        self.world.answers["name"] = refused("name_taken", "The name ana is taken.")
+        self.lose()
+        self.assertEqual((ana.connection.user, ana.connection.room), ("guest-1", "lobby"))
+        self.assertIn("The name ana is taken.", [event.text for event in ana.of(Error)])
+        self.assertTrue(ana.connection.linked)
+
+    def test_lost_again_on_return(self) -> None:
+        """A link that breaks in the middle of the return costs neither name nor room."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.answers["resume"] = refused("not_resumable")
+        name = self.world.answers.pop("name")
+        self.lose()
+        self.assertEqual(self.world.link.asked[-1], ("name", "ana"))
+        self.world.answers["name"] = name
+        self.world.answers["resume"] = lambda request: [
+            Resumed(user="guest-1", room=None, users=[], count=0, topic="", session="t",
+                    re=request.re)
+        ]  # fmt: skip
+        self.lose()
+        self.assertEqual((ana.connection.user, ana.connection.room), ("ana", "lobby"))
+
+    def test_each_message_once(self) -> None:
+        """A message that comes again, live or replayed, is not heard again."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.link.send(message(1, "one"), message(2, "two"), message(2, "two"))
+        self.world.flush()
+        self.lose()
+        self.world.link.send(message(2, "two", replayed=True), message(3, "three", replayed=True))
+        self.world.flush()
+        self.assertEqual(ana.texts, ["one", "two", "three"])
+
+    def test_own_message_replayed(self) -> None:
+        """One's own message that was acknowledged is not heard again from the past."""
+        self.world.answers["say"] = sent(7)
+        ana = self.world.arrive(name="ana", room="lobby")
+        ensureDeferred(ana.connection.say("hi"))
+        self.world.flush()
+        self.lose()
+        self.world.link.send(message(7, "hi", replayed=True))
+        self.world.flush()
+        self.assertEqual(ana.texts, [])
+
+    def test_ticket(self) -> None:
+        """With its ticket, another run of the program goes on with the session."""
+        self.world.serve()
+        bob = self.world.arrive(name="bob", room="lobby")
+        ana = self.world.arrive(name="ana", room="lobby")
+        ensureDeferred(bob.connection.say("seen"))
+        self.world.flush()
+        ticket = ana.connection.ticket
+        ana.connection.stop()
+        self.world.flush()
+        ensureDeferred(bob.connection.say("missed"))
+        self.world.flush()
+        again = self.world.arrive(name="ana", ticket=ticket)
+        self.assertEqual(again.texts, ["missed"])
+        self.assertEqual((again.connection.user, again.connection.room), ("ana", "lobby"))
+
+    def test_ticket_and_another_room(self) -> None:
+        """A room that is asked for comes before the one the session was in."""
+        self.world.arrive(name="ana", room="attic", ticket=Ticket("old", 5))
+        self.assertEqual(self.world.link.asked[1:], [("resume", "old 5"), ("join", "attic")])
+
+    def test_ticket_and_the_same_room(self) -> None:
+        """The room that the session brings back need not be joined."""
+        self.world.arrive(name="ana", room="lobby", ticket=Ticket("old", 5))
+        self.assertEqual(self.world.link.asked[1:], [("resume", "old 5")])
+
+    def test_useless_ticket(self) -> None:
+        """A ticket that is too old is no trouble: the arrival is as without."""
+        self.world.serve()
+        ana = self.world.arrive(name="ana", room="lobby", ticket=Ticket("old", 5))
+        self.assertEqual((ana.connection.user, ana.connection.room), ("ana", "lobby"))
+        self.assertEqual(ana.failures, [])
+
+    def test_resume_later(self) -> None:
+        """A session can be taken up after the arrival, in place of the guest's."""
+        self.world.serve()
+        ana = self.world.arrive(name="ana", room="lobby")
+        ticket = ana.connection.ticket
+        ana.connection.stop()
+        self.world.flush()
+        guest = self.world.arrive()
+        assert ticket is not None
+        guest.connection.resume(ticket)
+        self.world.flush()
+        self.assertEqual((guest.connection.user, guest.connection.room), ("ana", "lobby"))
+
+    def test_pauses_grow(self) -> None:
+        """The pauses between tries grow, and stay below a minute."""
+        self.world.arrive()
+        self.world.trouble = error.ConnectionRefusedError()
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        self.world.wait(300)
+        tried = self.world.tried[1:]
+        pauses = [after - before for before, after in pairwise(tried)]
+        self.assertLess(pauses[0], 3)
+        self.assertGreater(max(pauses), 10)
+        self.assertLess(max(pauses), 60)
+        self.assertGreater(len(tried), 8)
+
+    def test_lost_is_said_once(self) -> None:
+        """However many tries fail, it is said once that the link is lost."""
+        ana = self.world.arrive()
+        self.world.trouble = error.ConnectionRefusedError()
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        self.world.wait(60)
+        self.assertEqual(len(ana.of(Disconnected)), 1)
+
+    def test_stop_in_a_pause(self) -> None:
+        """Stopping in a pause ends it at once, and no further try is made."""
+        ana = self.world.arrive(room="lobby")
+        self.world.trouble = error.ConnectionRefusedError()
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        said = ensureDeferred(ana.connection.say("too late"))
+        ana.connection.stop("I have to go.")
+        self.world.flush()
+        self.assertEqual(ana.closed, [None])
+        self.assertEqual(str(self.failureResultOf(said, ChatError).value), "I have to go.")
+        tries = len(self.world.tried)
+        self.world.wait(120)
+        self.assertEqual(len(self.world.tried), tries)
+
+    def test_close_in_a_pause(self) -> None:
+        """So does leaving."""
+        ana = self.world.arrive()
+        self.world.trouble = error.ConnectionRefusedError()
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        closed = ensureDeferred(ana.connection.close())
+        self.world.flush()
+        self.successResultOf(closed)
+
+    def test_no_reconnect(self) -> None:
+        """Without reconnection the first loss is final, and what waits is gone."""
+        ana = self.world.arrive(room="lobby", reconnect=False, where="example.org:5000")
+        said = ensureDeferred(ana.connection.say("hi"))
+        self.world.flush()
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        (lost,) = ana.of(Disconnected)
+        self.assertTrue(lost.final)
+        self.assertIn("example.org:5000", lost.reason)
+        self.assertEqual(self.failureResultOf(said, ChatError).value.code, "gone")
+        self.assertEqual(ana.closed, [None])
+        self.world.wait(60)
+        self.assertEqual(len(self.world.tried), 1)
+
+
+class ClosingTests(SynchronousTestCase):
+    """What the server gives as its reason to close decides whether to come back."""
+
+    def closing(self, reason: str, *, reconnect: bool = True) -> tuple[World, Person]:
+        world = World()
+        ana = world.arrive(name="ana", reconnect=reconnect)
+        world.link.send(Closing(reason=reason, text=f"It is {reason}."))
+        world.link.drop()
+        world.wait(30)
+        return world, ana
+
+    def test_final(self) -> None:
+        """After a goodbye, a kick, a ban or a replacement it does not come back."""
+        for reason in ("bye", "kicked", "banned", "replaced"):
+            world, ana = self.closing(reason)
+            self.assertEqual(ana.of(Disconnected), [Disconnected(f"It is {reason}.", True)])
+            self.assertEqual(ana.closed, [None])
+            self.assertEqual(len(world.tried), 1)
+            closing = ana.connection.closing
+            self.assertEqual(closing and closing.reason, reason)
+
+    def test_not_final(self) -> None:
+        """After a shutdown, or when it was idle or slow, it does."""
+        for reason in ("shutdown", "idle", "slow"):
+            world, ana = self.closing(reason)
+            self.assertEqual([event.final for event in ana.of(Disconnected)], [False])
+            self.assertEqual(len(world.tried), 2)
+            self.assertTrue(ana.connection.linked)
+
+    def test_without_reconnection(self) -> None:
+        """Without reconnection every reason is final."""
+        world, ana = self.closing("shutdown", reconnect=False)
+        self.assertEqual(ana.closed, [None])
+        self.assertEqual(len(world.tried), 1)
+
+    def test_replaced_by_another_run(self) -> None:
+        """A session that goes on elsewhere ends here, with the server's sentence."""
+        world = World()
+        world.serve()
+        ana = world.arrive(name="ana", room="lobby")
+        other = world.arrive(name="ana", ticket=ana.connection.ticket)
+        world.wait(30)
+        self.assertEqual([event.reason for event in ana.of(Closing)], ["replaced"])
+        self.assertEqual(ana.closed, [None])
+        self.assertTrue(other.connection.linked)
+
+
+class PulseTests(SynchronousTestCase):
+    """Signs of life."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.ana = self.world.arrive(name="ana")
+
+    def test_ping(self) -> None:
+        """A server that asks for a sign of life gets one, and nobody hears of it."""
+        before = list(self.ana.heard)
+        self.world.link.send(Ping())
+        self.world.flush()
+        self.assertEqual(self.world.link.asked[-1], ("pong", ""))
+        self.assertEqual(self.ana.heard, before)
+
+    def test_quiet_link(self) -> None:
+        """A quiet link is asked for a sign of life, and stays as long as there is one."""
+        self.world.wait(120)
+        self.assertIn(("ping", ""), self.world.link.asked)
+        self.assertEqual(self.ana.of(Disconnected, Pong), [])
+
+    def test_silence(self) -> None:
+        """A link without a sign of life for 25 seconds is lost; that is said before 30."""
+        del self.world.answers["ping"]
+        self.world.wait(24)
+        self.assertEqual(self.ana.of(Disconnected), [])
+        self.world.wait(6)
+        (lost,) = self.ana.of(Disconnected)
+        self.assertFalse(lost.final)
+        self.world.wait(10)
+        self.assertEqual(len(self.world.tried), 2)
+
+    def test_anything_is_a_sign_of_life(self) -> None:
+        """Whatever the server says counts."""
+        del self.world.answers["ping"]
+        for number in range(1, 10):
+            self.world.wait(10)
+            self.world.link.send(message(number))
+        self.world.flush()
+        self.assertEqual(self.ana.of(Disconnected), [])
+
+    def test_silence_on_return(self) -> None:
+        """A server that accepts the link again but says nothing is tried again."""
+        hello = self.world.answers.pop("hello")
+        self.world.link.drop()
+        self.world.wait(10)
+        self.world.answers["hello"] = hello
+        self.world.wait(20)
+        self.assertTrue(self.ana.connection.linked)
+
+
+class HostileServerTests(SynchronousTestCase):
+    """What no PyLingo server says ends the link, not the program."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.ana = self.world.arrive(name="ana")
+
+    def bytes(self, data: bytes) -> Disconnected:
+        self.world.link.transport.write(data)
+        self.world.flush()
+        (lost,) = self.ana.of(Disconnected)
+        assert isinstance(lost, Disconnected)
+        self.assertFalse(lost.final)
+        self.world.wait(10)
+        self.assertEqual(self.ana.of(Connected)[-1], Connected(again=True))
+        return lost
+
+    def test_too_large(self) -> None:
+        """A frame above the bound is reported with its size; then it connects again."""
+        size = LARGEST_EVENT + 1
+        self.assertIn(str(size), self.bytes(size.to_bytes(4, "big")).reason)
+
+    def test_largest(self) -> None:
+        """A frame of just the largest size is right."""
+        event = encode(Notice(text=""))
+        text = "x" * (LARGEST_EVENT - len(event) + 4)
+        self.world.link.send(Notice(text=text))
+        self.world.flush()
+        self.assertEqual(len(self.ana.of(Notice)[0].text), len(text))
+
+    def test_garbage(self) -> None:
+        """So is one that is no JSON."""
+        self.assertIn("not what a PyLingo server says", self.bytes(_frame(b"{garbage")).reason)
+
+    def test_not_utf8(self) -> None:
+        """So is one that is not UTF-8."""
+        self.bytes(_frame(b'{"event":"notice","text":"\xff"}'))
+
+    def test_wrong_types(self) -> None:
+        """So is a known event with a field of the wrong type."""
+        self.bytes(_frame(b'{"event":"notice","text":7}'))
+
+    def test_deep_nesting(self) -> None:
+        """So is absurd nesting."""
+        self.bytes(_frame(b"[" * 100_000))
+
+    def test_nothing_after_garbage(self) -> None:
+        """What follows in the same read is not heard."""
+        self.bytes(_frame(b"{garbage") + encode(message(1, "ghost")))
+        self.assertEqual(self.ana.texts, [])
+
+    def test_unknown_event(self) -> None:
+        """An event of a later version is ignored, and so is an unknown field."""
+        self.world.link.transport.write(
+            _frame(b'{"event":"confetti","n":1}')
+            + _frame(b'{"event":"notice","text":"hi","colour":"red"}')
+        )
+        self.world.flush()
+        self.assertEqual([event.text for event in self.ana.of(Notice)], ["hi"])
+        self.assertEqual(self.ana.of(Disconnected), [])
+
+    def test_reply_to_nothing(self) -> None:
+        """A reply to what was never asked is an event like any other."""
+        self.world.link.send(Sent(id=1, at=1, re="never"), Rooms(rooms=[], re=99))
+        self.world.flush()
+        self.assertEqual(len(self.ana.of(Rooms)), 1)
+        self.assertTrue(self.ana.connection.linked)
+
+    def test_one_byte_at_a_time(self) -> None:
+        """Frames may come in pieces of any size."""
+        for byte in encode(message(1, "slow")) + encode(message(2, "and steady")):
+            self.world.link.transport.write(bytes([byte]))
+            self.world.flush()
+        self.assertEqual(self.ana.texts, ["slow", "and steady"])
+
+    def test_fatal_error(self) -> None:
+        """A fatal error is the reason that is given for the loss."""
+        self.world.link.send(Error(code="bad_frame", text="That was no frame.", fatal=True))
+        self.world.link.drop()
+        self.world.flush()
+        (lost,) = self.ana.of(Disconnected)
+        self.assertEqual(lost.reason, "That was no frame.")
+
+
+def _raise(trouble: Exception) -> None:
+    raise trouble
+
+
+def _frame(payload: bytes) -> bytes:
+    return len(payload).to_bytes(4, "big") + payload

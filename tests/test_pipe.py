@@ -1,0 +1,291 @@
+"""The client without a terminal: lines in, events out."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo.connection import Connected, Connection, Disconnected
+from pylingo.pipe import MOST_UNANSWERED, Pipe
+from pylingo.protocol import (
+    AnyEvent,
+    ChatError,
+    Closing,
+    Error,
+    Message,
+    Notice,
+    Rooms,
+    RoomSummary,
+    Sent,
+    Welcome,
+)
+
+SENT = Sent(id=1, at=1)
+
+
+class Wire:
+    """A connection that notes what is asked; the test answers."""
+
+    def __init__(self) -> None:
+        self.user = "ana"
+        self.welcome: Welcome | None = Welcome(
+            server="test",
+            version=1,
+            user="guest-1",
+            session="t",
+            commands=[],
+            motd="",
+            password_required=False,
+        )
+        self.asked: list[tuple[str, str]] = []
+        self.replies: list[Deferred[AnyEvent]] = []
+        self.closing = 0
+
+    @property
+    def unanswered(self) -> int:
+        return len(self.replies)
+
+    def request(self, command: str, body: str = "") -> Deferred[AnyEvent]:
+        self.asked.append((command, body))
+        self.replies.append(Deferred())
+        return self.replies[-1]
+
+    async def close(self) -> None:
+        self.closing += 1
+
+
+class PipeTests(SynchronousTestCase):
+    """A pipe between redirected streams and a connection."""
+
+    json = False
+
+    def setUp(self) -> None:
+        self.errors = io.StringIO()
+        self.wire = Wire()
+        self.output = StringTransport()
+        self.pipe = Pipe(self.json, self.errors)
+        self.pipe.connection = cast(Connection, self.wire)
+        self.pipe.makeConnection(self.output)
+        self.status: list[int] = []
+        self.pipe.finished.addCallback(self.status.append)
+        self.pipe.resumeProducing()
+
+    def answer(self, reply: AnyEvent = SENT) -> None:
+        """Answer the oldest request that waits."""
+        self.wire.replies.pop(0).callback(reply)
+
+    def refuse(self, text: str = "No.") -> None:
+        """Refuse it."""
+        self.pipe.heard(Error(code="x", text=text, fatal=False))
+        self.wire.replies.pop(0).errback(ChatError("x", text))
+
+    @property
+    def printed(self) -> list[str]:
+        data: bytes = self.output.value()
+        return data.decode().splitlines()
+
+    @property
+    def complaints(self) -> str:
+        return self.errors.getvalue()
+
+    def end(self) -> int:
+        """The exit status, when the connection has ended."""
+        self.pipe.connectionLost()
+        (status,) = self.status
+        return status
+
+
+class InputTests(PipeTests):
+    """What is read."""
+
+    def test_lines(self) -> None:
+        """Each line is sent as if it was typed."""
+        self.pipe.dataReceived(b"hi\n/me waves\n/JOIN  a b\n")
+        self.assertEqual(self.wire.asked, [("say", "hi"), ("me", "waves"), ("JOIN", " a b")])
+
+    def test_pieces(self) -> None:
+        """Lines may come in pieces, and characters too."""
+        for byte in "hé 日本\n".encode():
+            self.pipe.dataReceived(bytes([byte]))
+        self.assertEqual(self.wire.asked, [("say", "hé 日本")])
+
+    def test_line_ends(self) -> None:
+        """Line ends of another system are no part of the line."""
+        self.pipe.dataReceived(b"hi\r\n")
+        self.assertEqual(self.wire.asked, [("say", "hi")])
+
+    def test_spaces(self) -> None:
+        """Spaces are part of it; a line of nothing else is not sent."""
+        self.pipe.dataReceived(b"  hi  \n   \n\n")
+        self.assertEqual(self.wire.asked, [("say", "  hi  ")])
+
+    def test_not_utf8(self) -> None:
+        """Bytes that are no text are sent as what stands for such."""
+        self.pipe.dataReceived(b"a\xffb\n")
+        self.assertEqual(self.wire.asked, [("say", "a\ufffdb")])
+
+    def test_last_line(self) -> None:
+        """A last line that is not ended is a line."""
+        self.pipe.dataReceived(b"hi")
+        self.pipe.readConnectionLost()
+        self.assertEqual(self.wire.asked, [("say", "hi")])
+
+    def test_end_waits(self) -> None:
+        """At the end of input all answers are waited for; then it is closed, once."""
+        self.pipe.dataReceived(b"one\ntwo\n")
+        self.pipe.readConnectionLost()
+        self.answer()
+        self.assertEqual(self.wire.closing, 0)
+        self.answer()
+        self.assertEqual(self.wire.closing, 1)
+        self.assertEqual(self.end(), 0)
+
+    def test_end_of_nothing(self) -> None:
+        """Where there was no input it is closed at once."""
+        self.pipe.readConnectionLost()
+        self.assertEqual((self.wire.closing, self.end()), (1, 0))
+
+    def test_closed_by_a_line(self) -> None:
+        """After `/close` in the input there is nothing more to close."""
+        self.pipe.dataReceived(b"/close\n")
+        self.pipe.heard(Closing(reason="bye", text="Bye."))
+        self.answer(Closing(reason="bye", text="Bye."))
+        self.pipe.heard(Disconnected("Bye.", True))
+        self.pipe.readConnectionLost()
+        self.assertEqual((self.wire.closing, self.complaints, self.end()), (0, "", 0))
+
+    def test_not_too_fast(self) -> None:
+        """Reading pauses while too many lines wait for their answers, and loses none."""
+        many = 3 * MOST_UNANSWERED
+        self.pipe.dataReceived(b"".join(b"%d\n" % n for n in range(many)))
+        self.assertEqual(self.wire.unanswered, MOST_UNANSWERED)
+        self.assertEqual(self.output.producerState, "paused")
+        while self.wire.replies:
+            self.answer()
+        self.assertEqual(self.wire.asked, [("say", str(n)) for n in range(many)])
+        self.assertEqual(self.output.producerState, "producing")
+
+    def test_endless_line(self) -> None:
+        """A line without an end is refused before it fills the memory, and status is 1."""
+        for _ in range(20):
+            self.pipe.dataReceived(b"x" * 100_000)
+        self.assertIn("Make it shorter", self.complaints)
+        self.assertEqual(self.wire.closing, 1)
+        self.assertEqual(self.end(), 1)
+
+
+class OutputTests(PipeTests):
+    """What is printed."""
+
+    def test_events(self) -> None:
+        """Events are printed as lines for people."""
+        self.pipe.heard(Notice(text="one\ntwo"))
+        self.pipe.heard(Rooms(rooms=[RoomSummary("lobby", 1, "", False)]))
+        self.assertEqual(self.printed, ["-- one", "-- two", "-- lobby (1 user)"])
+
+    def test_harmless(self) -> None:
+        """Nothing that a terminal obeys is printed, nor any colour."""
+        message = Message(id=1, at=1, room="l", user="b\x1b[2J", text="\x1b]0;x\x07ana\x9b1m")
+        self.pipe.heard(message)
+        (line,) = self.printed
+        self.assertTrue(line.isprintable(), repr(line))
+
+    def test_errors(self) -> None:
+        """A refusal is a sentence on standard error, the rest is sent all the same."""
+        self.pipe.dataReceived(b"/dance\nhi\n")
+        self.refuse("There is no command /dance.")
+        self.answer()
+        self.pipe.readConnectionLost()
+        self.assertEqual(self.complaints, "pylingo: There is no command /dance.\n")
+        self.assertEqual((self.printed, self.wire.closing, self.end()), ([], 1, 1))
+
+    def test_lost(self) -> None:
+        """A lost link is told, with how many lines were not acknowledged."""
+        self.pipe.dataReceived(b"one\ntwo\n")
+        self.pipe.heard(Disconnected("The server is gone.", True))
+        self.assertEqual(
+            self.complaints, "pylingo: The server is gone. 2 lines were not acknowledged.\n"
+        )
+        self.assertEqual(self.end(), 1)
+
+    def test_lost_and_nothing_else(self) -> None:
+        """Where everything was acknowledged it is just told."""
+        self.pipe.heard(Disconnected("The server is gone.", True))
+        self.assertEqual(self.complaints, "pylingo: The server is gone.\n")
+
+    def test_one_line_lost(self) -> None:
+        """One line is "1 line"."""
+        self.pipe.dataReceived(b"one\n")
+        self.pipe.heard(Disconnected("The server is gone.", True))
+        self.assertIn("1 line was not acknowledged", self.complaints)
+
+    def test_shutdown(self) -> None:
+        """A server that stops is an error for who did not ask for it."""
+        self.pipe.heard(Closing(reason="shutdown", text="It is over."))
+        self.pipe.heard(Disconnected("It is over.", True))
+        self.assertIn("It is over.", self.complaints)
+        self.assertEqual(self.end(), 1)
+
+    def test_unreachable(self) -> None:
+        """Not getting in is one sentence, and status 1."""
+        self.pipe.failed(ChatError("unreachable", "Nothing answers."))
+        self.assertEqual((self.complaints, self.end()), ("pylingo: Nothing answers.\n", 1))
+
+    def test_no_password(self) -> None:
+        """So is a server whose password is not known."""
+        self.pipe.failed(ChatError("password_required", "It has a password."))
+        self.assertEqual((self.complaints, self.end()), ("pylingo: It has a password.\n", 1))
+
+    def test_refused_entry(self) -> None:
+        """A refusal that was heard already is not told twice."""
+        self.pipe.heard(Error(code="name_taken", text="Taken.", fatal=False))
+        self.pipe.failed(ChatError("name_taken", "Taken."))
+        self.assertEqual((self.complaints, self.end()), ("pylingo: Taken.\n", 1))
+
+    def test_output_gone(self) -> None:
+        """When nobody reads any more it ends with status 1, quietly."""
+        self.pipe.writeConnectionLost()
+        self.pipe.heard(Notice(text="hi"))
+        self.pipe.heard(Disconnected("The server is gone.", True))
+        self.pipe.connectionLost()
+        self.assertEqual((self.printed, self.complaints, self.status), ([], "", [1]))
+
+
+class JsonTests(PipeTests):
+    """`--json`."""
+
+    json = True
+
+    def test_events(self) -> None:
+        """Each event is one line of JSON, as it came."""
+        self.pipe.heard(Message(id=1, at=2, room="lobby", user="bob", text="one\ntwo é"))
+        self.pipe.heard(Sent(id=1, at=2, re="a"))
+        self.assertEqual(
+            [json.loads(line) for line in self.printed],
+            [
+                {"event": "message", "id": 1, "at": 2, "room": "lobby", "user": "bob",
+                 "text": "one\ntwo é"},
+                {"event": "sent", "id": 1, "at": 2, "re": "a"},
+            ],
+        )  # fmt: skip
+
+    def test_errors(self) -> None:
+        """An error is an event like the others, and makes the status 1."""
+        self.pipe.dataReceived(b"/dance\n")
+        self.refuse()
+        self.pipe.readConnectionLost()
+        (event,) = map(json.loads, self.printed)
+        self.assertEqual((event["event"], event["code"]), ("error", "x"))
+        self.assertEqual((self.complaints, self.end()), ("", 1))
+
+    def test_only_events(self) -> None:
+        """What is no event of the server is not among them."""
+        self.pipe.heard(Connected(False))
+        self.pipe.heard(Disconnected("It is over.", True))
+        self.assertEqual(self.printed, [])
+        self.assertIn("It is over.", self.complaints)

@@ -1,0 +1,634 @@
+"""The screen, in memory: keys in, and what a terminal emulator makes of the bytes that come out."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from prompt_toolkit.history import InMemoryHistory
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo.screen import Screen, secret
+from tests.journey import Glass
+
+BOUND = 10.0
+"""Seconds that anything may take."""
+
+ALT_ENTER = "\x1b\r"
+UP, LEFT = "\x1b[A", "\x1b[D"
+CTRL_C, CTRL_D, CTRL_L, CTRL_R = "\x03", "\x04", "\x0c", "\x12"
+
+
+def pasted(text: str) -> str:
+    """`text`, as a terminal hands on what was pasted."""
+    return f"\x1b[200~{text}\x1b[201~"
+
+
+class Desk:
+    """Who the screen is for, as a test wants it."""
+
+    def __init__(self) -> None:
+        self.prompt = "[lobby] ana> "
+        self.bar = "example.org | lobby: 2 people"
+        self.urgent = False
+        self.hidden = False
+        self.asking = False
+        self.lines: list[str] = []
+        self.left = 0
+        self.pending: list[str] = []
+        self.completions: list[tuple[str, int, str]] = []
+
+    def waiting(self) -> list[str]:
+        return self.pending
+
+    def complete(self, text: str) -> list[tuple[str, int, str]]:  # noqa: ARG002
+        return self.completions
+
+    def typed(self, text: str) -> None:
+        self.lines.append(text)
+
+    def leave(self) -> None:
+        self.left += 1
+
+
+class Carrier:
+    """A transport to a terminal that is on a `Glass`."""
+
+    def __init__(self, glass: Glass) -> None:
+        self.glass = glass
+        self.raw = b""
+
+    def write(self, data: bytes) -> None:
+        self.raw += data
+        self.glass.feed(data)
+
+
+class ScreenTests(SynchronousTestCase):
+    """Somebody at a terminal."""
+
+    def setUp(self) -> None:
+        self.desk = Desk()
+        self.glass = Glass(60, 16)
+        self.carrier = Carrier(self.glass)
+        self.now = 0.0
+
+    def at(self, scene: Callable[[], Coroutine[Any, Any, None]], **wishes: Any) -> None:
+        """Play `scene` at a screen, and put that away afterwards."""
+
+        async def play() -> None:
+            self.screen = Screen(
+                self.desk,
+                lambda: (self.glass.columns, self.glass.lines),
+                lambda: self.now,
+                **wishes,
+            )
+            self.glass.answer = self.screen.dataReceived
+            self.screen.makeConnection(self.carrier)
+            await self.until(lambda: self.glass.shows("example.org"))
+            try:
+                await scene()
+            finally:
+                closed = self.screen.close()
+                await self.until(lambda: closed.called)
+
+        asyncio.run(asyncio.wait_for(play(), BOUND))
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until the screen is as it should be."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + BOUND / 2
+        while not condition():
+            if clock() > end:
+                self.fail("it did not happen:\n" + "\n".join(self.glass.rows))
+            await asyncio.sleep(0.005)
+
+    async def type(self, keys: str) -> None:
+        """Press keys."""
+        self.screen.dataReceived(keys.encode())
+        await asyncio.sleep(0)
+
+    async def press(self, key: str, condition: Callable[[], object]) -> None:
+        """Press a key again and again, until the screen is as it should be.
+
+        Earlier lines are read in the background; until they are there the key does nothing.
+        """
+        for _ in range(50):
+            await self.type(key)
+            for _ in range(10):
+                if condition():
+                    return
+                await asyncio.sleep(0.005)
+        self.fail("it did not happen:\n" + "\n".join(self.glass.rows))
+
+    async def say(self, *lines: str) -> None:
+        """Have lines shown, and see them."""
+        self.screen.show([[("", line)] for line in lines])
+        await self.until(lambda: self.glass.shows(lines[-1]) and not self.screen_is_busy())
+
+    def screen_is_busy(self) -> bool:
+        """Whether the prompt is away, for lines to be printed."""
+        return not self.glass.shows("example.org")
+
+    async def typed(self, *lines: str) -> None:
+        """See that `lines` were handed to the desk."""
+        await self.until(lambda: len(self.desk.lines) >= len(lines))
+        self.assertEqual(self.desk.lines, list(lines))
+
+    async def before(self, text: str) -> None:
+        """See that the cursor stands right behind `text`."""
+        await self.until(lambda: self.glass.before == text)
+
+
+class TypingTests(ScreenTests):
+    """Keys."""
+
+    def test_prompt_and_bar(self) -> None:
+        """The prompt is followed by the cursor, and the bar stands at the bottom."""
+
+        async def scene() -> None:
+            await self.before("[lobby] ana> ")
+            self.assertIn("lobby: 2 people", self.glass.rows[-1])
+
+        self.at(scene)
+
+    def test_enter(self) -> None:
+        """Enter hands on the line and takes it away."""
+
+        async def scene() -> None:
+            await self.type("hello")
+            await self.before("[lobby] ana> hello")
+            await self.type("\r")
+            await self.typed("hello")
+            await self.before("[lobby] ana> ")
+            self.assertFalse(self.glass.shows("hello"))
+
+        self.at(scene)
+
+    def test_alt_enter(self) -> None:
+        """Alt-Enter makes a new line; Enter sends them all."""
+
+        async def scene() -> None:
+            await self.type("one" + ALT_ENTER + "two")
+            await self.until(lambda: self.glass.order("one", "two"))
+            await self.type("\r")
+            await self.typed("one\ntwo")
+
+        self.at(scene)
+
+    def test_paste(self) -> None:
+        """A pasted block of several lines is one message, sent with Enter."""
+
+        async def scene() -> None:
+            await self.type("look: " + pasted("one\r\ntwo\r\nthree"))
+            await self.until(lambda: self.glass.order("look: one", "two", "three"))
+            self.assertEqual(self.desk.lines, [])
+            await self.type("\r")
+            await self.typed("look: one\ntwo\nthree")
+
+        self.at(scene)
+
+    def test_pasted_line(self) -> None:
+        """A pasted block that ends with a line end waits for Enter too."""
+
+        async def scene() -> None:
+            await self.type(pasted("one\n"))
+            await self.until(lambda: self.glass.shows("one"))
+            self.assertEqual(self.desk.lines, [])
+
+        self.at(scene)
+
+    def test_wide_characters(self) -> None:
+        """The cursor stands where it should behind wide and combining characters and emoji."""
+
+        async def scene() -> None:
+            for text in ("日本語", "e\u0301a", "👋"):
+                await self.type(text + LEFT)
+                await self.until(partial(self.glass.shows, text[-1]))
+                await self.type("X\r")
+            await self.typed("日本X語", "e\u0301Xa", "X👋")
+
+        self.at(scene)
+
+    def test_wide_columns(self) -> None:
+        """A wide character takes two columns."""
+
+        async def scene() -> None:
+            await self.type("日本")
+            await self.until(lambda: self.glass.cursor.x == len("[lobby] ana> ") + 4)
+
+        self.at(scene)
+
+    def test_long_line(self) -> None:
+        """A long line wraps, and is one line."""
+
+        async def scene() -> None:
+            text = "word " * 30
+            await self.type(text)
+            await self.until(lambda: sum("word" in row for row in self.glass.rows) >= 3)
+            await self.type("\r")
+            await self.typed(text)
+
+        self.at(scene)
+
+    def test_history(self) -> None:
+        """The arrow up brings earlier lines back."""
+
+        async def scene() -> None:
+            await self.type("one\rtwo\r")
+            await self.typed("one", "two")
+            await self.press(UP, lambda: self.glass.before == "[lobby] ana> one")
+
+        self.at(scene, history=InMemoryHistory())
+
+    def test_search(self) -> None:
+        """Ctrl-R searches in them."""
+
+        async def scene() -> None:
+            await self.type("find me\rsomething else\r" + CTRL_R + "fin")
+            await self.press(CTRL_R, lambda: self.glass.shows("> find me"))
+            await self.type("\r\r")
+            await self.typed("find me", "something else", "find me")
+
+        self.at(scene, history=InMemoryHistory())
+
+    def test_secrets(self) -> None:
+        """Lines with a password in them, and empty ones, are not kept."""
+        history = InMemoryHistory()
+
+        async def scene() -> None:
+            await self.type("hi\r/login ana sesame\r  \r")
+            await self.typed("hi", "/login ana sesame", "  ")
+
+        self.at(scene, history=history)
+        self.assertEqual(history.get_strings(), ["hi"])
+
+    def test_hidden(self) -> None:
+        """A password is neither shown nor kept."""
+        history = InMemoryHistory()
+
+        async def scene() -> None:
+            self.desk.hidden, self.desk.prompt = True, "Password: "
+            self.screen.refresh()
+            await self.before("Password: ")
+            await self.type("sesame")
+            await self.before("Password: ******")
+            await self.type("\r")
+            await self.typed("sesame")
+
+        self.at(scene, history=history)
+        self.assertEqual(history.get_strings(), [])
+        self.assertNotIn(b"sesame", self.carrier.raw)
+
+    def test_answers(self) -> None:
+        """Answers to questions are no lines to come back to, but commands always are."""
+        history = InMemoryHistory()
+
+        async def scene() -> None:
+            self.desk.asking = True
+            await self.type("1\r/help\r")
+            await self.typed("1", "/help")
+
+        self.at(scene, history=history)
+        self.assertEqual(history.get_strings(), ["/help"])
+
+    def test_emacs_keys(self) -> None:
+        """Keys of emacs move and delete."""
+
+        async def scene() -> None:
+            await self.type("one two\x17three\x01X\x05Y\r")
+            await self.typed("Xone threeY")
+
+        self.at(scene)
+
+    def test_clear(self) -> None:
+        """Ctrl-L clears the screen; what is typed stays."""
+
+        async def scene() -> None:
+            await self.say("old news")
+            await self.type("hello" + CTRL_L)
+            await self.until(lambda: not self.glass.shows("old news"))
+            await self.before("[lobby] ana> hello")
+
+        self.at(scene)
+
+    def test_complete(self) -> None:
+        """Tab completes what there is one of."""
+
+        async def scene() -> None:
+            self.desk.completions = [("bob: ", 1, "")]
+            await self.type("b\t")
+            await self.before("[lobby] ana> bob: ")
+            await self.type("hi\r")
+            await self.typed("bob: hi")
+
+        self.at(scene)
+
+    def test_menu(self) -> None:
+        """Of several completions Tab shows a menu, with help; Tab and Enter choose."""
+
+        async def scene() -> None:
+            self.desk.completions = [("/join ", 1, "Go in."), ("/leave ", 1, "Go out.")]
+            await self.type("/\t")
+            await self.until(lambda: self.glass.shows("Go in.") and self.glass.shows("Go out."))
+            await self.type("\t\t")
+            await self.before("[lobby] ana> /leave ")
+
+        self.at(scene)
+
+
+class PrintingTests(ScreenTests):
+    """Lines above the prompt."""
+
+    def test_while_typing(self) -> None:
+        """What is typed stays under a line that is printed, with the cursor in its middle."""
+
+        async def scene() -> None:
+            await self.type("hello world" + LEFT * 5)
+            await self.before("[lobby] ana> hello ")
+            await self.say("<bob> hi there")
+            await self.until(lambda: self.glass.order("<bob> hi there", "> hello world"))
+            await self.before("[lobby] ana> hello ")
+            await self.type("my \r")
+            await self.typed("hello my world")
+
+        self.at(scene)
+
+    def test_several_lines_typed(self) -> None:
+        """So do several lines that are typed."""
+
+        async def scene() -> None:
+            await self.type("one" + ALT_ENTER + "two")
+            await self.say("<bob> hi there")
+            await self.until(lambda: self.glass.order("<bob> hi there", "> one", "two"))
+            await self.type("!\r")
+            await self.typed("one\ntwo!")
+
+        self.at(scene)
+
+    def test_menu_stays(self) -> None:
+        """An open menu of completions stays too, and goes on where it was."""
+
+        async def scene() -> None:
+            self.desk.completions = [("/join ", 1, "Go in."), ("/leave ", 1, "Go out.")]
+            await self.type("/\t")
+            await self.until(lambda: self.glass.shows("Go in."))
+            await self.say("<bob> hi there")
+            await self.until(lambda: self.glass.order("<bob> hi there", "ana> /", "Go in."))
+            await self.type("\t\r")
+            await self.typed("/join ")
+
+        self.at(scene)
+
+    def test_order(self) -> None:
+        """A thousand lines at once, and more while they are printed, stay in order."""
+
+        async def scene() -> None:
+            await self.type("typed")
+            for number in range(1000):
+                self.screen.show([[("", f"line {number}.")]])
+                if number % 100 == 0:
+                    await asyncio.sleep(0)
+            await self.until(lambda: self.glass.shows("line 999."))
+            await self.before("[lobby] ana> typed")
+            rows = [*self.glass.scrolled, *self.glass.rows]
+            seen = [int(n) for n in re.findall(r"line (\d+)\.", "\n".join(rows))]
+            self.assertEqual(seen, list(range(1000)))
+
+        self.at(scene)
+
+    def test_full_screen(self) -> None:
+        """When the screen is full the older lines scroll away, and the bar stays one line."""
+
+        async def scene() -> None:
+            for number in range(40):
+                await self.say(f"line {number}.")
+            self.assertEqual(sum("example.org" in row for row in self.glass.rows), 1)
+            self.assertIn("line 0.", "\n".join(self.glass.scrolled))
+
+        self.at(scene)
+
+    def test_long_and_wide(self) -> None:
+        """Long lines of wide characters wrap, and the prompt is where it was."""
+
+        async def scene() -> None:
+            await self.type("typed")
+            await self.say("<bob> " + "日本語" * 20, "<bob> 👩‍👩‍👧 e\u0301", "<bob> end")
+            await self.before("[lobby] ana> typed")
+            self.assertEqual(sum("> typed" in row for row in self.glass.rows), 1)
+
+        self.at(scene)
+
+    def test_scrollback(self) -> None:
+        """The terminal's own scrollback is used: there is no other screen, nor a mouse."""
+
+        async def scene() -> None:
+            await self.say("hi")
+
+        self.at(scene)
+        for mode in (b"?1049", b"?47", b"?1000", b"?1002", b"?1003", b"?1006"):
+            self.assertNotIn(mode, self.carrier.raw)
+
+    def test_harmless(self) -> None:
+        """Even a line with control characters in it does not drive the terminal."""
+
+        async def scene() -> None:
+            self.screen.show([[("", "a\x1b]0;owned\x07b\x1b[2Jc")], [("", "end")]])
+            await self.until(lambda: self.glass.shows("end"))
+
+        self.at(scene)
+        self.assertNotIn(b"\x1b]0;", self.carrier.raw)
+        self.assertNotIn(b"\x1b[2J", self.carrier.raw)
+
+    def test_bell(self) -> None:
+        """The bell rings once, and disturbs nothing."""
+
+        async def scene() -> None:
+            await self.type("typed")
+            await self.before("[lobby] ana> typed")
+            self.screen.ring()
+            self.assertEqual(self.glass.bells, 1)
+            await self.before("[lobby] ana> typed")
+
+        self.at(scene)
+
+    def test_pending(self) -> None:
+        """What is not acknowledged stands above the prompt, marked, until it is."""
+
+        async def scene() -> None:
+            self.desk.pending = ["hello\nworld"]
+            self.screen.refresh()
+            await self.until(lambda: self.glass.shows("hello (sending)"))
+            await self.before("[lobby] ana> ")
+            self.desk.pending = []
+            self.screen.refresh()
+            await self.until(lambda: not self.glass.shows("sending"))
+
+        self.at(scene)
+
+    def test_many_pending(self) -> None:
+        """Of many that wait the last few are shown, and how many more there are."""
+
+        async def scene() -> None:
+            self.desk.pending = [f"line {n}" for n in range(12)]
+            self.screen.refresh()
+            await self.until(lambda: self.glass.order("and 7 more", "line 7", "line 11"))
+            self.assertFalse(self.glass.shows("line 6"))
+
+        self.at(scene)
+
+    def test_wide_pending(self) -> None:
+        """A long one is cut to the width of the screen, also of wide characters."""
+
+        async def scene() -> None:
+            self.desk.pending = ["日" * 200, "x" * 200]
+            self.screen.refresh()
+            await self.until(lambda: sum("(sending)" in row for row in self.glass.rows) == 2)
+
+        self.at(scene)
+
+    def test_refresh(self) -> None:
+        """A new prompt and a new bar are drawn around what is typed."""
+
+        async def scene() -> None:
+            await self.type("typed")
+            self.desk.prompt, self.desk.bar = "[attic] anna> ", "example.org | attic"
+            self.screen.refresh()
+            await self.before("[attic] anna> typed")
+            await self.until(lambda: "attic" in self.glass.rows[-1])
+
+        self.at(scene)
+
+    def test_colours(self) -> None:
+        """Names and kinds of lines have colours."""
+
+        async def scene() -> None:
+            self.screen.show([[("class:error", "red")]])
+            await self.until(lambda: self.glass.shows("red"))
+
+        self.at(scene)
+        self.assertRegex(self.carrier.raw, _COLOUR)
+
+    def test_no_colours(self) -> None:
+        """Without colour there is none, and the lines are the same."""
+
+        async def scene() -> None:
+            self.screen.show([[("class:error", "plain")]])
+            await self.until(lambda: self.glass.shows("plain"))
+
+        self.at(scene, colour=False)
+        self.assertNotRegex(self.carrier.raw, _COLOUR)
+
+
+_COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
+
+
+class EndTests(ScreenTests):
+    """Leaving."""
+
+    def test_ctrl_d(self) -> None:
+        """Ctrl-D on an empty line leaves; else it deletes."""
+
+        async def scene() -> None:
+            await self.type("ab" + LEFT + CTRL_D + "\r")
+            await self.typed("a")
+            self.assertEqual(self.desk.left, 0)
+            await self.type(CTRL_D)
+            await self.until(lambda: self.desk.left == 1)
+
+        self.at(scene)
+
+    def test_ctrl_c_twice(self) -> None:
+        """Ctrl-C clears the line and says what the second does; that leaves."""
+
+        async def scene() -> None:
+            await self.type("typed" + CTRL_C)
+            await self.until(lambda: self.glass.shows("Press Ctrl-C once more to leave"))
+            await self.before("[lobby] ana> ")
+            self.assertEqual(self.desk.left, 0)
+            await self.type(CTRL_C)
+            await self.until(lambda: self.desk.left == 1)
+
+        self.at(scene)
+
+    def test_ctrl_c_much_later(self) -> None:
+        """A second one much later is a first one."""
+
+        async def scene() -> None:
+            await self.type(CTRL_C)
+            await self.until(lambda: self.glass.shows("Press Ctrl-C"))
+            self.now += 60
+            await self.type(CTRL_C + "still here")
+            await self.before("[lobby] ana> still here")
+            self.assertEqual(self.desk.left, 0)
+
+        self.at(scene)
+
+    def test_ctrl_c_when_urgent(self) -> None:
+        """Where there is nothing to end in good order, one is enough."""
+
+        async def scene() -> None:
+            self.desk.urgent = True
+            await self.type(CTRL_C)
+            await self.until(lambda: self.desk.left == 1)
+
+        self.at(scene)
+
+    def test_put_away(self) -> None:
+        """When it is closed the prompt and the bar are gone, and what was printed stays."""
+
+        async def scene() -> None:
+            await self.say("hi")
+            await self.type("half a line")
+            await self.before("[lobby] ana> half a line")
+            # The last words come with the end.
+            self.screen.show([[("", "Bye.")]])
+
+        self.at(scene)
+        self.assertEqual([row for row in self.glass.rows if row], ["hi", "Bye."])
+        self.assertEqual(self.glass.cursor.y, 2)
+        self.assertFalse(self.glass.cursor.hidden)
+        # The paste mode that was switched on is off.
+        self.assertGreater(
+            self.carrier.raw.rfind(b"\x1b[?2004l"), self.carrier.raw.rfind(b"\x1b[?2004h")
+        )
+
+    def test_nothing_after_the_end(self) -> None:
+        """What is shown after the end is not drawn over the shell's prompt."""
+
+        async def scene() -> None:
+            closed = self.screen.close()
+            await self.until(lambda: closed.called)
+            before = self.carrier.raw
+            self.screen.show([[("", "too late")]])
+            self.screen.refresh()
+            await asyncio.sleep(0.05)
+            self.assertEqual(self.carrier.raw, before)
+
+        self.at(scene)
+
+    def test_terminal_gone(self) -> None:
+        """A terminal that is gone is somebody who wants to leave."""
+
+        async def scene() -> None:
+            self.screen.connectionLost()
+            self.assertEqual(self.desk.left, 1)
+            self.assertTrue(self.screen.gone.called)
+
+        self.at(scene)
+
+
+class SecretTests(SynchronousTestCase):
+    """Which lines are not to be kept."""
+
+    def test_secret(self) -> None:
+        """Those with a password in them."""
+        for line in ("/login a b", "/REGISTER x", " /password y", "/enter", "/lock door"):
+            self.assertTrue(secret(line), line)
+
+    def test_harmless(self) -> None:
+        """No others."""
+        for line in ("hello", "/join lobby", "/say /login", "", "login"):
+            self.assertFalse(secret(line), line)
