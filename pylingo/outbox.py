@@ -1,9 +1,10 @@
 """What waits to be sent to one peer.
 
 Frames gather while the reactor handles what has come in, and go out at the end of that turn, all in
-one call. Where nothing waits, they go straight to the socket: that saves two visits to the kernel
-for each write, which is most of what a delivery costs. What the socket does not take is left to the
-transport, in pieces, as a pull producer; that is also how the outbox learns that it took them.
+one call; messages, which come in groups, go at once. Where nothing waits, they go straight to the
+socket: that saves two visits to the kernel for each write, which is most of what a delivery costs.
+What the socket does not take is left to the transport, in pieces, as a pull producer; that is also
+how the outbox learns that it took them.
 
 Nothing here knows what the frames mean.
 """
@@ -41,24 +42,20 @@ class Turn:
     def __init__(self, call_later: Callable[[float, Callable[[], None]], IDelayedCall]) -> None:
         self.sent = 0
         self.high = 0
-        self.ended: Callable[[], None] = _nothing
+        self.outboxes: list[Outbox] = []
         self._call_later = call_later
-        self._outboxes: list[Outbox] = []
 
-    def add(self, outbox: Outbox) -> None:
-        """`outbox` has something to send."""
-        if not self._outboxes:
-            self._call_later(0, self.end)
-        self._outboxes.append(outbox)
+    def begin(self) -> None:
+        """The first of them is about to be there."""
+        self._call_later(0, self.end)
 
     def end(self) -> None:
         """Send it all."""
-        outboxes, self._outboxes = self._outboxes, []
+        outboxes, self.outboxes = self.outboxes, []
         sent = 0
         for outbox in outboxes:
             sent += outbox.flush()
         self.sent += sent
-        self.ended()
 
 
 @implementer(IPushProducer)
@@ -85,10 +82,21 @@ class Outbox:
         """Send `frames` at the end of this turn, or when the peer takes more."""
         if self.blocked:
             self._pile(frames)
+            return
+        waiting = self._frames
+        if not waiting:
+            turn = self._turn
+            if not turn.outboxes:
+                turn.begin()
+            turn.outboxes.append(self)
+        waiting.append(frames)
+
+    def send(self, frames: bytes) -> None:
+        """Send `frames` now, if nothing waits ahead of them."""
+        if self._frames or self.blocked:
+            self.put(frames)
         else:
-            if not self._frames:
-                self._turn.add(self)
-            self._frames.append(frames)
+            self.transport.write(frames)
 
     def clear(self) -> None:
         """Forget what has not been handed on; what has been ends with a whole frame."""
@@ -103,7 +111,7 @@ class Outbox:
             return 0
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         frames.clear()
-        self._send(data)
+        self.send(data)
         if self._drained is not None:
             self._announce()
         return len(data)
@@ -136,9 +144,6 @@ class Outbox:
     def _attach(self) -> None:
         self.transport.registerProducer(self, True)
 
-    def _send(self, data: bytes) -> None:
-        self.transport.write(data)
-
     def _pile(self, frames: bytes) -> None:
         self._frames.append(frames)
         self.size += len(frames)
@@ -165,15 +170,18 @@ class SocketOutbox(Outbox):
     def finish(self) -> None:
         """There is a producer only while something waits."""
 
-    def _send(self, data: bytes) -> None:
+    def send(self, frames: bytes) -> None:
+        if self._frames or self.blocked:
+            self.put(frames)
+            return
         try:
-            sent = self._write(data)
+            sent = self._write(frames)
         except OSError:
             # Full; or broken, and then the transport will find out in its own way.
             sent = 0
-        if sent != len(data):
+        if sent != len(frames):
             self.blocked = True
-            self._pile(data[sent:])
+            self._pile(frames[sent:])
             # This asks for the first piece at once, and for the next when that was taken.
             self.transport.registerProducer(self, False)
 
@@ -201,7 +209,3 @@ class SocketOutbox(Outbox):
 def outbox(transport: ITransport, turn: Turn, owner: Owner, *, direct: bool) -> Outbox:
     """The outbox that suits a transport: `direct` past its buffer, or through it."""
     return (SocketOutbox if direct else Outbox)(transport, turn, owner)
-
-
-def _nothing() -> None:
-    """Nobody waits for the end of a turn."""

@@ -30,13 +30,11 @@ LARGEST_EVENT = 1_048_576
 LONGEST_TEXT = 8_192
 """Bytes of UTF-8 in the text of one message."""
 LONGEST_ID = 64
-"""Characters of a request's id; an integer has 64 bits."""
+"""Characters of a request's id, or digits if it is an integer."""
 VERSION = 1
 
 RequestId: TypeAlias = int | str
-_Id: TypeAlias = (
-    Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[str, Meta(max_length=LONGEST_ID)]
-)
+_Id: TypeAlias = int | Annotated[str, Meta(max_length=LONGEST_ID)]
 
 
 class ChatError(Exception):
@@ -281,11 +279,14 @@ def decode(frame: bytes) -> Request:
     """
     try:
         # As text: msgspec checks the UTF-8 only of those strings that it keeps.
-        return _requests.decode(frame.decode())
+        request = _requests.decode(frame.decode())
     except msgspec.ValidationError as error:
         raise _not_a_request(frame, error) from None
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         raise _bad_frame() from None
+    if type(request.id) is int and not _usable(request.id):
+        raise BadRequest(f"An id has at most {LONGEST_ID} digits. Send a shorter one.")
+    return request
 
 
 def decode_event(frame: bytes) -> AnyEvent | None:
@@ -335,4 +336,4 @@ def _not_a_request(frame: bytes, error: msgspec.ValidationError) -> ChatError:
 
 
 def _usable(id: RequestId) -> bool:
-    return len(id) <= LONGEST_ID if isinstance(id, str) else -(2**63) <= id < 2**63
+    return len(id) <= LONGEST_ID if isinstance(id, str) else abs(id) < 10**LONGEST_ID

@@ -133,7 +133,10 @@ class Room:
         # A copy: who hears something may leave because of it.
         for member in tuple(self.members):
             if member is not but:
-                member.hears(events)
+                try:
+                    member.hear(events)
+                except Exception:  # noqa: BLE001 - as in `User.hears`, which costs a call
+                    member.registry.broken(member)
 
     def shown(self, most: int | None = None) -> list[str]:
         """The names of the first `most` members, or of all."""
@@ -217,6 +220,8 @@ class User:
             room.tell(Joined(room=room.name.shown, user=self.name.shown))
             room.members[self] = None
             self.rooms[room] = self.registry.last
+            if len(self.rooms) > 1:
+                self.registry.several.add(self)
         return room
 
     def leave(self, room: Room, reason: str = "left") -> Left:
@@ -224,6 +229,8 @@ class User:
         left = Left(room=room.name.shown, user=self.name.shown, reason=reason)
         del self.rooms[room]
         del room.members[self]
+        if len(self.rooms) < 2:
+            self.registry.several.discard(self)
         room.tell(left)
         self.registry.left(room, self)
         return left
@@ -301,8 +308,10 @@ class Registry:
         """Told whom a private message was handed to, and its id."""
         self.broken: Callable[[User], None] = _nothing
         """Told, while the exception is handled, whose `hear` has failed."""
-        self.deliveries = 0
-        """Messages told to members of rooms so far."""
+        self.told: Callable[[Sequence[Event], int], None] = _nothing
+        """Told what was told to how many members of a room."""
+        self.several: set[User] = set()
+        """Users who are in several rooms."""
         self.operated: Counter[str] = Counter()
         """How many rooms somebody, known by place, is operator of."""
         self.users: dict[str, User] = {}
@@ -463,18 +472,17 @@ class Registry:
         for key, events in rooms.items():
             # The room of that name now: the one it was said in may have emptied meanwhile.
             room = self.rooms.get(key)
-            members = tuple(room.members) if room is not None else ()
-            self.deliveries += len(members) * len(events)
-            for member in members:
-                if member in apart:
-                    continue
-                if len(member.rooms) > 1:
-                    apart.add(member)
-                else:
-                    try:
-                        member.hear(events)
-                    except Exception:  # noqa: BLE001 - as in `User.hears`, which costs a call
-                        self.broken(member)
+            if room is None:
+                continue
+            if self.several:
+                apart |= self.several & room.members.keys()
+            others = [member for member in room.members if member not in apart]
+            for member in others:
+                try:
+                    member.hear(events)
+                except Exception:  # noqa: BLE001 - as in `User.hears`, which costs a call
+                    self.broken(member)
+            self.told(events, len(others))
         for user in apart:
             answers = told.get(user, {})
             streams = [rooms[r.name.key] for r in user.rooms if r.name.key in rooms]

@@ -20,6 +20,7 @@ import sys
 import termios
 from collections import Counter
 from collections.abc import Awaitable, Sequence
+from itertools import chain
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -51,6 +52,7 @@ from pylingo.protocol import (
     Ping,
     Private,
     RequestId,
+    Stored,
     answer,
     decode,
     encode,
@@ -118,6 +120,8 @@ class ChatProtocol(Int32StringReceiver):
         self.factory = factory
         self.chat = factory.chat
         self.address = address
+        self._aside = False
+        """Whether what is heard is not just passed on."""
 
     # What the transport calls.
 
@@ -179,7 +183,7 @@ class ChatProtocol(Int32StringReceiver):
         """Our side is shut, as was asked; what is left is to wait for theirs."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        self.closing = True
+        self.closing = self._aside = True
         if self._running is not None:
             self._running.cancel()
         if self._debt is not None:
@@ -203,11 +207,18 @@ class ChatProtocol(Int32StringReceiver):
         factory = self.factory
         if events is not factory.heard:
             factory.prepare(events)
+        if self._aside or factory.aside:
+            self._hear_aside(events)
+        else:
+            self.outbox.send(factory.frames)
+
+    def _hear_aside(self, events: Sequence[Event]) -> None:
+        """All but messages that can go at once: the end, and what is to gather or to wait."""
         if self.closing:
             return
-        if factory.final:
+        if self.factory.final:
             self._held = None
-            self.outbox.put(factory.frames)
+            self.outbox.put(self.factory.frames)
             self._close()
             if self._running is not None:
                 self._running.cancel()
@@ -216,7 +227,7 @@ class ChatProtocol(Int32StringReceiver):
         elif self._held is not None:
             self._held.append(events)
         else:
-            self.outbox.put(factory.frames)
+            self.outbox.put(self.factory.frames)
 
     def reply(self, event: Event) -> None:
         if not self.closing:
@@ -228,13 +239,17 @@ class ChatProtocol(Int32StringReceiver):
 
     def hold(self) -> None:
         self._held = []
+        self._aside = True
 
     def release(self, after: int = 0) -> None:
         held, self._held = self._held, None
-        for events in held or ():
-            kept = [e for e in events if not isinstance(e, Message | Private) or e.id > after]
-            if kept:
-                self.hear(kept)
+        self._aside = self.closing
+        if held and not self.closing:
+            events = [*chain.from_iterable(held)]
+            if after:
+                events = [e for e in events if not isinstance(e, Message | Private) or e.id > after]
+            if events:
+                self.hear(events)
 
     def drained(self) -> Deferred[None]:
         return self.outbox.drained()
@@ -396,7 +411,7 @@ class ChatProtocol(Int32StringReceiver):
 
     def _close(self) -> None:
         """Nothing more is read or said; when all was sent, the connection ends."""
-        self.closing = True
+        self.closing = self._aside = True
         self.paused = True
         self.deadline = self.factory.now + LAST_FRAME
         self.outbox.drained().addCallback(self._sent)
@@ -433,6 +448,7 @@ class ChatFactory(Factory):
         self.chat = chat
         self.registry = chat.registry
         self.registry.broken = self._broken
+        self.registry.told = self._told
         self.clock = clock
         self.linger = linger
         self.keep_days = keep_days
@@ -440,6 +456,8 @@ class ChatFactory(Factory):
         self.burst = burst
         self.most_users = most_users
         self.most_per_host = most_per_host
+        self.deliveries = 0
+        """Messages told to members of rooms so far."""
         self.slow = 0
         """Peers dropped for reading too slowly."""
         self.refused = 0
@@ -447,7 +465,6 @@ class ChatFactory(Factory):
         self.lag = 0.0
         """Seconds that the last look at all connections came too late."""
         self.turn = Turn(clock.callLater)
-        self.turn.ended = self._forget
         self.doors: dict[ChatProtocol, None] = {}
         self.now = clock.seconds()
         """The time, as of the last look at all connections; good for bounds in seconds."""
@@ -460,6 +477,8 @@ class ChatFactory(Factory):
         """The same as frames, made once however many hear it."""
         self.final = False
         """Whether it ends the connection."""
+        self.aside = True
+        """Whether it is no group of messages; those go at once, for they have been gathered."""
         self._each: dict[int, bytes] = {}
         self._alive: list[Event] = []
         self._stopped: Deferred[None] | None = None
@@ -499,11 +518,18 @@ class ChatFactory(Factory):
         # By what they are, not by what they say: it is in this turn, and most are heard by many.
         self.frames = b"".join([known.get(id(e)) or self._frame(e) for e in events])
         self.final = type(events[-1]) is Closing
+        self.aside = self.final or not isinstance(events[0], Stored)
 
     def _frame(self, event: Event) -> bytes:
+        if not self._alive:
+            self.clock.callLater(0, self._forget)
         self._alive.append(event)
         frame = self._each[id(event)] = encode(event)
         return frame
+
+    def _told(self, events: Sequence[Event], count: int) -> None:
+        self.deliveries += len(events) * count
+        self.turn.sent += len(self.frames) * count
 
     def _broken(self, user: User) -> None:
         self.log.failure("telling {user} something failed", user=user.name.shown)

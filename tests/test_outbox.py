@@ -86,8 +86,6 @@ class TurnTests(SynchronousTestCase):
 
     def test_once(self) -> None:
         """There is one end of the turn, however many have something to send."""
-        ended: list[None] = []
-        self.turn.ended = lambda: ended.append(None)
         transports = [StringTransport() for _ in range(5)]
         for transport in transports:
             box = outbox(transport, self.turn, Owner(), direct=False)
@@ -96,7 +94,6 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.clock.advance(0)
         self.assertEqual([transport.value() for transport in transports], [b"ab"] * 5)
-        self.assertEqual(len(ended), 1)
 
     def test_next(self) -> None:
         """What is put away afterwards goes out at the end of the next turn."""
