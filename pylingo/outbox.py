@@ -6,17 +6,19 @@ socket: that saves two visits to the kernel for each write, which is most of wha
 What the socket does not take is left to the transport, in pieces, as a pull producer; that is also
 how the outbox learns that it took them.
 
-Nothing here knows what the frames mean.
+Of events it is known here only which ones can go at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer, ITransport
 from zope.interface import implementer
+
+from pylingo.protocol import Closing, Event, Stored, encode
 
 PIECE = 64 * 1024
 """Bytes handed to a transport at once (and the rest of the frame that they end in)."""
@@ -29,12 +31,15 @@ MOST_WAITING = 1024 * 1024
 class Owner(Protocol):
     """Whose outbox it is."""
 
+    def hear_apart(self, events: Sequence[Event]) -> None:
+        """Hear what cannot go to the socket at once; `Turn.frames` is what it comes to."""
+
     def overflowed(self) -> None:
         """More than `MOST_WAITING` waits, and the peer does not take it."""
 
 
 class Turn:
-    """The outboxes with something to send at the end of this turn of the reactor.
+    """What is told in this turn of the reactor, and to whom something is to be sent at its end.
 
     `sent` counts the bytes handed on, `high` is the most that ever waited for one peer.
     """
@@ -43,7 +48,38 @@ class Turn:
         self.sent = 0
         self.high = 0
         self.outboxes: list[Outbox] = []
+        self.events: Sequence[Event] = ()
+        """What is being told."""
+        self.frames = b""
+        """The same as frames, made once however many hear it."""
+        self.final = False
+        """Whether it ends the connection."""
+        self.apart = True
+        """Whether it is no group of messages; those go at once, for they have been gathered."""
         self._call_later = call_later
+        self._known: dict[int, bytes] = {}
+        self._alive: list[Event] = []
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """`events` are what is being told from now on."""
+        known = self._known
+        self.events = events
+        # By what they are, not by what they say: it is in this turn, and most are heard by many.
+        self.frames = b"".join([known.get(id(e)) or self._frame(e) for e in events])
+        self.final = type(events[-1]) is Closing
+        self.apart = self.final or not isinstance(events[0], Stored)
+
+    def _frame(self, event: Event) -> bytes:
+        if not self._alive:
+            self._call_later(0, self._forget)
+        self._alive.append(event)
+        frame = self._known[id(event)] = encode(event)
+        return frame
+
+    def _forget(self) -> None:
+        self.events, self.frames = (), b""
+        self._known.clear()
+        self._alive.clear()
 
     def begin(self) -> None:
         """The first of them is about to be there."""
@@ -62,10 +98,15 @@ class Turn:
 class Outbox:
     """Frames for a transport that has a buffer of its own, such as TLS."""
 
-    __slots__ = ("_drained", "_frames", "_owner", "_turn", "blocked", "moved", "size", "transport")
+    __slots__ = (
+        "_drained", "_frames", "_owner", "_turn", "apart", "blocked", "moved", "size",
+        "transport",
+    )  # fmt: skip
 
     def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
         self.transport = transport
+        self.apart = False
+        """Whether the owner wants to hear everything itself."""
         self.blocked = False
         """Whether the peer, or the network, does not take any more for now."""
         self.size = 0
@@ -77,6 +118,16 @@ class Outbox:
         self._frames: list[bytes] = []
         self._drained: Deferred[None] | None = None
         self._attach()
+
+    def hear(self, events: Sequence[Event]) -> None:
+        """Tell the peer of `events`: the one callable between a user and a connection."""
+        turn = self._turn
+        if events is not turn.events:
+            turn.tell(events)
+        if self.apart or turn.apart or self._frames or self.blocked:
+            self._owner.hear_apart(events)
+        else:
+            self.send(turn.frames)
 
     def put(self, frames: bytes) -> None:
         """Send `frames` at the end of this turn, or when the peer takes more."""
@@ -92,11 +143,8 @@ class Outbox:
         waiting.append(frames)
 
     def send(self, frames: bytes) -> None:
-        """Send `frames` now, if nothing waits ahead of them."""
-        if self._frames or self.blocked:
-            self.put(frames)
-        else:
-            self.transport.write(frames)
+        """Send `frames` now; nothing waits ahead of them."""
+        self.transport.write(frames)
 
     def clear(self) -> None:
         """Forget what has not been handed on; what has been ends with a whole frame."""
@@ -170,20 +218,37 @@ class SocketOutbox(Outbox):
     def finish(self) -> None:
         """There is a producer only while something waits."""
 
-    def send(self, frames: bytes) -> None:
-        if self._frames or self.blocked:
-            self.put(frames)
+    def hear(self, events: Sequence[Event]) -> None:
+        # The same once more, without the call: this is the most frequent thing in the whole chat.
+        turn = self._turn
+        if events is not turn.events:
+            turn.tell(events)
+        if self.apart or turn.apart or self._frames or self.blocked:
+            self._owner.hear_apart(events)
             return
+        frames = turn.frames
+        try:
+            sent = self._write(frames)
+        except OSError:
+            sent = 0
+        if sent != len(frames):
+            self._rest(frames[sent:])
+
+    def send(self, frames: bytes) -> None:
         try:
             sent = self._write(frames)
         except OSError:
             # Full; or broken, and then the transport will find out in its own way.
             sent = 0
         if sent != len(frames):
-            self.blocked = True
-            self._pile(frames[sent:])
-            # This asks for the first piece at once, and for the next when that was taken.
-            self.transport.registerProducer(self, False)
+            self._rest(frames[sent:])
+
+    def _rest(self, frames: bytes) -> None:
+        """Leave to the transport what the socket did not take."""
+        self.blocked = True
+        self._pile(frames)
+        # This asks for the first piece at once, and for the next when that was taken.
+        self.transport.registerProducer(self, False)
 
     def resumeProducing(self) -> None:
         self.moved += 1

@@ -52,7 +52,6 @@ from pylingo.protocol import (
     Ping,
     Private,
     RequestId,
-    Stored,
     answer,
     decode,
     encode,
@@ -120,8 +119,6 @@ class ChatProtocol(Int32StringReceiver):
         self.factory = factory
         self.chat = factory.chat
         self.address = address
-        self._aside = False
-        """Whether what is heard is not just passed on."""
 
     # What the transport calls.
 
@@ -131,6 +128,7 @@ class ChatProtocol(Int32StringReceiver):
         if self.plain:
             transport.setTcpNoDelay(True)
         self.outbox: Outbox = outbox(transport, self.factory.turn, self, direct=self.plain)
+        self.hear = self.outbox.hear
         self.deadline = self.factory.now + FIRST_REQUEST
         self.heard_at = self.factory.now
         self.host: str = getattr(self.address, "host", "")
@@ -183,7 +181,7 @@ class ChatProtocol(Int32StringReceiver):
         """Our side is shut, as was asked; what is left is to wait for theirs."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        self.closing = self._aside = True
+        self.closing = self.outbox.apart = True
         if self._running is not None:
             self._running.cancel()
         if self._debt is not None:
@@ -203,22 +201,14 @@ class ChatProtocol(Int32StringReceiver):
 
     # What commands and the chat call: the Door.
 
-    def hear(self, events: Sequence[Event]) -> None:
-        factory = self.factory
-        if events is not factory.heard:
-            factory.prepare(events)
-        if self._aside or factory.aside:
-            self._hear_aside(events)
-        else:
-            self.outbox.send(factory.frames)
-
-    def _hear_aside(self, events: Sequence[Event]) -> None:
-        """All but messages that can go at once: the end, and what is to gather or to wait."""
+    def hear_apart(self, events: Sequence[Event]) -> None:
+        """What is not just passed on: the end, what gathers in this turn, and what has to wait."""
         if self.closing:
             return
-        if self.factory.final:
+        turn = self.factory.turn
+        if turn.final:
             self._held = None
-            self.outbox.put(self.factory.frames)
+            self.outbox.put(turn.frames)
             self._close()
             if self._running is not None:
                 self._running.cancel()
@@ -227,7 +217,7 @@ class ChatProtocol(Int32StringReceiver):
         elif self._held is not None:
             self._held.append(events)
         else:
-            self.outbox.put(self.factory.frames)
+            self.outbox.put(turn.frames)
 
     def reply(self, event: Event) -> None:
         if not self.closing:
@@ -239,11 +229,11 @@ class ChatProtocol(Int32StringReceiver):
 
     def hold(self) -> None:
         self._held = []
-        self._aside = True
+        self.outbox.apart = True
 
     def release(self, after: int = 0) -> None:
         held, self._held = self._held, None
-        self._aside = self.closing
+        self.outbox.apart = self.closing
         if held and not self.closing:
             events = [*chain.from_iterable(held)]
             if after:
@@ -411,7 +401,7 @@ class ChatProtocol(Int32StringReceiver):
 
     def _close(self) -> None:
         """Nothing more is read or said; when all was sent, the connection ends."""
-        self.closing = self._aside = True
+        self.closing = self.outbox.apart = True
         self.paused = True
         self.deadline = self.factory.now + LAST_FRAME
         self.outbox.drained().addCallback(self._sent)
@@ -471,16 +461,6 @@ class ChatFactory(Factory):
         self._hosts: Counter[str] = Counter()
         self._surplus = 0
         self._refreshed = self.now
-        self.heard: Sequence[Event] = ()
-        """What is being told, in this turn of the reactor."""
-        self.frames = b""
-        """The same as frames, made once however many hear it."""
-        self.final = False
-        """Whether it ends the connection."""
-        self.aside = True
-        """Whether it is no group of messages; those go at once, for they have been gathered."""
-        self._each: dict[int, bytes] = {}
-        self._alive: list[Event] = []
         self._stopped: Deferred[None] | None = None
         self._look = LoopingCall(self.look)
         self._look.clock = clock
@@ -511,33 +491,12 @@ class ChatFactory(Factory):
         else:
             self._hosts[door.host] += 1
 
-    def prepare(self, events: Sequence[Event]) -> None:
-        """Make `heard`, `frames` and `final` fit `events`."""
-        self.heard = events
-        known = self._each
-        # By what they are, not by what they say: it is in this turn, and most are heard by many.
-        self.frames = b"".join([known.get(id(e)) or self._frame(e) for e in events])
-        self.final = type(events[-1]) is Closing
-        self.aside = self.final or not isinstance(events[0], Stored)
-
-    def _frame(self, event: Event) -> bytes:
-        if not self._alive:
-            self.clock.callLater(0, self._forget)
-        self._alive.append(event)
-        frame = self._each[id(event)] = encode(event)
-        return frame
-
     def _told(self, events: Sequence[Event], count: int) -> None:
         self.deliveries += len(events) * count
-        self.turn.sent += len(self.frames) * count
+        self.turn.sent += len(self.turn.frames) * count
 
     def _broken(self, user: User) -> None:
         self.log.failure("telling {user} something failed", user=user.name.shown)
-
-    def _forget(self) -> None:
-        self.heard, self.frames = (), b""
-        self._each.clear()
-        self._alive.clear()
 
     def look(self) -> None:
         """Once a second: end what has lasted too long."""

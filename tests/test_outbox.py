@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.outbox import MOST_WAITING, PIECE, Outbox, SocketOutbox, Turn, outbox
+from pylingo.protocol import Event, Joined, Message, encode
 
 SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
 PATIENCE = 10_000
@@ -26,6 +28,12 @@ class Owner:
     """Whose outbox it is; counts how often it has overflowed."""
 
     overflows = 0
+
+    def __init__(self) -> None:
+        self.heard: list[Event] = []
+
+    def hear_apart(self, events: Sequence[Event]) -> None:
+        self.heard += events
 
     def overflowed(self) -> None:
         self.overflows += 1
@@ -83,6 +91,19 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(transport.value(), b"")
         self.clock.advance(0)
         self.assertEqual((transport.value(), box.size), (b"onetwo", 0))
+
+    def test_hear(self) -> None:
+        """Messages go at once; everything else is the owner's to gather."""
+        transport, owner = StringTransport(), Owner()
+        box = outbox(transport, self.turn, owner, direct=False)
+        message, joined = Message(1, 0, "lobby", "ana", "hi"), Joined("lobby", "ben")
+        box.hear([message])
+        self.assertEqual((transport.value(), owner.heard), (encode(message), []))
+        box.hear((joined,))
+        self.assertEqual((transport.value(), owner.heard), (encode(message), [joined]))
+        box.apart = True
+        box.hear([message])
+        self.assertEqual(owner.heard, [joined, message])
 
     def test_once(self) -> None:
         """There is one end of the turn, however many have something to send."""

@@ -11,7 +11,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo import commands, server
+from pylingo import commands, outbox, server
 from pylingo.history import DAY, MOST_WAITING
 from pylingo.protocol import (
     LARGEST_REQUEST,
@@ -407,7 +407,7 @@ class BroadcastTests(DoorTestCase):
             made.append(event)
             return encode(event)
 
-        self.patch(server, "encode", counting)
+        self.patch(outbox, "encode", counting)
         for listener in listeners:
             listener.hear()
         ana.send(request("say", "hi", 1))
