@@ -76,6 +76,7 @@ class Log:
         self._posts: list[Post] = []
         self._changes: list[tuple[Change, Deferred[Any]]] = []
         self._states: dict[object, Change] = {}
+        self._tails: dict[tuple[str, int, int], list[Deferred[list[Message]]]] = {}
         self._storing = False
         self.failing = False
         self._waiting: list[Deferred[None]] = []
@@ -132,8 +133,23 @@ class Log:
         return waiting
 
     def tail(self, place: str, upto: int, count: int = REPLAYED) -> Deferred[list[Message]]:
-        """The last `count` messages of a place with ids up to `upto`, oldest first."""
-        return self.read(lambda connection: _tail(connection, place, upto, count))
+        """The last `count` messages of a place with ids up to `upto`, oldest first.
+
+        It is read once for all who ask for the same at a time, as those who come in at nine do.
+        """
+        answer: Deferred[list[Message]] = Deferred()
+        key = place, upto, count
+        if key in self._tails:
+            self._tails[key].append(answer)
+        else:
+            self._tails[key] = [answer]
+            self.read(lambda connection: _tail(connection, *key)).addBoth(self._read_tail, key)
+        return answer
+
+    def _read_tail(self, result: Any, key: tuple[str, int, int]) -> None:
+        for answer in self._tails.pop(key):
+            if not answer.called:
+                answer.callback(result)
 
     def missed(
         self, places: Sequence[tuple[str, int]], upto: int

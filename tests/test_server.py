@@ -425,7 +425,7 @@ class BroadcastTests(DoorTestCase):
             made.append(event)
             return encode(event)
 
-        self.patch(server, "encode", counting)
+        self.patch(outbox, "encode", counting)
         for listener in listeners:
             listener.hear()
         self.house.user("ana", "lobby")
