@@ -11,7 +11,8 @@ import hmac
 import os
 import sqlite3
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import scrypt
 from math import ceil
@@ -45,14 +46,18 @@ class Account:
 
 
 class Tries:
-    """Counts wrong passwords, by name and by address. The clock gives seconds."""
+    """Counts wrong passwords, by name and by address. The clock gives seconds.
+
+    A try counts from `check` on, until it is known to have been `right`: who tries many at once
+    has no more of them.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._wrong: dict[str, deque[float]] = defaultdict(deque)
 
     def check(self, *whose: str) -> None:
-        """Raises `ChatError` ``wrong_password``, saying how long to wait, past the bound."""
+        """Count a try. Raises `ChatError` ``wrong_password`` past the bound: how long to wait."""
         now = self._clock()
         for key in tuple(self._wrong):
             times = self._wrong[key]
@@ -67,12 +72,14 @@ class Tries:
                 raise ChatError(
                     "wrong_password", f"Too many wrong passwords. Try again in {wait} seconds."
                 )
-
-    def wrong(self, *whose: str) -> ChatError:
-        """Note a wrong password; the result says so."""
         for key in whose:
-            self._wrong[key].append(self._clock())
-        return ChatError("wrong_password", "That is not the password. Try again.")
+            self._wrong[key].append(now)
+
+    def right(self, *whose: str) -> None:
+        """The last try was none: it was the password."""
+        for key in whose:
+            if self._wrong[key]:
+                self._wrong[key].pop()
 
 
 class Accounts:
@@ -137,7 +144,8 @@ class Accounts:
         self._put(name.key, account)
         try:
             await self._log.write(lambda c: c.execute("INSERT INTO accounts VALUES (?,?,?,?)", row))
-        except BaseException:
+        except sqlite3.Error:
+            # Not when it was only not waited for: then it will be stored all the same.
             del self.known[name.key]
             del self._looks[name.skeleton]
             raise
@@ -147,19 +155,25 @@ class Accounts:
         """Let `user` be that account. Raises `ChatError`; it takes as long for unknown names."""
         name = names.user(shown)
         whose = (f"name {name.key}", f"host {user.host}")
+        _secret(password)
         self.tries.check(*whose)
         account = self.known.get(name.key)
         right = await self._check(account.hash if account else _NOBODY, password)
         if account is None or not right:
-            raise self.tries.wrong(*whose)
+            raise wrong()
+        self.tries.right(*whose)
         if self.rules.bans.get(account.name.key):
             raise ChatError("forbidden", "That name is banned here. Ask an admin.")
         return account
 
     def enter(self, user: User, account: Account) -> None:
         """After a login, when nobody else is that account: `user` is, and goes by its name."""
-        self._become(user, account)
+        if user.account != account.name.key:
+            self._become(user, account)
         user.rename(account.name)
+        for room in tuple(user.rooms):
+            if room.rules.banned(user) and not self.powerful(user, room):
+                user.hears((user.leave(room, "banned"),))
 
     def restore(self, user: User, key: str) -> None:
         """A resumed session was logged in; so it is again, unless another one is by now."""
@@ -174,8 +188,14 @@ class Accounts:
             raise ChatError("forbidden", "You are not logged in: /login NAME")
         hash = await self._hash(password)
         row = (hash, account.name.key)
-        await self._log.write(lambda c: c.execute("UPDATE accounts SET hash=? WHERE key=?", row))
-        account.hash = hash
+        before, account.hash = account.hash, hash
+        try:
+            await self._log.write(
+                lambda c: c.execute("UPDATE accounts SET hash=? WHERE key=?", row)
+            )
+        except sqlite3.Error:
+            account.hash = before
+            raise
 
     async def hash(self, password: str) -> str:
         """The hash of a room's password. Raises `ChatError` ``bad_argument``."""
@@ -184,22 +204,29 @@ class Accounts:
     async def opens(self, room: Room, password: str, user: User) -> bool:
         """Whether `password` opens a locked room. Raises `ChatError` after too many tries."""
         whose = (f"room {room.name.key} {user.host}",)
+        _secret(password)
         self.tries.check(*whose)
-        if await self._check(room.rules.lock, password):
-            return True
-        self.tries.wrong(*whose)
-        return False
+        right = await self._check(room.rules.lock, password)
+        if right:
+            self.tries.right(*whose)
+        return right
 
     def delivered(self, user: User, id: int) -> None:
         """A private message was handed to a logged-in user: it is not for the next login."""
         account = self.known.get(user.account or "")
         if account is not None and id > account.read:
-            account.read = id
-            row = (id, account.name.key)
-            self._log.keep(
-                ("read", account.name.key),
-                lambda c: c.execute("UPDATE accounts SET read = ? WHERE key = ?", row),
-            )
+            self._read(account, id)
+
+    @contextmanager
+    def handing(self, account: Account | None) -> Iterator[None]:
+        """While what was missed is handed over: broken off, it is for the next login again."""
+        read = account.read if account is not None else 0
+        try:
+            yield
+        except BaseException:
+            if account is not None and account.read > read:
+                self._read(account, read)
+            raise
 
     def keep(self, room: Room | None) -> None:
         """The rules of `room` have changed, or those of the server."""
@@ -218,15 +245,26 @@ class Accounts:
         ]
         self._log.keep(("room", key), lambda c: _keep(c, row, people, sanctions, kept=kept))
 
+    def _read(self, account: Account, id: int) -> None:
+        account.read = id
+        row = (id, account.name.key)
+        self._log.keep(
+            ("read", account.name.key),
+            lambda c: c.execute("UPDATE accounts SET read = ? WHERE key = ?", row),
+        )
+
     def _put(self, key: str, account: Account) -> None:
         self.known[key] = self._looks[account.name.skeleton] = account
 
     def _become(self, user: User, account: Account) -> None:
-        before = user.place
+        before, guest = user.place, user.account is None
+        if user.account is not None and self._registry.owners.get(user.account) is user:
+            # What that account is operator of, it stays.
+            del self._registry.owners[user.account]
         user.account = account.name.key
         self._registry.owners[account.name.key] = user
         for room in user.rooms:
-            if self._registry.demote(room, before):
+            if guest and self._registry.demote(room, before):
                 self._registry.promote(room, user.place)
 
     def _hash(self, password: str) -> Deferred[str]:
@@ -236,6 +274,11 @@ class Accounts:
     def _check(self, hash: str, password: str) -> Deferred[bool]:
         secret = _secret(password)
         return self._run(lambda: _matches(hash, secret))
+
+
+def wrong() -> ChatError:
+    """What who gave a wrong password is told."""
+    return ChatError("wrong_password", "That is not the password. Try again.")
 
 
 def _secret(password: str) -> bytes:
@@ -257,7 +300,10 @@ def _make(secret: bytes) -> str:
 
 def _matches(hash: str, secret: bytes) -> bool:
     _, n, r, p, salt, expected = hash.split("$")
-    got = scrypt(secret, salt=bytes.fromhex(salt), n=int(n), r=int(r), p=int(p))
+    cost = {"n": int(n), "r": int(r), "p": int(p)}
+    # What it takes and a little more; the library's own bound is just above today's cost.
+    most = 256 * cost["r"] * (cost["n"] + cost["p"])
+    got = scrypt(secret, salt=bytes.fromhex(salt), maxmem=most, **cost)
     return hmac.compare_digest(got, bytes.fromhex(expected))
 
 

@@ -202,7 +202,7 @@ def list_(door: Door, body: str) -> Rooms:
         (room.summary() for room in door.chat.registry.rooms.values()),
         key=lambda row: (-row.count, row.name.casefold()),
     )
-    return Rooms(rooms=_fitting(everything, _room_size))
+    return Rooms(rooms=fitting(everything, _room_size))
 
 
 @command("join", "ROOM [PASSWORD]", "Go into a room; it is made if it is not there.")
@@ -231,7 +231,7 @@ async def create(door: Door, body: str) -> None:
 def users(door: Door, body: str) -> Users:
     _nothing("users", body)
     room = door.user.here
-    return Users(room=room.name.shown, users=_fitting(room.shown(), _text_size))
+    return Users(room=room.name.shown, users=fitting(room.shown(), text_size))
 
 
 @command("leave", "[REASON]", "Leave your room.", "exit")
@@ -277,7 +277,7 @@ async def history(door: Door, body: str) -> History:
     if len(words) == 2:
         upto = min(upto, int(words[1]) - 1)
     messages = await chat.log.tail(room.place, upto, min(count, MOST_HISTORY))
-    newest_first = _fitting(messages[::-1], lambda message: _text_size(message.text) + 256)
+    newest_first = fitting(messages[::-1], lambda message: text_size(message.text) + 256)
     return History(room=room.name.shown, messages=newest_first[::-1])
 
 
@@ -299,13 +299,15 @@ async def resume(door: Door, body: str) -> None:
         raise locked_out()
     fresh = door.chat.sessions.token(user, used=token)
     user.host = door.user.host
-    if user is not door.user:
-        abandoned, door.user = door.user, user
-        abandoned.quit()
-        door.chat.sessions.close(abandoned)
-        user.resume(door.hear)
-        _log.info("{user} is back", user=user.name.shown)
-    await _catch_up(door, fresh, int(number))
+    accounts = door.chat.accounts
+    with accounts.handing(accounts.known.get(user.account or "")):
+        if user is not door.user:
+            abandoned, door.user = door.user, user
+            abandoned.quit()
+            door.chat.sessions.close(abandoned)
+            user.resume(door.hear)
+            _log.info("{user} is back", user=user.name.shown)
+        await _catch_up(door, fresh, int(number))
 
 
 @command("close", "[REASON]", "Leave the chat.", "quit", open=True)
@@ -346,15 +348,23 @@ async def _admit(door: Door, room: Room, password: str) -> None:
     if accounts.powerful(user, room):
         return
     if user.place in rules.invited:
-        rules.invited.discard(user.place)
+        del rules.invited[user.place]
         return
-    ban = rules.banned(user)
+    _keep_out(room, user)
+    if rules.lock:
+        if not (password and await accounts.opens(room, password, user)):
+            wrong = "That is not its password" if password else "It is locked"
+            raise ChatError("forbidden", f"{wrong}. To join: /join {room.name} PASSWORD")
+        # That took a while.
+        _keep_out(room, user)
+
+
+def _keep_out(room: Room, user: User) -> None:
+    """Raises `ChatError` ``forbidden`` for the banned."""
+    ban = room.rules.banned(user)
     if ban is not None:
         why = f": {ban.reason}" if ban.reason else ""
         raise ChatError("forbidden", f"You are banned from {room.name}{why}. Ask an operator.")
-    if rules.lock and not (password and await accounts.opens(room, password, user)):
-        wrong = "That is not its password" if password else "It is locked"
-        raise ChatError("forbidden", f"{wrong}. To join: /join {room.name} PASSWORD")
 
 
 async def _enter(door: Door, name: Name) -> None:
@@ -464,15 +474,15 @@ def _is_number(word: str) -> bool:
     return word.isascii() and word.isdigit() and len(word) < 17
 
 
-def _text_size(text: str) -> int:
+def text_size(text: str) -> int:
     return 2 * len(text.encode()) + 3
 
 
 def _room_size(row: RoomSummary) -> int:
-    return _text_size(row.name) + _text_size(row.topic) + 64
+    return text_size(row.name) + text_size(row.topic) + 64
 
 
-def _fitting(things: Sequence[T], size: Callable[[T], int]) -> list[T]:
+def fitting(things: Sequence[T], size: Callable[[T], int]) -> list[T]:
     """As many of `things`, from the first, as fit a reply."""
     left = LARGEST_LIST
     fitting = []

@@ -6,6 +6,7 @@ import hmac
 
 from twisted.logger import Logger
 
+from pylingo.accounts import wrong
 from pylingo.commands import Door, command, replay, saved
 from pylingo.protocol import ChatError, Done
 
@@ -20,7 +21,8 @@ async def enter(door: Door, body: str) -> Done:
     whose = f"door {user.host}"
     chat.accounts.tries.check(whose)
     if not hmac.compare_digest(body.strip().encode(), chat.password.encode()):
-        raise chat.accounts.tries.wrong(whose)
+        raise wrong()
+    chat.accounts.tries.right(whose)
     user.entered = True
     await saved(door)
     return Done(text="You are in.")
@@ -29,7 +31,7 @@ async def enter(door: Door, body: str) -> Done:
 @command("register", "PASSWORD", "Make the name you have your own.", cost=3)
 async def register(door: Door, body: str) -> Done:
     user = door.user
-    if user.name.key.startswith("guest-"):
+    if user.name.skeleton.startswith("guest-"):
         raise ChatError("bad_argument", "Choose a name first: /name NAME")
     await door.chat.accounts.register(user, body)
     await saved(door)
@@ -42,22 +44,21 @@ async def login(door: Door, body: str) -> None:
     shown, _, password = body.strip().partition(" ")
     accounts, user = door.chat.accounts, door.user
     account = await accounts.login(user, shown, password)
-    again = user.account == account.name.key
-    if not again:
-        before = door.chat.registry.owners.get(account.name.key)
-        if before is not None:
-            door.chat.sessions.close(before)
-            door.chat.registry.replace(before)
+    before = door.chat.registry.owners.get(account.name.key)
+    if before is not None and before is not user:
+        door.chat.sessions.close(before)
+        door.chat.registry.replace(before)
+    with accounts.handing(account):
         accounts.enter(user, account)
-    door.hold()
-    try:
-        await saved(door)
-        door.reply(Done(text=f"You are logged in as {user.name}.", user=user.name.shown))
-        _log.info("{user} logged in", user=user.name.shown)
-        if not again:
-            await replay(door, [(user.place, account.read)])
-    finally:
-        door.release()
+        door.hold()
+        try:
+            await saved(door)
+            door.reply(Done(text=f"You are logged in as {user.name}.", user=user.name.shown))
+            _log.info("{user} logged in", user=user.name.shown)
+            if before is not user:
+                await replay(door, [(user.place, account.read)])
+        finally:
+            door.release()
 
 
 @command("password", "PASSWORD", "Give your name another password.", cost=3)

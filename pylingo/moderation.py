@@ -9,10 +9,10 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from pylingo import names
-from pylingo.commands import Door, command
+from pylingo.commands import Door, command, fitting, text_size
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Notice, Topic
-from pylingo.rooms import Room, User
+from pylingo.rooms import MOST_ROOMS, Room, User
 from pylingo.rules import Rules, Sanction
 
 _log = Logger()
@@ -35,6 +35,8 @@ async def topic(door: Door, body: str) -> Topic:
 async def lock(door: Door, body: str) -> Done:
     room = _room(door)
     hash = await door.chat.accounts.hash(body)
+    if _room(door) is not room:
+        raise ChatError("not_in_room", f"You are not in {room.name} any more.")
     room.rules.lock = hash
     return await _done(door, room, "is locked now")
 
@@ -50,7 +52,7 @@ async def unlock(door: Door, body: str) -> Done:  # noqa: ARG001
 def invite(door: Door, body: str) -> Done:
     room = _room(door)
     user = door.chat.registry.user(names.user(body))
-    room.rules.invited.add(user.place)
+    room.rules.invite(user)
     user.hears((Notice(text=f"{door.user.name} invites you: /join {room.name}"),))
     return Done(text=f"{user.name} may join {room.name} once.")
 
@@ -112,12 +114,13 @@ async def unmute(door: Door, body: str) -> Done:
 async def op(door: Door, body: str) -> Done:
     room = _room(door)
     name, _ = _who(body)
-    user = door.chat.registry.users.get(name.key)
+    registry = door.chat.registry
+    user = registry.users.get(name.key)
     if user is not None and user in room.members:
-        door.chat.registry.promote(room, user.place)
+        registry.promote(room, user.place, most=MOST_ROOMS)
         user.hears((Notice(text=f"You are an operator of {room.name} now. See /help."),))
     elif name.key in door.chat.accounts.known:
-        door.chat.registry.promote(room, "@" + name.key)
+        registry.promote(room, "@" + name.key, most=MOST_ROOMS)
     else:
         raise ChatError("no_such_user", f"{name} is not in {room.name} and has no account.")
     await _kept(door, room)
@@ -128,15 +131,14 @@ async def op(door: Door, body: str) -> Done:
 async def deop(door: Door, body: str) -> Done:
     room = _room(door)
     name, _ = _who(body)
-    user = door.chat.registry.users.get(name.key)
-    if user is not None and user is not door.user:
-        _spare(door, user)
+    registry = door.chat.registry
+    user = registry.users.get(name.key)
     place = user.place if user is not None else "@" + name.key
-    if not door.chat.registry.demote(room, place):
+    if place != door.user.place and place.removeprefix("@") in door.chat.accounts.admins:
+        raise _untouchable(name)
+    if not registry.demote(room, place):
         raise ChatError("no_such_user", f"{name} is no operator of {room.name}.")
-    others = [member for member in room.members if member is not user]
-    if others and not room.rules.operators:
-        door.chat.registry.promote(room, others[0].place)
+    registry.inherit(room, but=place)
     await _kept(door, room)
     return Done(text=f"{name} is no operator of {room.name} any more.")
 
@@ -145,11 +147,11 @@ async def deop(door: Door, body: str) -> Done:
 def bans(door: Door, body: str) -> Done:  # noqa: ARG001
     room = _empowered(door)
     admin = door.chat.accounts.admin(door.user)
-    lines = []
+    lines: list[str] = []
     for sanction in _rules(door, room).bans.values():
         host = f" [{sanction.host}]" if admin and sanction.host else ""
         lines.append(f"{sanction.shown}{host}, by {sanction.by}{_because(sanction.reason)}")
-    return Done(text="\n".join(lines) or "Nobody is banned.")
+    return Done(text="\n".join(fitting(lines, text_size)) or "Nobody is banned.")
 
 
 @command("announce", "TEXT", "Tell something to everyone on the server.")
@@ -194,9 +196,13 @@ def _because(reason: str) -> str:
 def _spare(door: Door, user: User) -> None:
     """Raises `ChatError` ``forbidden`` for admins, and for oneself."""
     if door.chat.accounts.admin(user):
-        raise ChatError("forbidden", f"{user.name} is an admin. Nobody can do that to an admin.")
+        raise _untouchable(user.name)
     if user is door.user:
         raise ChatError("bad_argument", "That is you. Name somebody else.")
+
+
+def _untouchable(name: Name) -> ChatError:
+    return ChatError("forbidden", f"{name} is an admin. Nobody can do that to an admin.")
 
 
 def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction:
@@ -207,7 +213,7 @@ def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction
     by = door.user.name.shown
     if account is not None:
         if account in accounts.admins:
-            raise ChatError("forbidden", f"{name} is an admin. Nobody can do that to an admin.")
+            raise _untouchable(name)
         if account == door.user.account:
             raise ChatError("bad_argument", "That is you. Name somebody else.")
         return Sanction(account, name.shown, "@" + account, "", by, reason)
@@ -219,7 +225,6 @@ def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction
 def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -> None:
     """Send `user` out of the room, or out of the chat."""
     by = f"{what} by {door.user.name}{_because(reason)}"
-    _log.info("{user} was {by}", user=user.name.shown, by=by)
     if room is None or (what == "kicked" and user not in room.members):
         if not door.chat.accounts.admin(door.user):
             raise ChatError("no_such_user", f"{user.name} is not in {door.user.here.name}.")
@@ -230,15 +235,18 @@ def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -
     elif user in room.members:
         user.hears((user.leave(room, by),))
         door.chat.sessions.save(user)
+    _log.info("{user} was {by}", user=user.name.shown, by=by)
 
 
 async def _lift(
     door: Door, room: Room | None, sanctions: dict[str, Sanction], body: str, what: str
 ) -> Done:
     name, _ = _who(body)
-    sanction = sanctions.pop(name.key, None)
+    shown = {names.user(one.shown).key: one for one in sanctions.values()}
+    sanction = sanctions.get(name.key) or shown.get(name.key)
     if sanction is None:
         raise ChatError("no_such_user", f"{name} is not {what}.")
+    del sanctions[sanction.key]
     await _kept(door, room)
     return Done(text=f"{sanction.shown} is not {what} any more.")
 

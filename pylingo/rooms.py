@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from math import inf
 from operator import attrgetter
 from typing import TypeAlias
 
@@ -386,16 +387,22 @@ class Registry:
             self.inherit(room)
         self.close(room)
 
-    def inherit(self, room: Room) -> None:
-        """Give a room without operators one, if there is anybody in it."""
-        if room.members and not room.rules.operators:
-            heir = next(iter(room.members))
-            self.promote(room, heir.place)
-            heir.hears((Notice(text=f"You are an operator of {room.name} now. See /help."),))
+    def inherit(self, room: Room, but: str = "") -> None:
+        """Give a room without operators one, if there is anybody in it but who has that place."""
+        if not room.rules.operators:
+            heir = next((member for member in room.members if member.place != but), None)
+            if heir is not None:
+                self.promote(room, heir.place)
+                heir.hears((Notice(text=f"You are an operator of {room.name} now. See /help."),))
 
-    def promote(self, room: Room, place: str) -> None:
-        """Make whoever has that place an operator of `room`."""
+    def promote(self, room: Room, place: str, most: float = inf) -> None:
+        """Make whoever has that place an operator of `room`.
+
+        Raises `ChatError` ``forbidden`` for one who is operator of `most` rooms.
+        """
         if place not in room.rules.operators:
+            if self.operated[place] >= most:
+                raise ChatError("forbidden", f"That is an operator of {most} rooms already.")
             room.rules.operators[place] = None
             self.operated[place] += 1
             self.keep(room)
@@ -510,10 +517,10 @@ class Registry:
                 post.sender.hears((error,))
 
     def tell(self, event: Event, but: User | None = None) -> None:
-        """Everyone hears `event`, except one."""
+        """Everyone hears `event`, except one, and those who have not given the password."""
         events = (event,)
         for user in tuple(self.users.values()):
-            if user is not but:
+            if user is not but and user.entered:
                 user.hears(events)
 
     def _holder(self, name: Name, but: User | None = None) -> User | None:

@@ -15,7 +15,7 @@ from pylingo.names import Name
 from pylingo.protocol import ChatError
 
 MOST_SANCTIONS = 1_000
-"""Bans, and mutes, of one room."""
+"""Bans, and mutes, and invitations, of one room."""
 
 
 class Person(Protocol):
@@ -23,6 +23,7 @@ class Person(Protocol):
 
     name: Name
     host: str
+    session: int
 
     @property
     def place(self) -> str:
@@ -42,7 +43,8 @@ class Sanction:
 
     def hits(self, user: Person) -> bool:
         """Whether it is meant for `user`."""
-        if user.place == self.place:
+        if self.place in (user.place, f"~{user.session}"):
+            # A guest who logs in is still the same session.
             return True
         if "@" in (user.place[0], self.place[0]):
             return False
@@ -57,8 +59,8 @@ class Rules:
     def __init__(self) -> None:
         self.operators: dict[str, None] = {}
         """The places of operators, in the order they became it."""
-        self.invited: set[str] = set()
-        """The places of those who may join once in spite of a lock or a ban."""
+        self.invited: dict[str, None] = {}
+        """The places of those who may join once in spite of a lock or a ban, the newest last."""
         self.lock = ""
         """The hash of the password to join, if there is one."""
         self.bans: dict[str, Sanction] = {}
@@ -68,6 +70,12 @@ class Rules:
     def kept(self) -> bool:
         """Whether they outlive the last member: an operator has an account."""
         return any(place.startswith("@") for place in self.operators)
+
+    def invite(self, user: Person) -> None:
+        """Let `user` join once. The oldest of too many invitations is forgotten."""
+        self.invited[user.place] = None
+        if len(self.invited) > MOST_SANCTIONS:
+            del self.invited[next(iter(self.invited))]
 
     def banned(self, user: Person) -> Sanction | None:
         """The ban that hits `user`, if one does."""

@@ -124,20 +124,21 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
             conversation.abandon = dialing.cancel
             try:
                 await dialing
-            except ChatError as refused:
-                trouble = str(refused)
-            except CancelledError:
-                pass
-            else:
                 conversation.abandon = lambda: None
                 conversation.arrived()
                 saving.start(SAVED, now=False)
                 await current().closed
-                saving.stop()
                 trouble = _last_words(current())
-            await screen.close()
-            screen.transport.loseConnection()
-            await screen.gone
+            except ChatError as refused:
+                trouble = str(refused)
+            except CancelledError:
+                pass
+            finally:
+                if saving.running:
+                    saving.stop()
+                await screen.close()
+                screen.transport.loseConnection()
+                await screen.gone
     finally:
         finished.callback(None)
     if memories and conversation.connection is not None:

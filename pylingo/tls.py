@@ -120,7 +120,7 @@ class KnownHosts:
     def find(self, where: str) -> str | None:
         """The fingerprint known for a server."""
         try:
-            lines = self.path.read_text().splitlines()
+            lines = self.path.read_text(errors="replace").splitlines()
         except OSError:
             return None
         known = dict(line.split(" ", 1) for line in lines if " " in line)
