@@ -232,7 +232,7 @@ class SocketOutbox(Outbox):
         except OSError:
             sent = 0
         if sent != len(frames):
-            self._rest(frames[sent:])
+            self._rest(frames, sent)
 
     def send(self, frames: bytes) -> None:
         try:
@@ -241,14 +241,24 @@ class SocketOutbox(Outbox):
             # Full; or broken, and then the transport will find out in its own way.
             sent = 0
         if sent != len(frames):
-            self._rest(frames[sent:])
+            self._rest(frames, sent)
 
-    def _rest(self, frames: bytes) -> None:
+    def _rest(self, frames: bytes, sent: int) -> None:
         """Leave to the transport what the socket did not take."""
         self.blocked = True
-        self._pile(frames)
+        end = len(frames)
+        if end - sent > MOST_WAITING:
+            # First the frame that was cut, alone: whatever comes of the rest, it has to be whole.
+            end = 0
+            while end <= sent:
+                end += 4 + int.from_bytes(frames[end : end + 4], "big")
+        self._frames.append(frames[sent:end])
+        self.size = end - sent
+        self._turn.high = max(self._turn.high, self.size)
         # This asks for the first piece at once, and for the next when that was taken.
         self.transport.registerProducer(self, False)
+        if end < len(frames):
+            self._pile(frames[end:])
 
     def resumeProducing(self) -> None:
         self.moved += 1

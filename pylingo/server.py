@@ -262,10 +262,13 @@ class ChatProtocol(Int32StringReceiver):
             self.transport.abortConnection()
         elif self.closing or not self.welcomed:
             pass
-        elif self._running is None and now - self.heard_at >= DEAD:
+        elif self.paused:
+            # It is we who do not read; what it has said meanwhile is not known.
+            self.heard_at = now
+        elif now - self.heard_at >= DEAD:
             self.close("idle", "Nothing was heard from you for a minute.")
             self.deadline = now
-        elif self._running is None and now - self.heard_at >= QUIET and not self.asked:
+        elif now - self.heard_at >= QUIET and not self.asked:
             self.asked = True
             self.outbox.put(PING)
         if self.outbox.blocked and not self.closing:

@@ -206,12 +206,16 @@ class ChatService(Service):
         gc.freeze()
         gc.set_threshold(YOUNG)
         self.factory = self._build()
-        for door in self._options["doors"]:
-            self._listen(door, self.factory)
-        if self._options["metrics"]:
-            from pylingo.metrics import site
+        try:
+            for door in self._options["doors"]:
+                self._listen(door, self.factory)
+            if self._options["metrics"]:
+                from pylingo.metrics import site
 
-            self._listen(self._options["metrics"], site(self.factory))
+                self._listen(self._options["metrics"], site(self.factory))
+        except SystemExit:
+            self._close()
+            raise
 
     def stopService(self) -> Deferred[None]:
         """Close the doors, tell everyone, store everything."""
@@ -271,9 +275,14 @@ class ChatService(Service):
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         await self.factory.stop()
         await self.factory.chat.log.flushed()
-        self.factory.chat.log.close()
-        for pool in self._pools:
+        self._close()
+
+    def _close(self) -> None:
+        """End the threads, which would keep the process, and close the database."""
+        pools, self._pools = self._pools, []
+        for pool in pools:
             pool.stop()
+        self.factory.chat.log.close()
 
 
 def makeService(options: Options) -> ChatService:
