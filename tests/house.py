@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import connectionDone
@@ -21,14 +22,16 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase as TestCase
 
-from pylingo import identity, moderation, names
+from pylingo import accounts, identity, moderation, names
 from pylingo.accounts import Accounts
 from pylingo.commands import Chat
 from pylingo.history import Log
 from pylingo.protocol import (
     LARGEST_EVENT,
     AnyEvent,
+    Done,
     Message,
     Private,
     Request,
@@ -48,6 +51,8 @@ COMMANDS = (identity, moderation)
 """Modules that put their commands into the table by being here."""
 START = 1_700_000_000.0
 """The time at which the clock of a house starts, in seconds since 1970."""
+SECRET = "open sesame"
+"""The password of those in a house who have one."""
 OFTEN = 10
 """Seconds after which a visitor gives a sign of life while a test lets time pass."""
 
@@ -73,6 +78,11 @@ def events(stream: bytes) -> list[AnyEvent]:
         heard.append(event)
         stream = stream[4 + size :]
     return heard
+
+
+def cheapen(test: TestCase) -> None:
+    """Let passwords made in this test cost next to nothing."""
+    test.patch(accounts, "COST", (2, 8, 1))
 
 
 def texts(heard: list[Any]) -> list[str]:
@@ -199,11 +209,28 @@ class House:
             self.factory.doStart()
         self.visitors: list[Visitor] = []
 
-    def visitor(self, name: str = "", room: str = "") -> Visitor:
-        """Somebody who has connected, with a name and in a room if these are given."""
-        visitor = Visitor(self)
+    def visitor(self, name: str = "", room: str = "", *, host: str = "") -> Visitor:
+        """Somebody who has connected: from a host, with a name, in a room, if these are given."""
+        address = IPv4Address("TCP", host, 4000) if host else None
+        visitor = Visitor(self, self.factory.buildProtocol(address))
         if name:
             visitor.ask("name", name)
+        if room:
+            visitor.ask("join", room)
+        visitor.hear()
+        return visitor
+
+    def owner(
+        self, name: str, room: str = "", *, password: str = SECRET, host: str = ""
+    ) -> Visitor:
+        """Somebody whose name is registered, now or since before."""
+        visitor = self.visitor(host=host)
+        if names.user(name).key in self.accounts.known:
+            reply = visitor.ask("login", f"{name} {password}")
+        else:
+            visitor.ask("name", name)
+            reply = visitor.ask("register", password)
+        assert isinstance(reply, Done), reply
         if room:
             visitor.ask("join", room)
         visitor.hear()

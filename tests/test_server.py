@@ -11,7 +11,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo import commands, outbox, server
+from pylingo import commands, outbox
 from pylingo.history import DAY, MOST_WAITING
 from pylingo.protocol import (
     LARGEST_REQUEST,

@@ -98,6 +98,38 @@ class OptionsTests(SynchronousTestCase):
         Path(path).write_text("x" * LARGEST_MOTD)
         self.assertEqual(len(parsed("--motd", path)["motd"]), LARGEST_MOTD)
 
+    def test_password_file(self) -> None:
+        """The first line of the file is the server's password; an empty one is refused."""
+        self.assertEqual(parsed()["password"], "")
+        path = self.mktemp()
+        Path(path).write_text("  sésame ouvre-toi \r\nanother line\n")
+        self.assertEqual(parsed("--password-file", path)["password"], "sésame ouvre-toi")
+        for text in ("", "\n", "  \nsecond\n"):
+            Path(path).write_text(text)
+            self.assertIn(path, self.refused("--password-file", path))
+        self.assertIn("nowhere", self.refused("--password-file", "nowhere"))
+
+    def test_admins(self) -> None:
+        """Admins are named as they would name themselves; what is no name is refused."""
+        options = parsed("--admin", "Ana", "--admin", "Ｂｅｎ", "--admin", "ana")
+        self.assertEqual(set(options["admins"]), {"ana", "ben"})
+        for name in ("", "a b", "x" * 33, "a\u200bb"):
+            self.assertIn("--admin", self.refused("--admin", name))
+
+    def test_bounds(self) -> None:
+        """The bounds on talkers and connections are numbers; 0 switches one off."""
+        options = parsed()
+        self.assertEqual((options["rate"], options["burst"]), (5, 40))
+        self.assertEqual((options["max-users"], options["max-per-host"]), (10_000, 200))
+        self.assertEqual(parsed("--rate", "0.5", "--burst", "7")["rate"], 0.5)
+        self.assertEqual(parsed("--max-users", "0")["max-users"], 0)
+        for option in ("--rate", "--burst"):
+            for number in ("-1", "x", "nan", "inf", "1e12", ""):
+                self.assertIn("0 or more", self.refused(option, number))
+        for option in ("--max-users", "--max-per-host"):
+            for number in ("-1", "x", "1.5", "", "²"):
+                self.assertIn("0 or more", self.refused(option, number))
+
     def test_unknown(self) -> None:
         """An option that is none is refused."""
         self.refused("--nonsense")
@@ -141,12 +173,12 @@ class ServiceTestCase(TestCase):
         self.logged.clear()
         service.privilegedStartService()
         service.startService()
+        self.addCleanup(self.stop, service)
         (self.port,) = [
             int(found[1])
             for text in self.logged
-            if (found := re.search(r"starting on (\d+)", text))
+            if (found := re.search(r"ChatFactory.* starting on (\d+)", text))
         ]
-        self.addCleanup(self.stop, service)
         return service
 
     def stop(self, service: ChatService) -> Any:

@@ -1,0 +1,234 @@
+"""The command line: what to measure, how often, and where to put the figures."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import growth, profiles, report, servers, starting
+from benchmarks.crowd import Stalled
+from benchmarks.report import Bar, Found
+from benchmarks.workloads import WORKLOADS, Figure, once
+
+MORE = ("growth", "reactors", "starting", "profiles")
+"""What there is beside the workloads; only on request, for it takes minutes."""
+QUICK = 0.1
+"""The size of a quick run."""
+REACTORS = ("epoll", "asyncio", "uvloop", "poll")
+SHOWN = ("ping", "flood", "rooms")
+"""Workloads that reactors are compared by."""
+PROFILED = ("flood", "rooms")
+LONG = 6.0
+"""The size of a workload that is profiled."""
+
+
+class Run:
+    """One run: what was asked for, and what was found so far."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.rounds: int = options.rounds
+        self.quick: bool = options.quick
+        self.size = QUICK if options.quick else 1.0
+        self.peers: list[str] = options.peers
+        self.only: list[str] = options.only
+        self.failed: list[str] = []
+        self.found: Found = {"machine": report.machine()}
+        self.bar = Bar(self._steps())
+
+    def all(self) -> None:
+        """Everything that was asked for, one after the other."""
+        names = [name for name in self.only if name in WORKLOADS]
+        if names:
+            self.found["workloads"] = {}
+        for name in names:
+            self._workload(name)
+        for name in self.only:
+            if name in MORE:
+                getattr(self, f"_{name}")()
+        self.found["rounds"] = {
+            name: self.rounds
+            for name in ("workloads", "growth", "reactors", "starting")
+            if self.found.get(name)
+        }
+        self.bar.clear()
+
+    def _workload(self, name: str) -> None:
+        """Each server in turn, round after round."""
+        workload = WORKLOADS[name]
+        rounds: list[dict[str, Figure]] = []
+        for number in range(self.rounds):
+            figures: dict[str, Figure] = {}
+            for who in ("pylingo", *self.peers):
+                if who in workload.unable:
+                    continue
+                self.bar.step(f"{name}, {who}, round {number + 1}")
+                try:
+                    figures[who] = once(workload, who, self.size)
+                except (Stalled, OSError) as error:
+                    self._fail(str(error))
+            rounds.append(figures)
+        # Where a server failed in the first round, another may tell of it.
+        rounds.sort(key=len, reverse=True)
+        self.found["workloads"][name] = report.summary(rounds)
+
+    def _growth(self) -> None:
+        points: dict[str, dict[int, list[float]]] = {}
+        for number in range(self.rounds):
+            for curve in growth.CURVES:
+                for at in growth.possible(curve, self.quick):
+                    self.bar.step(f"growth of {curve.name}, {at}, round {number + 1}")
+                    try:
+                        cost = growth.measure(curve, at, self.size)
+                    except (Stalled, OSError) as error:
+                        self._fail(f"{curve.name} at {at}: {error}")
+                    else:
+                        points.setdefault(curve.name, {}).setdefault(at, []).append(cost)
+        self.found["growth"] = {
+            name: {str(at): statistics.median(costs) for at, costs in sorted(by.items())}
+            for name, by in points.items()
+        }
+
+    def _reactors(self) -> None:
+        """Each by each workload, as a ratio to the first, within one round."""
+        ratios: dict[str, dict[str, list[tuple[float, float]]]] = {}
+        for number in range(self.rounds):
+            for name in SHOWN:
+                first: Figure | None = None
+                for reactor in self._installed():
+                    self.bar.step(f"{reactor}, {name}, round {number + 1}")
+                    try:
+                        figure = once(WORKLOADS[name], "pylingo", self.size, reactor)
+                    except (Stalled, OSError) as error:
+                        self._fail(f"{reactor}: {error}")
+                        continue
+                    first = first or figure
+                    cpu = (figure.cpu or 0) / first.cpu if first.cpu else 0.0
+                    ratios.setdefault(reactor, {}).setdefault(name, []).append(
+                        (figure.value / first.value, cpu)
+                    )
+        self.found["reactors"] = {
+            reactor: {
+                f"{name} ({WORKLOADS[name].better} is better)": {
+                    "value": statistics.median(value for value, _ in pairs),
+                    "cpu": statistics.median(cpu for _, cpu in pairs),
+                }
+                for name, pairs in by.items()
+            }
+            for reactor, by in ratios.items()
+        }
+
+    def _starting(self) -> None:
+        found: dict[str, list[float]] = {name: [] for name in starting.STARTS}
+        # The first round warms the caches.
+        for number in range(2 * self.rounds + 1):
+            for name, measure in starting.STARTS.items():
+                self.bar.step(f"starting {name}")
+                try:
+                    seconds = measure()
+                except (Stalled, OSError) as error:
+                    self._fail(f"{name}: {error}")
+                else:
+                    if number:
+                        found[name].append(seconds)
+        self.found["starting"] = {k: statistics.median(v) for k, v in found.items() if v}
+
+    def _profiles(self) -> None:
+        self.found["profiles"] = {}
+        for name in PROFILED:
+            self.bar.step(f"profile of {name}")
+            try:
+                self.found["profiles"][name] = profiles.profile(name, LONG * self.size)
+            except (Stalled, OSError) as error:
+                self._fail(f"profile of {name}: {error}")
+
+    def _fail(self, why: str) -> None:
+        self.failed.append(why)
+        self.bar.clear()
+        print(f"benchmarks: {why}", file=sys.stderr)
+
+    def _installed(self) -> list[str]:
+        return [r for r in REACTORS if r != "uvloop" or importlib.util.find_spec("uvloop")]
+
+    def _steps(self) -> int:
+        steps = sum(
+            self.rounds * len({"pylingo", *self.peers} - WORKLOADS[name].unable)
+            for name in self.only
+            if name in WORKLOADS
+        )
+        if "growth" in self.only:
+            steps += self.rounds * sum(len(growth.possible(c, self.quick)) for c in growth.CURVES)
+        if "reactors" in self.only:
+            steps += self.rounds * len(SHOWN) * len(self._installed())
+        if "starting" in self.only:
+            steps += (2 * self.rounds + 1) * len(starting.STARTS)
+        return max(1, steps + len(PROFILED) * ("profiles" in self.only))
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="How fast the server is. Figures are for comparing within one run.",
+        epilog="Workloads: "
+        + "; ".join(f"{name}: {row.what}" for name, row in WORKLOADS.items())
+        + f". And on request: {', '.join(MORE)}.",
+    )
+    parser.add_argument("--only", metavar="NAMES", help="these, with commas between")
+    parser.add_argument("--all", action="store_true", help="workloads and all that there is")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the size")
+    parser.add_argument(
+        "--peers", nargs="?", const=",".join(servers.PROGRAMS), default="", metavar="NAMES",
+        help="beside these as well, where they are installed (without names: all known)",
+    )  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--docs", type=Path, metavar="FOLDER", help="write them into the docs")
+    options = parser.parse_args(arguments)
+    names = [*WORKLOADS, *MORE] if options.all else list(WORKLOADS)
+    if profiles.spy() is None and not options.only:
+        names = [name for name in names if name != "profiles"]
+    options.only = options.only.split(",") if options.only else names
+    unknown = set(options.only) - {*WORKLOADS, *MORE}
+    if unknown:
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    asked = [name for name in options.peers.split(",") if name]
+    if set(asked) - set(servers.PROGRAMS):
+        parser.error(f"peers are {', '.join(servers.PROGRAMS)}")
+    options.peers = [name for name in asked if name in servers.peers()]
+    if options.quick and options.docs:
+        parser.error("a quick run is too short for the docs")
+    if options.rounds < 1:
+        parser.error("--rounds has to be 1 or more")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and tell. The exit status is 1 if something could not be measured."""
+    options = parse(arguments)
+    servers.prepare()
+    run = Run(options)
+    try:
+        run.all()
+    except KeyboardInterrupt:
+        run.bar.clear()
+        print("benchmarks: stopped; this is what there was", file=sys.stderr)
+        run.failed.append("stopped")
+    for name, text in report.tables(run.found).items():
+        print(f"\n{name}\n\n{text}")
+    if options.json:
+        figures = run.found | {"quick": run.quick, "failed": run.failed}
+        options.json.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    if options.docs and run.failed:
+        print("benchmarks: the docs stay as they are, for not all went well", file=sys.stderr)
+    elif options.docs:
+        report.write(run.found, options.docs)
+    return 1 if run.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

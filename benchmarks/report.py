@@ -1,0 +1,266 @@
+"""Figures as tables, as JSON, and in the page about them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from benchmarks.growth import CURVES, PANELS
+from benchmarks.plot import Panel, Points, svg
+from benchmarks.servers import PROGRAMS, program
+from benchmarks.workloads import WORKLOADS, Figure
+
+Rows: TypeAlias = Sequence[Sequence[str]]
+Found: TypeAlias = dict[str, Any]
+
+PLOT = "growth.svg"
+PAGE = "performance.md"
+FIGURES = "benchmark.json"
+
+
+def summary(rounds: Sequence[dict[str, Figure]]) -> Found:
+    """Medians of rounds, and of the ratios within each: PyLingo's figure by the other's."""
+    found: Found = {}
+    for name in rounds[0]:
+        have = [(one["pylingo"], one[name]) for one in rounds if name in one and "pylingo" in one]
+        if not have:
+            continue
+        entry: Found = {"value": _median(other.value for _, other in have)}
+        if have[0][1].cpu is not None:
+            entry["cpu_us"] = _median(other.cpu or 0 for _, other in have)
+            entry["load"] = _median(other.load or 0 for _, other in have)
+        if have[0][1].note:
+            entry["note"] = have[0][1].note
+        if name != "pylingo":
+            entry["ratio"] = _median(our.value / other.value for our, other in have if other.value)
+            pairs = [(our.cpu, other.cpu) for our, other in have if our.cpu and other.cpu]
+            if pairs:
+                entry["cpu_ratio"] = _median(our / other for our, other in pairs)
+        found[name] = entry
+    return found
+
+
+def tables(found: Found) -> dict[str, str]:
+    """Every table there are figures for, by the name of its place in the page."""
+    made: dict[str, str] = {}
+    if "machine" in found:
+        rounds = ", ".join(f"{name}: {times}" for name, times in found.get("rounds", {}).items())
+        rows = [*found["machine"].items(), ("rounds", rounds)]
+        made["machine"] = table(("", ""), [(name, str(value)) for name, value in rows])
+    if found.get("workloads"):
+        made["workloads"] = _workloads(found["workloads"])
+    if found.get("growth"):
+        made["growth"] = _growth(found["growth"])
+    if found.get("reactors"):
+        made["reactors"] = _reactors(found["reactors"])
+    if found.get("starting"):
+        made["starting"] = table(
+            ("command", "seconds"),
+            [(f"`{name}`", f"{value:.3f}") for name, value in found["starting"].items()],
+        )
+    for name, rows in found.get("profiles", {}).items():
+        made[f"profile-{name}"] = table(
+            ("function", "alone, %", "with what it calls, %"),
+            [(f"`{where}`", f"{alone:.1f}", f"{within:.1f}") for where, alone, within in rows],
+        )
+    return made
+
+
+def table(head: Sequence[str], rows: Rows) -> str:
+    """A table in Markdown that is a table to the eye as well."""
+    lines = [tuple(head), *map(tuple, rows)]
+    widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(head))]
+
+    def drawn(line: Sequence[str]) -> str:
+        cells = (
+            cell.rjust(width) if number and len(head) > 2 else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        return f"| {' | '.join(cells)} |"
+
+    rules = [
+        "-" * (width - 1) + (":" if number and len(head) > 2 else "-")
+        for number, width in enumerate(widths)
+    ]
+    return "\n".join([drawn(lines[0]), f"| {' | '.join(rules)} |", *map(drawn, lines[1:])])
+
+
+def plot(growth: Found) -> str:
+    """The curves of growth as a picture."""
+    along = {curve.name: curve for curve in CURVES}
+    panels = []
+    for title, what, names in PANELS:
+        curves: dict[str, Points] = {
+            along[name].what: [(float(at), cost) for at, cost in growth[name].items()]
+            for name in names
+            if growth.get(name)
+        }
+        if curves:
+            panels.append(Panel(title, what, "µs of the server's processor", curves))
+    return svg(panels)
+
+
+def write(found: Found, folder: Path) -> None:
+    """Put figures, picture and tables into the docs; what was not measured stays as it is."""
+    kept = folder / FIGURES
+    if kept.exists():
+        before = json.loads(kept.read_text())
+        # Some workloads measured again leave the others as they were, as far as they are told of.
+        for section in ("rounds", "workloads", "profiles"):
+            found[section] = before.get(section, {}) | found.get(section, {})
+        found = before | {name: part for name, part in found.items() if part}
+    kept.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    if found.get("growth"):
+        (folder / PLOT).write_text(plot(found["growth"]))
+    page = folder / PAGE
+    page.write_text(filled(page.read_text(), tables(found)))
+
+
+def filled(page: str, made: dict[str, str]) -> str:
+    """`page` with its tables replaced, each between its two marks."""
+    for name, text in made.items():
+        begin, end = f"<!-- figures: {name} -->", "<!-- end -->"
+        before, mark, rest = page.partition(begin)
+        if mark:
+            page = f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}"
+    return page
+
+
+def machine() -> Found:
+    """What this ran on."""
+    return {
+        "processor": f"{_processor()}, {os.cpu_count()} cores",
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+        "Python": platform.python_version(),
+        **{name: _version(name) for name in ("Twisted", "msgspec")},
+        "SQLite": sqlite3.sqlite_version,
+        **{PROGRAMS[name]: _peer(name) for name in PROGRAMS if program(name)},
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def number(value: float) -> str:
+    """Three digits that count."""
+    if value >= 1e6:
+        return f"{value / 1e6:.3g} M"
+    if value >= 1000:
+        return f"{round(value, 2 - len(str(int(value))) + 1):,.0f}"
+    return f"{value:.3g}"
+
+
+def _workloads(found: Found) -> str:
+    rows = []
+    for name, entry in found.items():
+        workload = WORKLOADS[name]
+        for who, figure in entry.items():
+            cpu = f"{number(figure['cpu_us'])} µs" if "cpu_us" in figure else ""
+            rows.append(
+                (
+                    name if who == "pylingo" else "",
+                    who,
+                    f"{number(figure['value'])} {workload.unit}",
+                    f"{figure['ratio']:.2f}" if "ratio" in figure else "",
+                    cpu,
+                    f"{figure['cpu_ratio']:.2f}" if "cpu_ratio" in figure else "",
+                    f"{100 * figure['load']:.0f} %" if "load" in figure else "",
+                    figure.get("note", ""),
+                )
+            )
+    head = (
+        "workload",
+        "server",
+        "by the watch",
+        "PyLingo / it",
+        "processor",
+        "PyLingo / it",
+        "load",
+        "",
+    )
+    return table(head, rows)
+
+
+def _growth(found: Found) -> str:
+    rows = []
+    for curve in CURVES:
+        points = found.get(curve.name, {})
+        if points:
+            costs = [f"{at}: {cost:.3g}" for at, cost in points.items()]
+            spread = list(points.values())
+            last = f"{spread[-1] / spread[0]:.2f}" if spread[0] else ""
+            rows.append((curve.what, curve.along, ", ".join(costs), last))
+    return table(("µs for", "how many", "costs", "last / first"), rows)
+
+
+def _reactors(found: Found) -> str:
+    rows = [
+        (name, *(f"{entry['value']:.2f}" + (f" ({entry['cpu']:.2f})" if "cpu" in entry else "")
+                 for entry in by_workload.values()))
+        for name, by_workload in found.items()
+    ]  # fmt: skip
+    return table(("reactor", *next(iter(found.values()))), rows)
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "?"
+
+
+def _peer(name: str) -> str:
+    binary = program(name)
+    assert binary is not None
+    said = subprocess.run(
+        [binary, "--version"], capture_output=True, text=True, timeout=10, check=False
+    ).stdout
+    first = said.splitlines()[0] if said else "?"
+    numbers = (word.strip("v,") for word in first.split() if word.strip("v")[:1].isdigit())
+    return next(numbers, first).partition("-")[0]
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+class Bar:
+    """How far it is, on standard error, where that is a terminal."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._done = 0
+        self._begun = time.monotonic()
+        self._shown = sys.stderr.isatty()
+
+    def step(self, what: str) -> None:
+        """The next step, and what it is."""
+        if self._shown:
+            share = min(1.0, self._done / self._steps)
+            spent = time.monotonic() - self._begun
+            left = f"{spent / share - spent:4.0f} s left" if share > 0.03 else ""
+            drawn = ("█" * round(30 * share)).ljust(30, "░")
+            sys.stderr.write(f"\r{drawn} {100 * share:3.0f} % {left} {what}\x1b[K")
+            sys.stderr.flush()
+        self._done += 1
+
+    def clear(self) -> None:
+        """Take it away, so that something else can be printed."""
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

@@ -1,0 +1,109 @@
+"""The benchmarks: that they run, and that what they tell is what they found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks import plot, profiles, report
+from benchmarks.workloads import Figure
+from tests.peer import run
+
+
+class RunTests(SynchronousTestCase):
+    """The command, with as little as it can do."""
+
+    def test_quick(self) -> None:
+        """A quick run tells of each workload, in a table and as JSON, and exits with 0."""
+        path = Path(self.mktemp()).absolute()
+        status, printed = run(
+            "benchmarks", "--quick", "--rounds", "1", "--only", "ping,churn,starting",
+            "--json", str(path), seconds=60,
+        )  # fmt: skip
+        self.assertEqual(status, 0, printed)
+        self.assertIn("| churn", printed)
+        found = json.loads(path.read_text())
+        self.assertEqual(set(found["workloads"]), {"ping", "churn"})
+        for by_server in found["workloads"].values():
+            self.assertGreater(by_server["pylingo"]["value"], 0)
+        self.assertEqual(found["failed"], [])
+
+    def test_unknown(self) -> None:
+        """A workload that does not exist is refused with its name."""
+        status, printed = run("benchmarks", "--only", "ping,pong", seconds=20)
+        self.assertEqual(status, 2)
+        self.assertIn("there is no pong", printed)
+
+
+class ReportTests(SynchronousTestCase):
+    """From figures to tables."""
+
+    def test_ratio(self) -> None:
+        """A ratio is the median of those within a round, not the ratio of medians."""
+        rounds = [
+            {"pylingo": Figure(mine, 1.0), "ngircd": Figure(theirs, 2.0)}
+            for mine, theirs in ((10.0, 5.0), (30.0, 10.0), (20.0, 20.0))
+        ]
+        found = report.summary(rounds)
+        self.assertEqual(found["ngircd"]["ratio"], 2.0)
+        self.assertEqual(found["ngircd"]["cpu_ratio"], 0.5)
+        self.assertEqual(found["pylingo"]["value"], 20.0)
+
+    def test_page(self) -> None:
+        """Between its marks a table is replaced; the rest of the page stays."""
+        page = "a\n<!-- figures: x -->\nold\n<!-- end -->\nb\n<!-- figures: y -->\n<!-- end -->\n"
+        filled = report.filled(page, {"x": "new", "z": "nowhere"})
+        self.assertEqual(filled, page.replace("old", "new"))
+        self.assertEqual(report.filled(filled, {"x": "new"}), filled)
+
+    def test_marks(self) -> None:
+        """The page about performance has a place for every table that can be made."""
+        page = (Path(report.__file__).parent.parent / "docs" / report.PAGE).read_text()
+        for name in ("machine", "workloads", "growth", "reactors", "starting", "profile-flood"):
+            self.assertIn(f"<!-- figures: {name} -->", page)
+
+    def test_numbers(self) -> None:
+        """Three digits of a number are told, however large it is."""
+        told = [report.number(value) for value in (0.60721, 12.345, 1234.5, 99_950.0, 5_432_100.0)]
+        self.assertEqual(told, ["0.607", "12.3", "1,230", "100,000", "5.43 M"])
+
+
+class PlotTests(SynchronousTestCase):
+    """The picture."""
+
+    def test_svg(self) -> None:
+        """It is well-formed, has a line for each curve and a dot for each point, all inside."""
+        panel = plot.Panel("a < b", "many", "µs", {"x": [(10, 1), (5000, 2)], "y": [(10, 0.0)]})
+        root = ElementTree.fromstring(plot.svg([panel, panel]))
+        space = "{http://www.w3.org/2000/svg}"
+        self.assertEqual(len(root.findall(f".//{space}polyline")), 4)
+        dots = root.findall(f".//{space}circle")
+        self.assertEqual(len(dots), 6)
+        for dot in dots:
+            self.assertTrue(plot.LEFT <= float(dot.attrib["cx"]) <= plot.WIDTH - plot.RIGHT)
+            self.assertTrue(plot.TOP <= float(dot.attrib["cy"]) <= plot.HEIGHT - plot.BOTTOM)
+
+    def test_scale(self) -> None:
+        """An axis ends above the largest value, with a few round steps."""
+        for most in (0.3, 1.0, 7.45, 19.5, 388.0):
+            top, step = plot.scale(most)
+            self.assertGreater(top, most)
+            self.assertTrue(2 <= round(top / step) <= 7, (most, top, step))
+
+
+class ProfileTests(SynchronousTestCase):
+    """What a profile adds up to."""
+
+    def test_shares(self) -> None:
+        """Each function has its own time and that of what it calls; waiting is no work."""
+        stacks = (
+            "process 1;thread (2);main (a.py:1);work (a.py:5) 30\n"
+            "main (a.py:1) 10\n"
+            "main (a.py:1);Condition.wait (threading.py:295) 500\n"
+        )
+        self.assertEqual(
+            profiles.shares(stacks), [("work (a.py)", 75.0, 75.0), ("main (a.py)", 25.0, 100.0)]
+        )

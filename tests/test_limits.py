@@ -1,0 +1,589 @@
+"""What one client can take from the others: time, memory, connections, attention.
+
+`BoundTests` of the server's own tests has the first of each kind; here are the edges of them, and
+slow readers on real sockets, with the clock in the test's hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTCP, IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from pylingo import commands, server
+from pylingo.outbox import MOST_WAITING
+from pylingo.protocol import (
+    Closing,
+    Error,
+    Joined,
+    Message,
+    Ping,
+    Pong,
+    Private,
+    Renamed,
+    Resumed,
+    Rooms,
+    Sent,
+    Welcome,
+)
+from pylingo.server import (
+    BURST,
+    DEAD,
+    FIRST_REQUEST,
+    LAST_FRAME,
+    MOST_REFUSED,
+    QUIET,
+    RATE,
+    STALLED,
+)
+from tests.house import House, Visitor, cheapen, events, request, texts
+
+HERE, THERE = "192.0.2.7", "192.0.2.8"
+
+
+def codes(visitor: Visitor) -> list[str]:
+    """The codes of the errors that were heard."""
+    return [event.code for event in visitor.heard if isinstance(event, Error)]
+
+
+def rested(house: House, *visitors: Visitor) -> None:
+    """Let those have their whole burst again."""
+    for _ in range(3):
+        house.wait(BURST / RATE)
+    for visitor in visitors:
+        visitor.hear()
+
+
+class TalkerTests(SynchronousTestCase):
+    """Those who talk too fast are read at the rate; nothing is lost, and nobody else notices."""
+
+    def setUp(self) -> None:
+        cheapen(self)
+        self.house = House()
+
+    def test_paste(self) -> None:
+        """A pasted block of 30 lines passes at once."""
+        ana, ben = self.house.visitor("ana", "lobby"), self.house.visitor("ben", "lobby")
+        rested(self.house, ana, ben)
+        ana.send(*[request("say", f"line {n}", n) for n in range(30)])
+        self.assertEqual(texts(ben.hear()), [f"line {n}" for n in range(30)])
+        self.assertEqual([event.re for event in ana.hear()], list(range(30)))
+
+    def test_flood(self) -> None:
+        """Ten thousand requests are read at the rate, in order, each answered once."""
+        ana, ben = self.house.visitor("ana", "lobby"), self.house.visitor("ben", "lobby")
+        rested(self.house, ana, ben)
+        ana.wire.arrive(b"".join(request("say", str(n), n) for n in range(10_000)))
+        self.house.settle()
+        seen: list[str] = []
+        replies: list[Any] = []
+        for _ in range(10):
+            self.house.wait(20)
+            told = texts(ben.hear())
+            self.assertTrue(20 * RATE - 10 <= len(told) <= BURST + 20 * RATE + 10, len(told))
+            seen += told
+            replies += [event.re for event in ana.hear() if event.re is not None]
+        self.assertEqual(seen, [str(n) for n in range(len(seen))])
+        self.assertEqual(replies, list(range(len(seen))))
+        self.assertFalse(ana.closed)
+
+    def test_others_notice_nothing(self) -> None:
+        """Whoever does not flood is answered at once, in the same room and with the same name."""
+        ana, ben = self.house.visitor("ana", "lobby"), self.house.visitor("ben", "lobby")
+        rested(self.house, ana, ben)
+        ana.wire.arrive(b"".join(request("ping", "x", n) for n in range(5_000)))
+        self.house.settle()
+        for number in range(30):
+            self.assertIsInstance(ben.ask("ping", str(number)), Pong)
+        self.assertIsInstance(ben.ask("say", "hi"), Sent)
+
+    def test_rest(self) -> None:
+        """Who was quiet for a while may say as much at once as at first, and no more."""
+        ana = self.house.visitor("ana")
+        for _ in range(3):
+            rested(self.house, ana)
+            self.house.wait(100)
+            ana.send(*[request("ping", "", n) for n in range(100)])
+            self.assertTrue(BURST <= len(ana.hear()) <= BURST + 2)
+            self.house.wait(30)
+            ana.hear()
+
+    def test_costly(self) -> None:
+        """What takes more work costs more of the burst."""
+        for command, body in (
+            ("list", ""), ("users", ""), ("history", ""), ("login", "nobody x"),
+            ("resume", f"{'x' * 32} 0"), ("register", "x"), ("enter", "x"), ("password", "x"),
+            ("lock", "x"),
+        ):  # fmt: skip
+            self.house = House()
+            ana = self.house.visitor("ana", "lobby")
+            rested(self.house, ana)
+            ana.send(*[request(command, body, n) for n in range(int(BURST))])
+            answered = len([event for event in ana.hear() if event.re is not None])
+            self.assertTrue(5 <= answered <= BURST / 2, f"{command}: {answered}")
+
+    def test_not_only_messages(self) -> None:
+        """Everything that is read counts, also what is refused and what has no answer."""
+        for frame in (
+            request("nonsense", "", 1), request("pong"), request("say", ""), b"\0\0\0\2{}",
+            request("name", "ana"), request("hello"),
+        ):  # fmt: skip
+            self.house = House()
+            ana = self.house.visitor("ana")
+            rested(self.house, ana)
+            ana.send(frame * 200, request("ping", "last", "last"))
+            self.assertIsNone(ana.reply("last"), frame)
+            self.house.wait(60, alive=False)
+            self.assertEqual(ana.reply("last").body, "last", frame)
+
+    def test_slow_rate_is_not_idle(self) -> None:
+        """One that waits to be read, for longer than one may be silent, is not dropped."""
+        self.house = House(rate=0.02, burst=1)
+        ana = self.house.visitor()
+        ana.wire.arrive(b"".join(request("ping", "", n) for n in range(4)))
+        self.house.wait(160, alive=False)
+        self.assertFalse(ana.closed)
+        self.assertEqual([e.re for e in ana.hear() if isinstance(e, Pong)], list(range(4)))
+
+    def test_options(self) -> None:
+        """Rate and burst are as they were set."""
+        self.house = House(rate=1, burst=5)
+        ana = Visitor(self.house)
+        ana.send(*[request("ping", "", n) for n in range(50)])
+        self.assertIn(len([e for e in ana.hear() if isinstance(e, Pong)]), (5, 6))
+        self.house.wait(10, alive=False)
+        self.assertIn(len([e for e in ana.hear() if isinstance(e, Pong)]), (9, 10, 11))
+
+    def test_each_by_itself(self) -> None:
+        """Two connections from one address have a burst each."""
+        for _ in range(5):
+            visitor = self.house.visitor(host=HERE)
+            visitor.send(*[request("ping", "", n) for n in range(30)])
+            pongs = [event for event in visitor.hear() if isinstance(event, Pong)]
+            self.assertEqual(len(pongs), 30)
+
+
+class SilenceTests(SynchronousTestCase):
+    """Dead links, and those that only look alive."""
+
+    def setUp(self) -> None:
+        self.house = House()
+
+    def gone_after(self, visitor: Visitor, drip: bytes = b"", most: int = 100) -> int:
+        """Let seconds pass, a byte of `drip` in each, until the connection is gone."""
+        for second in range(most):
+            if visitor.closed or visitor.wire.disconnected:
+                return second
+            if second < len(drip):
+                visitor.wire.arrive(drip[second : second + 1])
+            self.house.wait(1, alive=False)
+        raise AssertionError(f"it is still there after {most} s")
+
+    def test_silent(self) -> None:
+        """Silent from the first second: gone after 10 s, without having been anybody."""
+        visitor = Visitor(self.house)
+        self.assertTrue(FIRST_REQUEST - 1 <= self.gone_after(visitor) <= FIRST_REQUEST + 2)
+        self.assertEqual(self.house.registry.users, {})
+
+    def test_drip_at_first(self) -> None:
+        """A first request that comes a byte a second is not waited for."""
+        visitor = Visitor(self.house)
+        drip = request("hello", "x" * 90, 1)
+        self.assertTrue(FIRST_REQUEST - 1 <= self.gone_after(visitor, drip) <= FIRST_REQUEST + 2)
+        self.assertEqual(visitor.wire.value(), b"")
+
+    def test_ping(self) -> None:
+        """Asked after 30 s, once; closed with a reason after 60 s."""
+        ana = self.house.visitor("ana")
+        heard: dict[int, list[Any]] = {}
+        for second in range(1, int(DEAD) + 3):
+            self.house.wait(1, alive=False)
+            if not ana.closed and (told := ana.hear()):
+                heard[second] = told
+            elif ana.closed and ana.wire.value():
+                heard[second] = events(ana.wire.value())
+                break
+        first, last = heard
+        self.assertEqual([type(event) for event in heard[first]], [Ping])
+        self.assertEqual([event.reason for event in heard[last]], ["idle"])
+        self.assertTrue(QUIET <= first <= QUIET + 2, first)
+        self.assertTrue(DEAD <= last <= DEAD + 2, last)
+
+    def test_length_alone(self) -> None:
+        """A length without its bytes is no sign of life."""
+        ana = self.house.visitor("ana")
+        ana.send((16_000).to_bytes(4, "big"))
+        self.assertTrue(DEAD - 1 <= self.gone_after(ana) <= DEAD + LAST_FRAME + 2)
+
+    def test_drip(self) -> None:
+        """Nor is a byte a second, nor a frame that needs more than a minute."""
+        ana = self.house.visitor("ana")
+        drip = request("say", "x" * 200)
+        self.assertTrue(DEAD - 1 <= self.gone_after(ana, drip) <= DEAD + LAST_FRAME + 2)
+
+    def test_slow_but_whole(self) -> None:
+        """Frames that come slowly, but whole within the minute, are."""
+        ana = self.house.visitor("ana")
+        for number in range(4):
+            for byte in request("ping", str(number), number):
+                ana.wire.arrive(bytes([byte]))
+                self.house.wait(1, alive=False)
+            self.assertFalse(ana.closed)
+        pongs = [event.body for event in ana.hear() if isinstance(event, Pong)]
+        self.assertEqual(pongs, ["0", "1", "2", "3"])
+
+    def test_any_answer(self) -> None:
+        """Whatever whole frame comes is a sign of life, also one that is refused."""
+        ana = self.house.visitor("ana")
+        for frame in (request("nonsense"), b"\0\0\0\2{}", request("ping"), request("pong")):
+            self.house.wait(DEAD - 5, alive=False)
+            ana.send(frame)
+        self.assertFalse(ana.closed)
+
+    def test_vanished(self) -> None:
+        """A peer that has vanished, and takes nothing any more, is let go all the same."""
+        ana = self.house.visitor("ana", "lobby")
+        ana.stall()
+        self.assertLessEqual(self.gone_after(ana), DEAD + LAST_FRAME + 2)
+        self.house.wait(70)
+        self.assertEqual(self.house.registry.users, {})
+        self.assertEqual(len(self.house.factory.doors), 0)
+
+
+class FullTests(SynchronousTestCase):
+    """Connections in all, and from one address."""
+
+    def test_zero(self) -> None:
+        """0 is no bound."""
+        house = House(most_users=0, most_per_host=0)
+        crowd = [house.visitor(host=HERE) for _ in range(300)]
+        for visitor in crowd:
+            visitor.send(request("hello"))
+        self.assertEqual({tuple(codes(visitor)) for visitor in crowd}, {()})
+
+    def test_in_all(self) -> None:
+        """The bound is on connections, whoever they are from; one that goes makes room for one."""
+        house = House(most_users=5)
+        crowd = [house.visitor(host=f"192.0.2.{n}") for n in range(7)]
+        for visitor in crowd:
+            visitor.send(request("hello", "", 1))
+        full = [codes(visitor) for visitor in crowd]
+        self.assertEqual(full, [[]] * 5 + [["server_full"]] * 2)
+        self.assertEqual([visitor.closed for visitor in crowd], [False] * 5 + [True] * 2)
+        for error in (crowd[5].heard[-1],):
+            assert isinstance(error, Error)
+            self.assertTrue(error.fatal)
+            self.assertEqual(error.re, 1)
+        for _ in range(3):
+            crowd.pop(0).drop()
+            crowd.insert(4, house.visitor())
+            self.assertIsInstance(crowd[4].ask("hello"), Welcome)
+            self.assertIsNone(_welcome(house.visitor()))
+
+    def test_surplus_is_short(self) -> None:
+        """One past the bound that says nothing is cut off, after the time for the first word."""
+        house = House(most_users=1)
+        ana, silent = house.visitor("ana"), Visitor(house)
+        house.wait(FIRST_REQUEST + 2)
+        self.assertTrue(silent.wire.disconnected)
+        self.assertFalse(ana.closed)
+
+    def test_surplus_is_bounded(self) -> None:
+        """Of a flood, those that are told so are bounded; the rest is cut off with nothing."""
+        house = House(most_users=1)
+        ana = house.visitor("ana")
+        flood = [Visitor(house) for _ in range(MOST_REFUSED + 50)]
+        gone = [visitor for visitor in flood if visitor.wire.disconnected]
+        self.assertEqual(len(gone), 50)
+        self.assertLessEqual(len(house.factory.doors), MOST_REFUSED + 51)
+        for visitor in gone:
+            visitor.drop()
+        house.wait(FIRST_REQUEST + 2)
+        for visitor in flood:
+            if visitor not in gone:
+                visitor.drop()
+        self.assertEqual(len(house.factory.doors), 1)
+        ana.drop()
+        self.assertIsInstance(house.visitor().ask("hello"), Welcome)
+
+    def test_per_host(self) -> None:
+        """A crowd from one address does not fill the server for another."""
+        house = House(most_users=10, most_per_host=3)
+        crowd = [house.visitor(host=HERE) for _ in range(10)]
+        for visitor in crowd:
+            visitor.send(request("hello"))
+        self.assertEqual(sum(not codes(visitor) for visitor in crowd), 3)
+        others = [house.visitor(host=THERE) for _ in range(3)]
+        self.assertTrue(all(isinstance(other.ask("hello"), Welcome) for other in others))
+
+    def test_comes_back(self) -> None:
+        """A cycle of connecting, talking and dropping leaves the server as it was."""
+        house = House(most_users=3, most_per_host=2, linger=0)
+        for number in range(200):
+            visitor = house.visitor(f"u{number}", "lobby", host=HERE)
+            self.assertIsInstance(visitor.ask("say", "hi"), Sent)
+            visitor.drop()
+            house.visitors.clear()
+            house.wait(1)
+        house.wait(5)
+        self.assertEqual((house.registry.users, house.registry.rooms), ({}, {}))
+        self.assertEqual(len(house.factory.doors), 0)
+
+    def test_lingering(self) -> None:
+        """Of those without a connection there is a bound; the oldest goes first."""
+        self.patch(server, "MOST_LINGERING", 3)
+        house = House()
+        for number in range(5):
+            house.visitor(f"u{number}", "lobby").drop()
+        house.wait(2)
+        self.assertEqual(list(house.registry.users), ["u2", "u3", "u4"])
+        back = house.visitor()
+        self.assertIsInstance(back.ask("name", "u0"), Renamed)
+
+
+def _welcome(visitor: Visitor) -> Any:
+    visitor.send(request("hello"))
+    return visitor.welcome
+
+
+class ReaderTests(TestCase):
+    """Slow readers on real sockets, whose buffers are small, with the clock in the test's hand."""
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        self.house = House()
+        tcp: Any = IReactorTCP(reactor)
+        time = IReactorTime(reactor)
+        self.delay: Callable[[float], Deferred[Any]] = lambda s: deferLater(time, s)
+        self.port: Any = tcp.listenTCP(0, self.house.factory, interface="127.0.0.1")
+        pump = LoopingCall(self.house.settle)
+        pump.start(0.002)
+        self.addCleanup(self.port.stopListening)
+        self.addCleanup(self.gone)
+        self.addCleanup(pump.stop)
+        self.talker, _ = self.house.user("talker", "lobby")
+
+    async def gone(self) -> None:
+        """Wait until no connection is left."""
+        for door in self.doors:
+            door.transport.abortConnection()
+        await self.until(lambda: not self.doors)
+
+    @property
+    def doors(self) -> list[server.ChatProtocol]:
+        """The connections on real sockets."""
+        memory = [visitor.wire.door for visitor in self.house.visitors]
+        return [door for door in self.house.factory.doors if door not in memory]
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait for it, as long as the test may last."""
+        while not condition():
+            await self.delay(0.005)
+
+    async def reader(self, name: str) -> socket.socket:
+        """One in the room, who takes only what is read by the test."""
+        peer = socket.socket()
+        self.addCleanup(peer.close)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.connect(("127.0.0.1", self.port.getHost().port))
+        peer.setblocking(False)
+        peer.send(request("name", name) + request("join", "lobby"))
+        await self.until(lambda: name in self.house.registry.rooms["lobby"].shown())
+        # The server's side, too, holds little, so that it does not take long to fill.
+        for door in self.doors:
+            door.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return peer
+
+    async def fill(self, bytes: int) -> None:
+        """Say that much in the room, a little at a time."""
+        for number in range(bytes // 8000 + 1):
+            self.talker.say("x" * 8000)
+            if number % 4 == 3:
+                self.house.settle()
+                await self.delay(0)
+        self.house.settle()
+
+    async def still(self) -> None:
+        """Wait until the system has moved all that it can between the sockets."""
+        before, now = [-1], [0]
+        while before != now:
+            await self.delay(0.5)
+            before, now = now, [server.unsent(door.transport) for door in self.doors]
+
+    async def pass_by(self, seconds: int, each: Callable[[], object] | None = None) -> None:
+        """Let time pass, second by second."""
+        for _ in range(seconds):
+            self.house.clock.advance(1.0)
+            await self.delay(0.003)
+            if each is not None:
+                each()
+                await self.delay(0.003)
+
+    def take(self, peer: socket.socket, most: int) -> bytes:
+        """Read what is there, of that many bytes."""
+        data = b""
+        while len(data) < most:
+            try:
+                piece = peer.recv(most - len(data))
+            except BlockingIOError:
+                break
+            if not piece:
+                break
+            data += piece
+        return data
+
+    async def test_stalled(self) -> None:
+        """One that takes nothing is gone after 30 s; those who read have heard all of it."""
+        good = self.house.visitor("good", "lobby")
+        await self.reader("deaf")
+        await self.fill(300_000)
+        self.assertEqual(len(texts(good.hear())), 38)
+        await self.still()
+        await self.pass_by(int(STALLED) - 3, lambda: good.send(request("pong")))
+        self.assertEqual(self.house.factory.slow, 0)
+        await self.pass_by(20, lambda: good.send(request("pong")))
+        self.assertEqual(self.house.factory.slow, 1)
+        await self.until(lambda: not self.doors)
+
+    async def test_little_by_little(self) -> None:
+        """One that reads a little every few seconds is not dropped, and hears all of it."""
+        peer = await self.reader("dozy")
+        data = self.take(peer, 1 << 20)
+        await self.fill(200_000)
+        for _ in range(30):
+            await self.pass_by(5)
+            data += self.take(peer, 4000)
+            peer.send(request("pong"))
+        self.assertEqual(self.house.factory.slow, 0)
+        while data.count(b'"message"') < 26 or not _whole(data):
+            data += self.take(peer, 1 << 16)
+            await self.delay(0.002)
+        heard = [event for event in events(data) if isinstance(event, Message)]
+        self.assertEqual({event.text for event in heard}, {"x" * 8000})
+
+    async def test_too_much(self) -> None:
+        """One for whom more than 1 MiB waits is let go at once, whatever the time."""
+        peer = await self.reader("dozy")
+        await self.fill(900_000)
+        self.assertEqual(self.house.factory.slow, 0)
+        await self.fill(600_000)
+        self.assertEqual(self.house.factory.slow, 1)
+        self.assertLessEqual(self.house.factory.turn.high, MOST_WAITING + 64 * 1024)
+        data = b""
+        for _ in range(2000):
+            data += self.take(peer, 1 << 20)
+            if b'"slow"' in data:
+                break
+            await self.delay(0.002)
+        heard = events(data)
+        last = heard[-1]
+        assert isinstance(last, Closing)
+        self.assertEqual(last.reason, "slow")
+
+    async def test_resumes(self) -> None:
+        """One that was let go has by resuming all that was missed, in order and once."""
+        peer = await self.reader("dozy")
+        first = events(await self.welcome(peer))
+        assert isinstance(first[0], Welcome)
+        for number in range(200):
+            self.talker.say(f"{number} " + "x" * 8000)
+            self.house.settle()
+        await self.until(lambda: self.house.factory.slow == 1)
+        peer.close()
+        await self.until(lambda: not self.doors)
+        back = self.house.visitor()
+        self.assertIsInstance(back.ask("resume", f"{first[0].session} 0"), Resumed)
+        heard = [event for event in back.hear() if isinstance(event, Message | Private)]
+        self.assertEqual([e.text.split()[0] for e in heard], [str(n) for n in range(200)])
+
+    async def welcome(self, peer: socket.socket) -> bytes:
+        """What a new one hears, up to having joined."""
+        data = b""
+        while b'"joined"' not in data or not _whole(data):
+            data += self.take(peer, 1 << 16)
+            await self.delay(0.002)
+        return data
+
+    async def test_many_stalled(self) -> None:
+        """However many take nothing, what waits for each is bounded, and the others hear it all."""
+        good = self.house.visitor("good", "lobby")
+        for number in range(20):
+            await self.reader(f"deaf{number}")
+        await self.fill(1_500_000)
+        self.assertEqual(self.house.factory.slow, 20)
+        self.assertEqual(len(texts(good.hear())), 1_500_000 // 8000 + 1)
+        self.assertLessEqual(self.house.factory.turn.high, MOST_WAITING + 64 * 1024)
+        await self.pass_by(int(LAST_FRAME) + 3)
+        await self.until(lambda: not self.doors)
+
+    async def test_never_reads_replies(self) -> None:
+        """One that asks and asks and reads no answer is let go as well."""
+        self.house.factory.rate = 0
+        peer = await self.reader("asker")
+        ask = request("help") * 40
+        for _ in range(400):
+            if self.house.factory.slow:
+                break
+            with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+                peer.send(ask)
+            await self.delay(0.003)
+        self.assertEqual(self.house.factory.slow, 1)
+
+
+def _whole(data: bytes) -> bool:
+    """Whether `data` ends with a whole frame."""
+    while data:
+        size = int.from_bytes(data[:4], "big")
+        if len(data) < 4 + size:
+            return False
+        data = data[4 + size :]
+    return True
+
+
+class FaultTests(SynchronousTestCase):
+    """Errors inside are nobody's end."""
+
+    def test_internal(self) -> None:
+        """A bug in a command is logged with its traceback, and answered; all connections go on."""
+
+        def broken(*_: Any) -> None:
+            raise ZeroDivisionError("the bug")
+
+        async def later(door: Any, _: str) -> None:
+            await door.chat.log.flushed()
+            raise ZeroDivisionError("the bug")
+
+        house = House()
+        ana, ben = house.visitor("ana", "lobby"), house.visitor("ben", "lobby")
+        for function in (broken, later):
+            commands.command("broken", "", "A test's.")(function)
+            self.addCleanup(commands.TABLE.pop, "broken", None)
+            reply = ana.ask("broken")
+            self.assertEqual((reply.code, reply.fatal), ("internal", False))
+            self.assertNotIn("the bug", reply.text)
+            (failure,) = self.flushLoggedErrors(ZeroDivisionError)
+            self.assertIn("the bug", failure.getTraceback())
+            self.assertIn("test_limits", failure.getTraceback())
+            self.assertIsInstance(ana.ask("say", "still here"), Sent)
+            self.assertEqual(texts(ben.hear())[-1], "still here")
+            self.assertIsInstance(ana.ask("join", "lobby"), Joined)
+
+    def test_list_is_bounded(self) -> None:
+        """A list of very many rooms still fits its frame."""
+        house = House(rate=0)
+        for number in range(3000):
+            user, _ = house.user(f"u{number}", f"room-{number}-" + "é" * 20)
+            room = user.room
+            assert room is not None
+            room.topic = "ü" * 512
+        reply = house.visitor("ana").ask("list")
+        self.assertIsInstance(reply, Rooms)
+        self.assertGreater(len(reply.rooms), 100)

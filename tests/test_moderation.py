@@ -1,0 +1,941 @@
+"""What operators and admins may do, what others may not, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo.protocol import (
+    LARGEST_EVENT,
+    Closing,
+    Done,
+    Error,
+    Joined,
+    Left,
+    Message,
+    Notice,
+    Renamed,
+    Sent,
+    Topic,
+    Welcome,
+    encode,
+)
+from pylingo.rooms import MOST_ROOMS
+from pylingo.rules import MOST_SANCTIONS, Sanction
+from tests.house import SECRET, House, Visitor, cheapen, events, request, texts
+
+HERE, THERE = "192.0.2.7", "192.0.2.8"
+
+
+class ModerationTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        cheapen(self)
+        self.options: dict[str, Any] = {"rate": 0, "admins": frozenset({"boss", "chief"})}
+        self.house = House(self.mktemp(), **self.options)
+
+    def error(self, visitor: Visitor, code: str, command: str, body: str = "") -> str:
+        """Ask, and be refused; the result is the sentence."""
+        reply = visitor.ask(command, body)
+        self.assertIsInstance(reply, Error, f"{command} {body}")
+        self.assertEqual((reply.code, reply.fatal), (code, False), reply.text)
+        return str(reply.text)
+
+    def done(self, visitor: Visitor, command: str, body: str = "") -> str:
+        """Ask, and be obeyed; the result is the sentence."""
+        reply = visitor.ask(command, body)
+        self.assertIsInstance(reply, Done, f"{command} {body}")
+        return str(reply.text)
+
+    def here(self) -> list[str]:
+        """Who is in the den."""
+        room = self.house.registry.rooms.get("den")
+        return room.shown() if room is not None else []
+
+
+ROLES = ("guest", "user", "operator", "op by name", "admin", "admin outside", "muted", "banned")
+"""Who asks. All but the banned one and the admin outside are in the room."""
+OK = "ok"
+COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
+    # The command with its body; what becomes of it, where that is not `forbidden`.
+    "topic": ("", {"banned": "not_in_room", "admin outside": "not_in_room", "*": OK}),
+    "topic TEXT": ("new topic", {"banned": "not_in_room", "admin outside": "not_in_room"}),
+    "lock": ("mellon", {"banned": "not_in_room", "admin outside": "not_in_room"}),
+    "unlock": ("", {"banned": "not_in_room", "admin outside": "not_in_room"}),
+    "invite": ("victim", {"banned": "not_in_room", "admin outside": "not_in_room"}),
+    "kick": ("victim enough", {"banned": "not_in_room", "admin outside": OK}),
+    "ban": ("victim enough", {"banned": "not_in_room", "admin outside": OK}),
+    "unban": ("mallory", {"banned": "not_in_room", "admin outside": "no_such_user"}),
+    "mute": ("victim enough", {"banned": "not_in_room", "admin outside": OK}),
+    "unmute": ("mute-one", {"banned": "not_in_room", "admin outside": "no_such_user"}),
+    "op": ("victim", {"banned": "not_in_room", "admin outside": "not_in_room"}),
+    "deop": ("maker", {"banned": "not_in_room", "admin outside": "not_in_room"}),
+    "bans": ("", {"banned": "not_in_room", "admin outside": OK}),
+    "announce": ("all hear", {"admin": OK, "admin outside": OK, "operator": "forbidden",
+                              "op by name": "forbidden"}),
+    "say": ("hi", {"*": OK, "muted": "forbidden", "banned": "not_in_room",
+                   "admin outside": "not_in_room"}),
+    "me": ("waves", {"*": OK, "muted": "forbidden", "banned": "not_in_room",
+                     "admin outside": "not_in_room"}),
+    "msg": ("victim psst", {"*": OK}),
+    "join": ("den", {"*": OK, "banned": "forbidden"}),
+    "create": ("den", {"*": "room_exists"}),
+    "users": ("", {"*": OK, "banned": "not_in_room", "admin outside": "not_in_room"}),
+    "history": ("", {"*": OK, "banned": "not_in_room", "admin outside": "not_in_room"}),
+    "leave": ("", {"*": OK, "banned": "not_in_room", "admin outside": "not_in_room"}),
+    "name": ("other", {"*": OK}),
+    "list": ("", {"*": OK}),
+    "help": ("", {"*": OK}),
+    "ping": ("", {"*": OK}),
+    "hello": ("", {"*": OK}),
+    "enter": ("whatever", {"*": OK}),
+    "password": ("new secret", {"*": OK, "guest": "forbidden", "operator": "forbidden",
+                                "muted": "forbidden", "banned": "forbidden"}),
+    "register": ("new secret", {"guest": OK, "operator": OK, "muted": OK, "banned": OK,
+                                  "*": "bad_argument"}),
+    "login": ("victim x", {"*": "wrong_password"}),
+}  # fmt: skip
+POWERFUL = ("operator", "op by name", "admin")
+"""Who may moderate a room; a command without a `*` of its own is for these."""
+
+
+class RoleTests(ModerationTestCase):
+    def play(self) -> dict[str, Visitor]:
+        """A room with everyone in it."""
+        self.house = House(rate=0, admins=frozenset({"boss", "chief"}))
+        house = self.house
+        maker = house.owner("maker", "den")
+        people = {
+            "guest": house.visitor("guest1", "den"),
+            "user": house.owner("user1", "den"),
+            "operator": house.visitor("op1", "den"),
+            "op by name": house.owner("op2", "den"),
+            "admin": house.owner("boss", "den"),
+            "admin outside": house.owner("chief"),
+            "muted": house.visitor("mute-one", "den"),
+            "banned": house.visitor("mallory", "den"),
+        }
+        house.visitor("victim", "den")
+        for command, body in (
+            ("op", "op1"), ("op", "op2"), ("mute", "mute-one"), ("ban", "mallory"),
+        ):  # fmt: skip
+            self.done(maker, command, body)
+        for person in people.values():
+            person.hear()
+        self.people = people
+        return people
+
+    def test_everything(self) -> None:
+        """Every command by every role: done, or refused with the right code and a sentence."""
+        wrong = []
+        for title, (body, special) in COMMANDS.items():
+            word = title.split()[0]
+            for role in ROLES:
+                reply = self.play()[role].ask(word, body)
+                got = reply.code if isinstance(reply, Error) else OK if reply else "nothing"
+                ordinary = OK if role in POWERFUL else "forbidden"
+                expected = special.get(role, special.get("*", ordinary))
+                if got != expected:
+                    wrong.append(f"{title} by {role}: {got}, not {expected}: {reply}")
+                if isinstance(reply, Error):
+                    self.assertGreater(len(reply.text.split()), 3, reply.text)
+        self.assertEqual(wrong, [], "\n".join(wrong))
+
+    def test_refused_changes_nothing(self) -> None:
+        """What was refused has changed nothing."""
+        for role in ("guest", "user", "muted", "banned"):
+            person = self.play()[role]
+            for title, (body, _) in COMMANDS.items():
+                word = title.split()[0]
+                if word in ("topic", "lock", "kick", "ban", "mute", "op", "deop", "unban"):
+                    person.ask(word, body or "x")
+            room = self.house.registry.rooms["den"]
+            self.assertEqual((room.topic, room.locked), ("", False))
+            self.assertIn("victim", room.shown())
+            self.assertEqual(list(room.rules.bans), ["mallory"])
+            self.assertEqual(list(room.rules.mutes), ["mute-one"])
+            self.assertEqual(len(room.rules.operators), 3)
+
+    def test_admins_are_safe(self) -> None:
+        """Nobody can kick, ban, mute or deop an admin: no operator, and no admin either."""
+        for who in ("operator", "op by name", "admin", "admin outside"):
+            for target in ("boss", "chief", "BOSS"):
+                for command in ("kick", "ban", "mute", "deop"):
+                    person = self.play()[who]
+                    if target == "chief":
+                        chief = self.people["admin outside"]
+                        if person is not chief:
+                            chief.ask("join", "den")
+                    reply = person.ask(command, target)
+                    self.assertIsInstance(reply, Error, f"{command} {target} by {who}")
+
+    def test_admins_who_are_away_are_safe(self) -> None:
+        """Nor can anybody ban, mute or deop one who is away, or goes by another name."""
+        for away in (True, False):
+            people = self.play()
+            operator = people["operator"]
+            self.done(people["admin"], "op", "boss")
+            if away:
+                people["admin"].ask("close")
+            else:
+                people["admin"].ask("name", "disguise")
+            for command in ("ban", "mute", "deop"):
+                self.error(operator, "forbidden", command, "boss")
+            if not away:
+                for command in ("kick", "ban", "mute", "deop"):
+                    self.error(operator, "forbidden", command, "disguise")
+            self.assertIn("@boss", self.house.registry.rooms["den"].rules.operators)
+
+    def test_admin_needs_no_key(self) -> None:
+        """An admin joins whatever is locked, and whatever one was banned from as a guest."""
+        maker = self.house.owner("maker", "den")
+        self.house.visitor("boss-to-be", "den", host=HERE)
+        maker.ask("ban", "boss-to-be")
+        maker.ask("lock", "mellon")
+        self.assertEqual(self.house.owner("boss", "den", host=HERE).ask("users").users[-1], "boss")
+
+    def test_not_yet_registered(self) -> None:
+        """An admin's name is no power before it was registered."""
+        guest = self.house.visitor("boss", "den")
+        self.error(guest, "forbidden", "announce", "hi")
+        guest.ask("register", SECRET)
+        self.done(guest, "announce", "hi")
+
+    def test_power_ends(self) -> None:
+        """Who gave it up, or has left as a guest, is operator no more."""
+        maker = self.house.visitor("maker", "den")
+        ben = self.house.visitor("ben", "den")
+        self.done(maker, "op", "ben")
+        self.done(maker, "deop", "maker")
+        self.error(maker, "forbidden", "topic", "x")
+        ben.ask("leave")
+        ben.ask("join", "den")
+        self.error(ben, "forbidden", "topic", "x")
+
+
+class OperatorTests(ModerationTestCase):
+    def operates(self, visitor: Visitor) -> bool:
+        return isinstance(visitor.ask("unlock"), Done)
+
+    def test_maker(self) -> None:
+        """Who makes a room, by join or by create, is its operator; who comes later is not."""
+        for command in ("join", "create"):
+            ana, ben = self.house.visitor(), self.house.visitor()
+            ana.ask(command, command)
+            ben.ask("join", command)
+            self.assertEqual((self.operates(ana), self.operates(ben)), (True, False))
+
+    def test_inherited(self) -> None:
+        """When the last operator, a guest, goes, the one who was there longest is the next."""
+        for way in ("leave", "close", "join", "drop"):
+            self.house = House(rate=0)
+            ana, ben, cem = (self.house.visitor(name, "den") for name in ("ana", "ben", "cem"))
+            if way == "drop":
+                ana.drop()
+                self.house.wait(70)
+            else:
+                ana.ask(way, "elsewhere" if way == "join" else "")
+            self.assertEqual((self.operates(ben), self.operates(cem)), (True, False), way)
+            self.assertTrue(any(isinstance(event, Notice) for event in ben.hear()), way)
+
+    def test_not_inherited(self) -> None:
+        """While there is another operator nobody inherits, even where that one is away."""
+        ana = self.house.visitor("ana", "den")
+        owner = self.house.owner("owner", "den")
+        ben = self.house.visitor("ben", "den")
+        self.done(ana, "op", "owner")
+        owner.ask("leave")
+        ana.ask("leave")
+        self.assertFalse(self.operates(ben))
+
+    def test_registered_stays(self) -> None:
+        """A registered operator stays one, whoever leaves and comes back."""
+        owner, ben = self.house.owner("owner", "den"), self.house.visitor("ben", "den")
+        for leave in ("leave", "close"):
+            owner.ask(leave)
+            self.assertFalse(self.operates(ben))
+            owner = self.house.owner("owner", "den")
+            self.assertTrue(self.operates(owner))
+
+    def test_lingering(self) -> None:
+        """A guest operator whose connection broke still is one after resuming in time."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        ana.drop()
+        self.house.wait(30)
+        self.assertFalse(self.operates(ben))
+        back = self.house.visitor()
+        back.ask("resume", f"{ana.welcome.session} 0")
+        self.assertTrue(self.operates(back))
+
+    def test_op(self) -> None:
+        """An operator makes another one: a member, who is told, or a registered name."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        self.house.owner("away").ask("close")
+        self.done(ana, "op", "ben")
+        self.assertTrue(any(isinstance(event, Notice) for event in ben.hear()))
+        self.assertTrue(self.operates(ben))
+        self.done(ben, "op", "away")
+        self.assertTrue(self.operates(self.house.owner("away", "den")))
+
+    def test_op_nobody(self) -> None:
+        """A guest who is elsewhere cannot be made one, nor can nobody."""
+        ana = self.house.visitor("ana", "den")
+        self.house.visitor("ben", "lobby")
+        for name in ("ben", "nobody"):
+            self.error(ana, "no_such_user", "op", name)
+        for name in ("", "a\u200bb", "x" * 33):
+            self.error(ana, "bad_argument", "op", name)
+
+    def test_op_is_bounded(self) -> None:
+        """Nobody can fill up another one's bound on rooms, or get around the own."""
+        self.house.owner("away").ask("close")
+        ana = self.house.owner("ana")
+        refused = 0
+        for number in range(MOST_ROOMS + 20):
+            ana.ask("join", f"room-{number}")
+            if isinstance(ana.ask("op", "away"), Error):
+                refused += 1
+            ana.ask("deop", "ana")
+            ana.ask("leave")
+        self.assertLessEqual(len(self.house.registry.rooms), MOST_ROOMS)
+
+    def test_deop(self) -> None:
+        """An operator can be made one no more, by whatever name of theirs."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        owner = self.house.owner("owner", "den")
+        for name in ("ben", "owner"):
+            self.done(ana, "op", name)
+            self.done(ana, "deop", name)
+        self.done(ana, "op", "owner")
+        owner.ask("name", "zoe")
+        self.done(ana, "deop", "zoe")
+        self.assertFalse(self.operates(ben) or self.operates(owner))
+        self.error(ana, "no_such_user", "deop", "ben")
+        self.error(ana, "no_such_user", "deop", "nobody")
+
+    def test_deop_away(self) -> None:
+        """One who is away can be, by the registered name."""
+        ana, owner = self.house.visitor("ana", "den"), self.house.owner("owner", "den")
+        self.done(ana, "op", "owner")
+        owner.ask("close")
+        self.done(ana, "deop", "owner")
+        self.assertFalse(self.operates(self.house.owner("owner", "den")))
+
+    def test_give_up(self) -> None:
+        """The last operator who gives it up hands it to who was there longest, who is told."""
+        ana, ben, cem = (self.house.owner(name, "den") for name in ("ana", "ben", "cem"))
+        self.done(ana, "deop", "ana")
+        self.assertEqual([self.operates(who) for who in (ana, ben, cem)], [False, True, False])
+        self.assertTrue(any(isinstance(event, Notice) for event in ben.hear()))
+
+    def test_give_up_by_another_name(self) -> None:
+        """One may give it up by the registered name, too."""
+        ana, ben = self.house.owner("ana", "den"), self.house.visitor("ben", "den")
+        ana.ask("name", "zoe")
+        self.done(ana, "deop", "ana")
+        self.assertEqual([self.operates(who) for who in (ana, ben)], [False, True])
+
+    def test_alone(self) -> None:
+        """A room without operators, whose maker has given it up alone, is gone when it empties."""
+        ana = self.house.owner("ana", "den")
+        self.done(ana, "deop", "ana")
+        self.assertFalse(self.operates(ana))
+        ana.ask("leave")
+        self.assertEqual(self.house.registry.rooms, {})
+
+    def test_most_rooms(self) -> None:
+        """One may run that many rooms; then one has to be given up first."""
+        ana = self.house.owner("ana")
+        for number in range(MOST_ROOMS):
+            self.assertIsInstance(ana.ask("join", f"room-{number}"), Joined)
+        text = self.error(ana, "forbidden", "join", "one-more")
+        self.assertIn(str(MOST_ROOMS), text)
+        self.assertIn("/deop", text)
+        self.error(ana, "forbidden", "create", "one-more")
+        self.assertEqual(ana.ask("users").room, f"room-{MOST_ROOMS - 1}")
+        self.assertNotIn("one-more", self.house.registry.rooms)
+        self.done(ana, "deop", "ana")
+        self.assertIsInstance(ana.ask("join", "one-more"), Joined)
+
+    def test_guest_rooms(self) -> None:
+        """A guest's rooms go when the guest does, so there is no end to them."""
+        ana = self.house.visitor("ana")
+        for number in range(MOST_ROOMS + 20):
+            self.assertIsInstance(ana.ask("join", f"room-{number}"), Joined)
+        self.assertEqual(len(self.house.registry.rooms), 1)
+
+
+class TopicTests(ModerationTestCase):
+    def test_set(self) -> None:
+        """A topic is heard by the room, shown by `list` and to who joins."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        reply = ana.ask("topic", "  tea\n and\tcake ")
+        topic = Topic(room="den", topic="tea and cake", user="ana")
+        self.assertEqual((reply.topic, reply.user), (topic.topic, "ana"))
+        self.assertEqual(ben.hear(), [topic])
+        self.assertEqual(ben.ask("topic").topic, "tea and cake")
+        cem = self.house.visitor("cem")
+        self.assertEqual(cem.ask("list").rooms[0].topic, "tea and cake")
+        self.assertEqual(cem.ask("join", "den").topic, "tea and cake")
+
+    def test_bounds(self) -> None:
+        """It has at most 1024 bytes."""
+        ana = self.house.visitor("ana", "den")
+        self.assertEqual(ana.ask("topic", "é" * 512).topic, "é" * 512)
+        self.error(ana, "bad_argument", "topic", "é" * 512 + "x")
+        self.assertEqual(ana.ask("topic").topic, "é" * 512)
+
+
+class LockTests(ModerationTestCase):
+    def test_locked(self) -> None:
+        """A locked room takes its password; `list` shows it, and members stay."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "lock", "mell on")
+        self.assertTrue(any(isinstance(event, Notice) for event in ben.hear()))
+        cem = self.house.visitor("cem")
+        self.assertTrue(cem.ask("list").rooms[0].locked)
+        self.assertIn("/join den PASSWORD", self.error(cem, "forbidden", "join", "den"))
+        self.error(cem, "forbidden", "join", "den mellon")
+        self.assertIsInstance(cem.ask("join", "#DEN mell on"), Joined)
+        self.assertIsInstance(ben.ask("join", "den"), Joined)
+        self.assertEqual(self.here(), ["ana", "ben", "cem"])
+
+    def test_stays_where_one_was(self) -> None:
+        """Who is refused stays in the room where one was."""
+        self.done(self.house.visitor("ana", "den"), "lock", "mellon")
+        ben = self.house.visitor("ben", "lobby")
+        self.error(ben, "forbidden", "join", "den guess")
+        self.assertEqual(ben.ask("users").room, "lobby")
+
+    def test_unlocked(self) -> None:
+        """An unlocked room lets everyone in again."""
+        ana = self.house.visitor("ana", "den")
+        self.done(ana, "lock", "mellon")
+        self.done(ana, "unlock")
+        self.assertIsInstance(self.house.visitor().ask("join", "den"), Joined)
+        self.assertFalse(ana.ask("list").rooms[0].locked)
+
+    def test_operator_away(self) -> None:
+        """A registered operator needs no password."""
+        ana = self.house.owner("ana", "den")
+        self.done(ana, "lock", "mellon")
+        ana.ask("leave")
+        self.assertIsInstance(ana.ask("join", "den"), Joined)
+
+    def test_resume(self) -> None:
+        """Who was in before, and lost the connection, needs none either."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "lock", "mellon")
+        ben.drop()
+        self.house.wait(30)
+        back = self.house.visitor()
+        self.assertEqual(back.ask("resume", f"{ben.welcome.session} 0").room, "den")
+
+    def test_bounds(self) -> None:
+        """A lock needs a password of 1 to 1024 bytes."""
+        ana = self.house.visitor("ana", "den")
+        for password in ("", "  ", "x" * 1025):
+            self.error(ana, "bad_argument", "lock", password)
+        self.assertFalse(ana.ask("list").rooms[0].locked)
+
+    def test_emptied_meanwhile(self) -> None:
+        """A password that is being checked while the room is banned for one opens nothing."""
+        ana, ben = self.house.owner("ana", "den"), self.house.visitor("ben")
+        self.done(ana, "lock", "mellon")
+        self.house.hashes.hold()
+        asked = ben.begin("join", "den mellon")
+        self.done(ana, "ban", "ben")
+        self.house.hashes.release()
+        self.house.settle()
+        self.assertIsInstance(ben.reply(asked), Error)
+        self.assertEqual(self.here(), ["ana"])
+
+    def test_lost_power_meanwhile(self) -> None:
+        """A lock by one who was operator no more when it was made is none."""
+        ana, ben = self.house.owner("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "op", "ben")
+        self.house.hashes.hold()
+        asked = ben.begin("lock", "mellon")
+        self.done(ana, "deop", "ben")
+        self.done(ana, "kick", "ben")
+        self.house.hashes.release()
+        self.house.settle()
+        self.assertIsInstance(ben.reply(asked), Error)
+        self.assertFalse(ana.ask("list").rooms[0].locked)
+
+
+class InviteTests(ModerationTestCase):
+    def test_once(self) -> None:
+        """Who is invited is told, and may join once in spite of the lock."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben")
+        self.done(ana, "lock", "mellon")
+        self.done(ana, "invite", "ben")
+        self.assertIn("/join den", str(ben.hear()[-1]))
+        self.assertIsInstance(ben.ask("join", "den"), Joined)
+        ben.ask("leave")
+        self.error(ben, "forbidden", "join", "den")
+
+    def test_banned(self) -> None:
+        """And in spite of a ban."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "ban", "ben")
+        self.done(ana, "invite", "ben")
+        self.assertIsInstance(ben.ask("join", "den"), Joined)
+        ben.ask("leave")
+        self.error(ben, "forbidden", "join", "den")
+
+    def test_not_used_up(self) -> None:
+        """An invitation is for that one alone, and goes with a new name."""
+        ana, ben, cem = (self.house.visitor(name) for name in ("ana", "ben", "cem"))
+        ana.ask("join", "den")
+        self.done(ana, "lock", "mellon")
+        self.done(ana, "invite", "ben")
+        self.error(cem, "forbidden", "join", "den")
+        ben.ask("name", "zoe")
+        self.assertIsInstance(ben.ask("join", "den"), Joined)
+
+    def test_nobody(self) -> None:
+        """Who is not here cannot be invited."""
+        ana = self.house.visitor("ana", "den")
+        self.error(ana, "no_such_user", "invite", "nobody")
+        self.error(ana, "bad_argument", "invite", "")
+
+    def test_bound(self) -> None:
+        """Invitations that nobody takes up do not gather for ever; the newest are good."""
+        ana = self.house.owner("ana", "den")
+        self.done(ana, "lock", "mellon")
+        for number in range(MOST_SANCTIONS + 50):
+            user, _ = self.house.user(f"u{number}")
+            self.done(ana, "invite", f"u{number}")
+            user.quit()
+            ana.wire.clear()
+        last = self.house.visitor("last")
+        self.done(ana, "invite", "last")
+        self.assertIsInstance(last.ask("join", "den"), Joined)
+        self.assertLessEqual(len(self.house.registry.rooms["den"].rules.invited), MOST_SANCTIONS)
+
+
+class KickTests(ModerationTestCase):
+    def test_kicked(self) -> None:
+        """Who is kicked is out of the room, hears by whom and why, and may come back."""
+        ana, ben, cem = (self.house.visitor(name, "den") for name in ("ana", "ben", "cem"))
+        for visitor in (ana, ben, cem):
+            visitor.hear()
+        self.done(ana, "kick", "BEN  too\tloud ")
+        left = Left(room="den", user="ben", reason="kicked by ana: too loud")
+        self.assertEqual(ben.hear(), [left])
+        self.assertEqual(cem.hear(), [left])
+        self.assertFalse(ben.closed)
+        self.error(ben, "not_in_room", "say", "hi")
+        self.assertIsInstance(ben.ask("join", "den"), Joined)
+
+    def test_refused(self) -> None:
+        """One who is not in the room, or not here, or oneself, cannot be kicked."""
+        ana = self.house.visitor("ana", "den")
+        self.house.visitor("ben", "lobby")
+        for name in ("ben", "nobody"):
+            self.error(ana, "no_such_user", "kick", name)
+        self.error(ana, "bad_argument", "kick", "ana")
+        self.error(ana, "bad_argument", "kick", "ben " + "x" * 1025)
+        self.error(ana, "bad_argument", "kick", "")
+
+    def test_lingering(self) -> None:
+        """One who lingers can be, and is not in the room after resuming."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        ben.drop()
+        self.done(ana, "kick", "ben")
+        back = self.house.visitor()
+        self.assertEqual(back.ask("resume", f"{ben.welcome.session} 0").room, None)
+
+    def test_stays_out(self) -> None:
+        """A kick is not undone by a restart of the server."""
+        ana, ben = self.house.owner("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "kick", "ben")
+        ana.ask("ping")
+        self.house = self.house.restart(**self.options)
+        back = self.house.visitor()
+        self.assertEqual(back.ask("resume", f"{ben.welcome.session} 0").room, None)
+
+    def test_while_joining(self) -> None:
+        """One who is kicked while the join waits for the disk is answered, and is out."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben")
+        self.house.reads.hold()
+        asked = ben.begin("join", "den")
+        self.done(ana, "kick", "ben")
+        self.house.reads.release()
+        self.house.settle()
+        self.assertIsNotNone(ben.reply(asked))
+        self.assertEqual(self.here(), ["ana"])
+        self.assertIsInstance(ben.hear()[-1], Left)
+
+
+class BanTests(ModerationTestCase):
+    def test_guest(self) -> None:
+        """A banned guest is out, and kept out: by session, by name, and by address."""
+        ana = self.house.visitor("ana", "den")
+        eve = self.house.visitor("eve", "den", host=HERE)
+        eve.hear()
+        self.done(ana, "ban", "eve spam")
+        self.assertEqual(eve.hear(), [Left(room="den", user="eve", reason="banned by ana: spam")])
+        self.assertIn("spam", self.error(eve, "forbidden", "join", "den"))
+        eve.ask("name", "mallory")
+        self.error(eve, "forbidden", "join", "den")
+        self.error(self.house.visitor("innocent", host=HERE), "forbidden", "join", "den")
+        self.error(self.house.visitor("eve", host=THERE), "forbidden", "join", "den")
+        self.assertIsInstance(self.house.visitor("ben", host=THERE).ask("join", "den"), Joined)
+
+    def test_registering_is_no_way_out(self) -> None:
+        """A banned guest who registers another name is still banned, and a muted one muted."""
+        ana = self.house.visitor("ana", "den")
+        eve = self.house.visitor("eve", "den", host=HERE)
+        mia = self.house.visitor("mia", "den", host=THERE)
+        self.done(ana, "ban", "eve")
+        self.done(ana, "mute", "mia")
+        eve.ask("name", "innocent")
+        self.done(eve, "register", SECRET)
+        self.done(mia, "register", SECRET)
+        self.error(eve, "forbidden", "join", "den")
+        self.error(mia, "forbidden", "say", "hi")
+
+    def test_neighbours(self) -> None:
+        """Those who share the address are not thrown out, and owners of names may come in."""
+        ana = self.house.visitor("ana", "den")
+        self.house.visitor("eve", "den", host=HERE)
+        ben = self.house.visitor("ben", "den", host=HERE)
+        self.done(ana, "ban", "eve")
+        self.assertEqual(self.here(), ["ana", "ben"])
+        self.assertIsInstance(ben.ask("say", "hi"), Sent)
+        self.assertEqual(self.house.owner("zoe", "den", host=HERE).ask("users").room, "den")
+
+    def test_owner(self) -> None:
+        """A registered name is banned by name: away or here, under whatever other name."""
+        ana = self.house.visitor("ana", "den")
+        eve = self.house.owner("eve", "den", host=HERE)
+        eve.ask("name", "mallory")
+        self.done(ana, "ban", "mallory spam")
+        self.assertEqual(self.here(), ["ana"])
+        self.error(eve, "forbidden", "join", "den")
+        eve.ask("close")
+        self.error(self.house.owner("eve", host=THERE), "forbidden", "join", "den")
+        self.house.owner("zoe").ask("close")
+        self.done(ana, "ban", "zoe")
+        self.error(self.house.owner("zoe"), "forbidden", "join", "den")
+
+    def test_lifted_by_the_name_shown(self) -> None:
+        """What `bans` shows can be lifted by that, also where it was not the name of one's own."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.owner("eve", "den")
+        eve.ask("name", "mallory")
+        for command, lift in (("ban", "unban"), ("mute", "unmute")):
+            self.done(ana, command, "mallory")
+            self.done(ana, lift, "mallory")
+            self.done(ana, command, "mallory")
+            self.done(ana, lift, "eve")
+        self.assertEqual(ana.ask("bans").text, "Nobody is banned.")
+
+    def test_unbanned(self) -> None:
+        """Who is not banned any more may join; who is not banned cannot be unbanned."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        self.done(ana, "ban", "eve")
+        self.done(ana, "unban", "EVE")
+        self.assertIsInstance(eve.ask("join", "den"), Joined)
+        self.error(ana, "no_such_user", "unban", "eve")
+        self.error(ana, "bad_argument", "unban", "")
+
+    def test_list(self) -> None:
+        """`bans` shows who, by whom and why; the address is for admins only."""
+        ana = self.house.visitor("ana", "den")
+        self.assertEqual(ana.ask("bans").text, "Nobody is banned.")
+        self.house.visitor("eve", "den", host=HERE)
+        self.done(ana, "ban", "eve too much spam")
+        self.assertEqual(ana.ask("bans").text, "eve, by ana: too much spam")
+        boss = self.house.owner("boss", "den")
+        self.assertEqual(boss.ask("bans").text, f"eve [{HERE}], by ana: too much spam")
+        for event in ana.heard:
+            self.assertNotIn(HERE, str(event))
+
+    def test_longest_list(self) -> None:
+        """The longest list of bans fits a frame."""
+        ana = self.house.visitor("ana", "den")
+        rules = self.house.registry.rooms["den"].rules
+        for number in range(MOST_SANCTIONS):
+            name = f"eve{number}"
+            rules.add(rules.bans, Sanction(name, name, "~9", HERE, "ana", '"' * 1024))
+        ana.hear()
+        asked = ana.ask("bans")
+        self.assertIsInstance(asked, Done)
+        self.assertLessEqual(len(encode(asked)) - 4, LARGEST_EVENT)
+
+    def test_most(self) -> None:
+        """Of bans there is a bound, which is told."""
+        ana = self.house.visitor("ana", "den")
+        rules = self.house.registry.rooms["den"].rules
+        for number in range(MOST_SANCTIONS):
+            name = f"eve{number}"
+            rules.add(rules.bans, Sanction(name, name, "~9", HERE, "ana", ""))
+        self.house.visitor("last", "den")
+        self.error(ana, "bad_argument", "ban", "last")
+        self.assertEqual(self.here(), ["ana", "last"])
+        self.done(ana, "unban", "eve5")
+        self.done(ana, "ban", "last")
+
+    def test_refused(self) -> None:
+        """Oneself, and nobody, cannot be banned or muted."""
+        ana = self.house.owner("ana", "den")
+        for command in ("ban", "mute"):
+            self.error(ana, "bad_argument", command, "ana")
+            self.error(ana, "no_such_user", command, "nobody")
+            self.error(ana, "bad_argument", command, "")
+            self.error(ana, "no_such_user", "un" + command, "nobody")
+        guest = self.house.visitor("guest", "lair")
+        self.error(guest, "bad_argument", "ban", "guest")
+
+    def test_resume(self) -> None:
+        """Who is banned while away does not come back into the room by resuming."""
+        ana = self.house.owner("ana", "den")
+        eve = self.house.owner("eve", "den")
+        eve.drop()
+        self.house.wait(70)
+        self.done(ana, "ban", "eve")
+        back = self.house.visitor()
+        self.assertEqual(back.ask("resume", f"{eve.welcome.session} 0").room, None)
+
+    def test_in_one_turn(self) -> None:
+        """A new name, a ban and a resume of one session in one turn: banned is what is left."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        back = self.house.visitor()
+        eve.wire.arriving += request("name", "mallory", 1)
+        ana.wire.arriving += request("ban", "mallory", 1)
+        back.wire.arriving += request("resume", f"{eve.welcome.session} 0", 99)
+        for visitor in (eve, ana, back):
+            visitor.wire.turn()
+        self.house.settle()
+        self.assertEqual(self.here(), ["ana"])
+        self.error(back, "forbidden", "join", "den")
+
+
+class MuteTests(ModerationTestCase):
+    def test_muted(self) -> None:
+        """The muted hear, and may tell someone alone, but are not heard in the room."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "mute", "ben noise")
+        self.assertIn("noise", str(ben.hear()[-1]))
+        ana.hear()
+        self.assertIn("den", self.error(ben, "forbidden", "say", "hi"))
+        self.error(ben, "forbidden", "me", "waves")
+        self.assertIsInstance(ana.ask("say", "hush"), Sent)
+        self.assertEqual(texts(ben.hear()), ["hush"])
+        self.assertEqual(texts(ana.hear()), [])
+        self.assertIsInstance(ben.ask("msg", "ana sorry"), Sent)
+        self.done(ana, "unmute", "ben")
+        self.assertIsInstance(ben.ask("say", "hi"), Sent)
+
+    def test_without_id(self) -> None:
+        """Also one who asks for no reply is told of the refusal."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "mute", "ben")
+        ben.hear()
+        ben.send(request("say", "hi"))
+        self.assertEqual([event.code for event in ben.hear() if isinstance(event, Error)],
+                         ["forbidden"])  # fmt: skip
+
+    def test_follows(self) -> None:
+        """A new name, leaving and coming back are no way out."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "mute", "ben")
+        ben.ask("name", "zoe")
+        ben.ask("leave")
+        ben.ask("join", "den")
+        self.error(ben, "forbidden", "say", "hi")
+        back = self.house.visitor()
+        back.ask("resume", f"{ben.welcome.session} 0")
+        self.error(back, "forbidden", "say", "hi")
+
+    def test_elsewhere(self) -> None:
+        """In another room one is heard."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "mute", "ben")
+        ben.ask("join", "lobby")
+        self.assertIsInstance(ben.ask("say", "hi"), Sent)
+
+
+class AdminTests(ModerationTestCase):
+    """An admin everywhere: in a room as its operators, in none over the whole server."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.boss = self.house.owner("boss")
+
+    def test_in_a_room(self) -> None:
+        """In a room an admin may do what its operators may."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        self.boss.ask("join", "den")
+        for command, body in (
+            ("topic", "x"), ("lock", "x"), ("unlock", ""), ("mute", "eve"), ("unmute", "eve"),
+            ("op", "eve"), ("deop", "eve"), ("kick", "eve"), ("ban", "eve"), ("unban", "eve"),
+            ("deop", "ana"), ("invite", "eve"), ("bans", ""),
+        ):  # fmt: skip
+            self.assertIsInstance(self.boss.ask(command, body), Done | Topic, command)
+        self.error(ana, "forbidden", "topic", "y")
+        self.assertFalse(eve.closed)
+
+    def test_kick(self) -> None:
+        """Who is kicked from the server hears why, and the connection ends; the session too."""
+        eve, ben = self.house.visitor("eve", "den"), self.house.visitor("ben", "den")
+        self.done(self.boss, "kick", "eve enough")
+        last = eve.hear()[-1]
+        assert isinstance(last, Closing)
+        self.assertEqual(last.reason, "kicked")
+        self.assertIn("enough", last.text)
+        self.assertTrue(eve.closed)
+        (left,) = [event for event in ben.hear() if isinstance(event, Left)]
+        self.assertEqual(left.reason, "kicked by boss: enough")
+        back = self.house.visitor()
+        self.assertEqual(back.ask("resume", f"{eve.welcome.session} 0").code, "not_resumable")
+        self.assertIsInstance(back.ask("name", "eve"), Renamed)
+
+    def test_kick_lingering(self) -> None:
+        """One who lingers is gone as well."""
+        eve = self.house.visitor("eve", "den")
+        eve.drop()
+        self.done(self.boss, "kick", "eve")
+        self.assertEqual(self.here(), [])
+        self.assertEqual(
+            self.house.visitor().ask("resume", f"{eve.welcome.session} 0").code, "not_resumable"
+        )
+
+    def test_ban_guest(self) -> None:
+        """A guest who is banned from the server is thrown out, and not let in again."""
+        eve = self.house.visitor("eve", "den", host=HERE)
+        self.done(self.boss, "ban", "eve spam")
+        last = eve.hear()[-1]
+        assert isinstance(last, Closing)
+        self.assertEqual((last.reason, eve.closed), ("banned", True))
+        back = self.house.visitor(host=HERE)
+        back.send(request("hello", "", 1))
+        error = back.hear()[-1]
+        assert isinstance(error, Error)
+        self.assertEqual((error.code, error.fatal, back.closed), ("forbidden", True, True))
+        self.done(self.boss, "unban", "eve")
+        self.assertIsInstance(self.house.visitor(host=HERE).ask("hello"), Welcome)
+
+    def test_ban_owner(self) -> None:
+        """A registered name that is banned cannot be logged in to, nor resumed as such."""
+        eve = self.house.owner("eve", "den")
+        self.done(self.boss, "ban", "eve")
+        self.assertEqual(eve.hear()[-1].reason, "banned")  # type: ignore[union-attr]
+        self.error(self.house.visitor(), "forbidden", "login", f"eve {SECRET}")
+        self.error(self.house.visitor(), "name_registered", "name", "eve")
+        self.error(self.house.visitor(), "not_resumable", "resume", f"{eve.welcome.session} 0")
+        self.done(self.boss, "unban", "eve")
+        self.house.owner("eve")
+
+    def test_ban_owner_away(self) -> None:
+        """One who is away is banned too, and comes back as a guest at most."""
+        eve = self.house.owner("eve", "den")
+        eve.drop()
+        self.house.wait(70)
+        self.done(self.boss, "ban", "eve")
+        back = self.house.visitor()
+        resumed = back.ask("resume", f"{eve.welcome.session} 0")
+        self.assertTrue(isinstance(resumed, Error) or resumed.user.startswith("guest-"))
+        self.error(back, "forbidden", "password", "x")
+
+    def test_mute(self) -> None:
+        """Who is muted on the server is heard nowhere, in no room and by nobody alone."""
+        eve = self.house.visitor("eve", "den")
+        self.house.owner("away").ask("close")
+        self.done(self.boss, "mute", "eve")
+        for command, body in (
+            ("say", "x"), ("me", "x"), ("msg", "boss x"), ("msg", "away x"), ("msg", "eve x"),
+        ):  # fmt: skip
+            self.error(eve, "forbidden", command, body)
+        eve.ask("join", "other")
+        self.error(eve, "forbidden", "say", "x")
+        self.done(self.boss, "unmute", "eve")
+        self.assertIsInstance(eve.ask("say", "x"), Sent)
+
+    def test_announce(self) -> None:
+        """An announcement is heard by everyone, in whatever room or none."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben")
+        self.done(self.boss, "announce", "tea\x1b[2J is ready")
+        notice = Notice(text="boss: tea[2J is ready")
+        self.assertEqual(ana.hear()[-1], notice)
+        self.assertEqual(ben.hear()[-1], notice)
+        self.assertNotIn(notice, self.boss.hear())
+        self.error(self.boss, "bad_argument", "announce", "  ")
+        self.error(self.boss, "too_long", "announce", "x" * 8193)
+
+    def test_rooms_apart(self) -> None:
+        """A ban from the server is none from a room, and the other way."""
+        self.house.visitor("eve", "den", host=HERE)
+        self.boss.ask("join", "den")
+        self.done(self.boss, "ban", "eve")
+        self.boss.ask("leave")
+        self.error(self.boss, "no_such_user", "unban", "eve")
+        self.assertEqual(self.boss.ask("bans").text, "Nobody is banned.")
+        self.assertIsInstance(self.house.visitor(host=HERE).ask("hello"), Welcome)
+
+    def test_after_restart(self) -> None:
+        """Who is admin is told by the command line, at each start anew."""
+        self.house = self.house.restart(rate=0)
+        self.error(self.house.owner("boss"), "forbidden", "announce", "x")
+        self.house = self.house.restart(**self.options)
+        self.done(self.house.owner("boss"), "announce", "x")
+
+
+class FaultTests(ModerationTestCase):
+    """Nothing of it is trouble for anybody else."""
+
+    def hearing(self, hear: Callable[..., None], name: str, room: str) -> Any:
+        user, _ = self.house.user(name, room)
+        user.hear = hear
+        return user
+
+    def test_failing_hear(self) -> None:
+        """One who cannot be told keeps none of the others from being told, whatever it is."""
+
+        def fail(_: Any) -> None:
+            raise ZeroDivisionError("a bug")
+
+        boss = self.house.owner("boss", "den")
+        before = self.house.visitor("before", "den")
+        self.hearing(fail, "broken", "den")
+        after = self.house.visitor("after", "den")
+        for visitor in (before, after):
+            visitor.hear()
+        boss.ask("say", "hi")
+        boss.ask("topic", "tea")
+        boss.ask("announce", "hello")
+        boss.ask("mute", "broken")
+        boss.ask("kick", "broken")
+        for visitor in (before, after):
+            heard = visitor.hear()
+            self.assertEqual(
+                [type(event) for event in heard], [Message, Topic, Notice, Left], str(heard)
+            )
+        self.assertGreaterEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)
+        self.assertEqual(boss.ask("users").users, ["boss", "before", "after"])
+
+    def test_dropped_while_it_is_stored(self) -> None:
+        """What an operator did before the connection broke is done, and kept."""
+        ana, eve = self.house.owner("ana", "den"), self.house.owner("eve", "den")
+        self.house.commits.hold()
+        ana.begin("ban", "eve spam")
+        ana.drop()
+        self.house.commits.release()
+        self.house.settle()
+        self.error(eve, "forbidden", "join", "den")
+        self.house = self.house.restart(**self.options)
+        self.error(self.house.owner("eve"), "forbidden", "join", "den")
+
+    def test_whole_frames(self) -> None:
+        """Whoever goes while all this goes on got whole frames only."""
+        boss = self.house.owner("boss")
+        crowd = [self.house.visitor(f"u{n}", "den") for n in range(20)]
+        for number, visitor in enumerate(crowd):
+            crowd[(number + 1) % 20].ask("say", "hi")
+            boss.ask("kick", f"u{number}")
+            self.assertTrue(visitor.closed)
+            events(visitor.wire.value())
+        self.assertEqual(self.here(), [])

@@ -1,0 +1,116 @@
+"""Who may do what in a room: whom a ban or a mute hits, and how many there may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo import names
+from pylingo.names import Name
+from pylingo.protocol import ChatError
+from pylingo.rules import MOST_SANCTIONS, Rules, Sanction
+
+HOST = "192.0.2.7"
+
+
+@dataclass
+class Person:
+    """A user, as rules see one."""
+
+    name: Name
+    place: str
+    host: str = ""
+    session: int = 0
+
+
+def person(name: str, place: str, host: str = "") -> Person:
+    session = int(place[1:]) if place.startswith("~") else 99
+    return Person(names.user(name), place, host, session)
+
+
+def sanction(name: str, place: str, host: str = "") -> Sanction:
+    return Sanction(names.user(name).key, name, place, host, "op", "spam")
+
+
+class SanctionTests(SynchronousTestCase):
+    def test_account(self) -> None:
+        """What is meant for an account hits it under whatever name, and nobody else."""
+        ban = sanction("ana", "@ana")
+        self.assertTrue(ban.hits(person("ana", "@ana")))
+        self.assertTrue(ban.hits(person("zoe", "@ana", HOST)))
+        self.assertFalse(ban.hits(person("ben", "@ben")))
+        self.assertFalse(ban.hits(person("ben", "~5")))
+
+    def test_guest(self) -> None:
+        """What is meant for a guest hits the session, the name, and the address."""
+        ban = sanction("eve", "~5", HOST)
+        self.assertTrue(ban.hits(person("mallory", "~5", "192.0.2.8")))
+        self.assertTrue(ban.hits(person("EVE", "~6", "192.0.2.8")))
+        self.assertTrue(ban.hits(person("mallory", "~6", HOST)))
+        self.assertFalse(ban.hits(person("mallory", "~6", "192.0.2.8")))
+
+    def test_no_address(self) -> None:
+        """Who is known without an address is not taken for everybody without one."""
+        self.assertFalse(sanction("eve", "~5").hits(person("ana", "~6")))
+        self.assertFalse(sanction("eve", "~5", HOST).hits(person("ana", "~6")))
+
+    def test_owners_are_spared(self) -> None:
+        """A guest's ban hits no registered name that comes from the same address."""
+        self.assertFalse(sanction("eve", "~5", HOST).hits(person("ana", "@ana", HOST)))
+
+    def test_registering_is_no_way_out(self) -> None:
+        """A guest who registers, or logs in, in the same session is still hit."""
+        escaped = Person(names.user("innocent"), "@innocent", HOST, session=5)
+        self.assertTrue(sanction("eve", "~5").hits(escaped))
+
+
+class RulesTests(SynchronousTestCase):
+    def test_empty(self) -> None:
+        """A new room lets everyone in, and is not kept."""
+        rules = Rules()
+        ana = person("ana", "~1", HOST)
+        self.assertIsNone(rules.banned(ana))
+        self.assertIsNone(rules.muted(ana))
+        self.assertEqual((rules.lock, rules.kept), ("", False))
+
+    def test_kept(self) -> None:
+        """Rules last for as long as an operator has an account."""
+        rules = Rules()
+        rules.operators["~5"] = None
+        self.assertFalse(rules.kept)
+        rules.operators["@ana"] = None
+        self.assertTrue(rules.kept)
+        del rules.operators["@ana"]
+        self.assertFalse(rules.kept)
+
+    def test_apart(self) -> None:
+        """A ban is no mute, and a mute is no ban."""
+        rules = Rules()
+        ana, ben = person("ana", "@ana"), person("ben", "@ben")
+        rules.add(rules.bans, sanction("ana", "@ana"))
+        rules.add(rules.mutes, sanction("ben", "@ben"))
+        self.assertEqual(rules.banned(ana), sanction("ana", "@ana"))
+        self.assertIsNone(rules.muted(ana))
+        self.assertIsNone(rules.banned(ben))
+        self.assertEqual(rules.muted(ben), sanction("ben", "@ben"))
+
+    def test_again(self) -> None:
+        """A second ban of the same name takes the place of the first."""
+        rules = Rules()
+        rules.add(rules.bans, sanction("eve", "~5"))
+        rules.add(rules.bans, sanction("eve", "~6", HOST))
+        self.assertEqual(list(rules.bans.values()), [sanction("eve", "~6", HOST)])
+
+    def test_most(self) -> None:
+        """There is a bound; a ban that is there can still be changed, or lifted."""
+        rules = Rules()
+        for number in range(MOST_SANCTIONS):
+            rules.add(rules.bans, sanction(f"eve{number}", f"~{number + 1}"))
+        error = self.assertRaises(ChatError, rules.add, rules.bans, sanction("mallory", "~5000"))
+        self.assertEqual((error.code, error.fatal), ("bad_argument", False))
+        rules.add(rules.mutes, sanction("mallory", "~5000"))
+        rules.add(rules.bans, sanction("eve7", "~5001", HOST))
+        del rules.bans["eve7"]
+        rules.add(rules.bans, sanction("mallory", "~5000"))
+        self.assertEqual(len(rules.bans), MOST_SANCTIONS)

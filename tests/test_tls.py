@@ -1,0 +1,385 @@
+"""Certificates: the server's own, what is wrong with others, and which ones a client knows."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.ssl import CertificateOptions
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo import tls
+from pylingo.protocol import Closing, Message, Sent, Welcome
+from pylingo.server import FIRST_REQUEST
+from pylingo.service import Options
+from pylingo.tls import CertificateError, KnownHosts, Pin
+from tests.house import House, Wire, events, request
+
+
+def openssl(*arguments: str, **more: Any) -> str:
+    """What the real openssl says to a command."""
+    done = subprocess.run(
+        ["openssl", *arguments], capture_output=True, text=True, timeout=20, check=True, **more
+    )
+    return str(done.stdout)
+
+
+class MakeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+
+    def test_private(self) -> None:
+        """The file is readable by its owner alone, however careless the process is."""
+        before = os.umask(0)
+        try:
+            tls.make(self.path)
+        finally:
+            os.umask(before)
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+
+    def test_once(self) -> None:
+        """What is there is never written over, nor followed to where it points."""
+        self.path.write_text("mine")
+        self.assertRaises(CertificateError, tls.make, self.path)
+        self.assertEqual(self.path.read_text(), "mine")
+        link, target = Path(self.mktemp()), Path(self.mktemp())
+        link.symlink_to(target)
+        self.assertRaises(CertificateError, tls.make, link)
+        self.assertFalse(target.exists())
+
+    def test_no_place(self) -> None:
+        """Where it cannot be written, the sentence says where, why, and what to do."""
+        error = self.assertRaises(CertificateError, tls.make, self.path / "nowhere" / "x.pem")
+        self.assertIn("nowhere", str(error))
+        self.assertIn("--tls", str(error))
+
+    def test_openssl(self) -> None:
+        """The fingerprint is the one that openssl shows; the certificate is good for years."""
+        tls.make(self.path)
+        _, shown = tls.serve(self.path)
+        said = openssl("x509", "-in", str(self.path), "-noout", "-fingerprint", "-sha256")
+        self.assertIn(shown, said)
+        openssl("x509", "-in", str(self.path), "-noout", "-checkend", str(5 * 365 * 86_400))
+        self.assertIn("localhost", openssl("x509", "-in", str(self.path), "-noout", "-text"))
+
+
+class ServeTests(SynchronousTestCase):
+    """Files that people give."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+
+    def made(self, *key: str) -> tuple[bytes, bytes]:
+        """A key and its certificate, made by openssl as the manuals say."""
+        openssl(
+            "req", "-x509", "-nodes", "-days", "9", "-subj", "/CN=x", "-keyout", "key.pem", "-out",
+            "cert.pem", *key, cwd=self.folder,
+        )  # fmt: skip
+        return (self.folder / "key.pem").read_bytes(), (self.folder / "cert.pem").read_bytes()
+
+    def serve(self, *parts: bytes) -> str:
+        path = self.folder / "both.pem"
+        path.write_bytes(b"".join(parts))
+        return tls.serve(path)[1]
+
+    def refused(self, *parts: bytes) -> None:
+        error = self.assertRaises(CertificateError, self.serve, *parts)
+        self.assertIn("both.pem", str(error))
+        self.assertIn("--tls auto", str(error))
+
+    def test_kinds(self) -> None:
+        """Keys of every usual kind will do, before the certificate or behind it."""
+        for kind in (
+            ("-newkey", "rsa:2048"),
+            ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        ):
+            key, certificate = self.made(*kind)
+            self.assertEqual(self.serve(key, certificate), self.serve(certificate, key))
+
+    def test_old_key(self) -> None:
+        """So will those in the older forms that openssl still writes."""
+        _, certificate = self.made("-newkey", "rsa:2048")
+        old = openssl("rsa", "-in", "key.pem", "-traditional", cwd=self.folder)
+        self.assertIn("BEGIN RSA", old)
+        self.serve(old.encode(), certificate)
+        key = openssl("ecparam", "-name", "prime256v1", "-genkey")
+        self.assertIn("BEGIN EC PARAMETERS", key)
+        (self.folder / "ec.pem").write_text(key)
+        openssl("req", "-x509", "-new", "-key", "ec.pem", "-subj", "/CN=x", "-out", "c.pem",
+                cwd=self.folder)  # fmt: skip
+        self.serve(key.encode(), (self.folder / "c.pem").read_bytes())
+
+    def test_chain(self) -> None:
+        """The first certificate is the server's; others make up its chain."""
+        _, other = self.made("-newkey", "rsa:2048")
+        key, certificate = self.made("-newkey", "rsa:2048")
+        self.assertEqual(self.serve(certificate, other, key), self.serve(certificate, key))
+
+    def test_refused(self) -> None:
+        """What does not fit is refused with a sentence."""
+        key, certificate = self.made("-newkey", "rsa:2048")
+        other, _ = self.made("-newkey", "rsa:2048")
+        for parts in (
+            (), (b"nonsense",), (key,), (certificate,), (certificate, other),
+            (certificate, key[: len(key) // 2]), (certificate[:99], key), (b"\xff\xfe" * 99,),
+        ):  # fmt: skip
+            self.refused(*parts)
+        self.assertRaises(CertificateError, tls.serve, self.folder / "nowhere.pem")
+        self.assertRaises(CertificateError, tls.serve, self.folder)
+
+    def test_encrypted_key(self) -> None:
+        """A key that has a password is refused, for nobody is there to ask."""
+        _, certificate = self.made("-newkey", "rsa:2048")
+        locked = openssl("rsa", "-in", "key.pem", "-aes128", "-passout", "pass:x", cwd=self.folder)
+        self.refused(certificate, locked.encode())
+
+
+class OptionTests(SynchronousTestCase):
+    def parsed(self, *arguments: str) -> Options:
+        options = Options()
+        options.parseOptions(arguments)
+        return options
+
+    def test_off(self) -> None:
+        """Without the option nothing is encrypted, and no file is made."""
+        database = Path(self.mktemp()).absolute()
+        self.assertIsNone(self.parsed("--database", str(database))["certificate"])
+        self.assertEqual(list(database.parent.glob("*.pem")), [])
+
+    def test_auto(self) -> None:
+        """`auto` makes a certificate beside the database on the first start, and keeps it."""
+        database = Path(self.mktemp()).absolute()
+        first = self.parsed("--tls", "auto", "--database", f"{database}.sqlite3")["certificate"]
+        path = Path(f"{database}.pem")
+        made = path.read_bytes()
+        again = self.parsed("--tls", "auto", "--database", f"{database}.sqlite3")["certificate"]
+        self.assertEqual((first, made), (again, path.read_bytes()))
+
+    def test_file(self) -> None:
+        """A file is taken as it is; one that is no good ends it with a sentence."""
+        path = Path(self.mktemp())
+        tls.make(path)
+        self.assertEqual(self.parsed("--tls", str(path))["certificate"], tls.serve(path)[1])
+        path.write_text("nonsense")
+        error = self.assertRaises(UsageError, self.parsed, "--tls", str(path))
+        self.assertIn(str(path), str(error))
+
+
+class KnownHostsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()) / "config" / "known_hosts"
+        self.known = KnownHosts(self.path)
+
+    def test_remembered(self) -> None:
+        """What one said yes to is found again, by another process too; others are not."""
+        self.assertIsNone(self.known.find("example.org:5000"))
+        self.known.add("example.org:5000", "AA:BB")
+        self.known.add("[::1]:5000", "CC:DD")
+        again = KnownHosts(self.path)
+        self.assertEqual(again.find("example.org:5000"), "AA:BB")
+        self.assertEqual(again.find("[::1]:5000"), "CC:DD")
+        self.assertIsNone(again.find("example.org:5001"))
+        self.assertIsNone(again.find("xample.org:5000"))
+
+    def test_private(self) -> None:
+        """Others have no business in there."""
+        self.known.add("example.org:5000", "AA:BB")
+        self.assertEqual(stat.S_IMODE(self.path.parent.stat().st_mode), 0o700)
+
+    def test_newest(self) -> None:
+        """Of two lines for a server the last one counts."""
+        self.known.add("example.org:5000", "AA:BB")
+        self.known.add("example.org:5000", "CC:DD")
+        self.assertEqual(self.known.find("example.org:5000"), "CC:DD")
+
+    def test_damaged(self) -> None:
+        """Lines that are none are passed over, whatever bytes they have."""
+        self.path.parent.mkdir(parents=True)
+        self.path.write_bytes(b"\xff\xfe\x00 x\n\n \nnonsense\nexample.org:5000 AA:BB\n")
+        self.assertEqual(self.known.find("example.org:5000"), "AA:BB")
+
+    def test_not_writable(self) -> None:
+        """Where it cannot be remembered, the sentence says so."""
+        self.path.mkdir(parents=True)
+        error = self.assertRaises(CertificateError, self.known.add, "example.org:5000", "AA:BB")
+        self.assertIn(str(self.path), str(error))
+
+
+class PinTests(SynchronousTestCase):
+    class Transport:
+        """A connection that shows a certificate, or none."""
+
+        def __init__(self, certificate: Any) -> None:
+            self.getPeerCertificate = lambda: certificate
+
+    def setUp(self) -> None:
+        path = Path(self.mktemp())
+        tls.make(path)
+        options, self.print = tls.serve(path)
+        self.transport = self.Transport(options.certificate)
+
+    def test_unknown(self) -> None:
+        """An unknown certificate is refused, and seen."""
+        pin = Pin(None)
+        self.assertNotEqual(pin(self.transport), "")
+        self.assertEqual(pin.seen, self.print)
+
+    def test_known(self) -> None:
+        """The known one is taken."""
+        self.assertEqual(Pin(self.print)(self.transport), "")
+
+    def test_changed(self) -> None:
+        """Another one is refused, and so is none at all."""
+        pin = Pin("AA:BB")
+        self.assertIn("changed", pin(self.transport))
+        self.assertEqual(pin.seen, self.print)
+        self.assertNotEqual(Pin(self.print)(self.Transport(None)), "")
+
+    def test_doubtful(self) -> None:
+        """That no authority vouches for it is told from other trouble."""
+        self.assertTrue(
+            tls.doubtful(Failure(SSL.Error([("SSL routines", "", "certificate verify failed")])))
+        )
+        for why in (SSL.Error([("SSL routines", "", "wrong version number")]), OSError("gone")):
+            self.assertFalse(tls.doubtful(Failure(why)))
+
+
+class Client:
+    """The encrypting side of a `Visitor`, without sockets."""
+
+    def __init__(self, house: House, factory: TLSMemoryBIOFactory) -> None:
+        context = CertificateOptions(verify=False).getContext()
+        self._connection = SSL.Connection(context, None)
+        self._connection.set_connect_state()
+        self.house = house
+        door: Any = factory.buildProtocol(None)
+        self.wire = Wire(door)
+        self.plain = b""
+        self._taken = 0
+        self.wire.door.makeConnection(self.wire)
+
+    def pump(self) -> None:
+        """Let both sides talk until they have nothing more to say."""
+        for _ in range(20):
+            self._attempt(self._connection.do_handshake)
+            for _ in range(1000):
+                data = self._attempt(lambda: self._connection.recv(65_536))
+                if not data:
+                    break
+                self.plain += data
+            out = self._attempt(lambda: self._connection.bio_read(1 << 20))
+            if out:
+                self.wire.arrive(out)
+            self.house.settle()
+            self.wire.turn()
+            more = self.wire.value()[self._taken :]
+            self._taken += len(more)
+            if more:
+                self._connection.bio_write(more)
+            elif not out:
+                break
+
+    def _attempt(self, do: Any) -> Any:
+        try:
+            return do()
+        except (SSL.WantReadError, SSL.ZeroReturnError, SSL.Error):
+            return None
+
+    def send(self, *frames: bytes) -> None:
+        self._connection.send(b"".join(frames))
+        self.pump()
+
+
+class EncryptedDoorTests(SynchronousTestCase):
+    """A door behind TLS, in memory, with the clock in the test's hand."""
+
+    def setUp(self) -> None:
+        path = Path(self.mktemp())
+        tls.make(path)
+        options, _ = tls.serve(path)
+        self.house = House()
+        self.factory = TLSMemoryBIOFactory(options, False, self.house.factory, self.house.clock)
+
+    def client(self) -> Client:
+        return Client(self.house, self.factory)
+
+    def test_talk(self) -> None:
+        """What is said is understood, and is nowhere to be seen on the wire."""
+        ana, ben = self.client(), self.house.visitor("ben", "lobby")
+        ana.pump()
+        ana.send(request("name", "ana", 1), request("join", "lobby", 2))
+        ana.send(request("say", "the treasure is under the oak", 3))
+        heard: list[Any] = list(events(ana.plain))
+        self.assertIsInstance(heard[0], Welcome)
+        self.assertIsInstance(heard[-1], Sent)
+        self.assertIsInstance(ben.hear()[-1], Message)
+        ben.ask("say", "which oak")
+        ana.pump()
+        self.assertIn(b"which oak", ana.plain)
+        for secret in (b"treasure", b"which oak", b"lobby", heard[0].session.encode()):
+            self.assertNotIn(secret, ana.wire.value())
+
+    def test_silent_handshake(self) -> None:
+        """One that has begun to talk, or not even that, is gone in 10 s; others notice nothing."""
+        silent, half = self.client(), self.client()
+        half.wire.arrive(b"\x16\x03\x01\x02\x00\x01\x00")
+        good = self.client()
+        good.pump()
+        good.send(request("name", "good", 1))
+        self.house.wait(FIRST_REQUEST - 2, alive=False)
+        self.assertFalse(silent.wire.disconnected or half.wire.disconnected)
+        good.send(request("ping", "", 2))
+        self.house.wait(4, alive=False)
+        self.assertTrue(silent.wire.disconnected and half.wire.disconnected)
+        good.send(request("ping", "x", 3))
+        self.assertEqual(events(good.plain)[-1].re, 3)
+
+    def test_handshake_alone(self) -> None:
+        """One that has shaken hands, and says nothing, is gone after 10 s as well."""
+        client = self.client()
+        client.pump()
+        self.house.wait(FIRST_REQUEST + 2, alive=False)
+        client.pump()
+        self.assertTrue(client.wire.disconnected)
+
+    def test_nonsense(self) -> None:
+        """One that does not encrypt is cut off; it is no bug that would be logged as one."""
+        door: Any = self.factory.buildProtocol(None)
+        visitor = Wire(door)
+        visitor.door.makeConnection(visitor)
+        visitor.arrive(request("hello", "", 1))
+        self.house.settle()
+        for _ in range(5):
+            visitor.turn()
+        self.assertTrue(visitor.disconnecting or not visitor.connected)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_closed(self) -> None:
+        """The last frame arrives before the end; a peer that stays is not waited for."""
+        ana = self.client()
+        ana.pump()
+        ana.send(request("name", "ana", 1), request("close", "", 2))
+        ana.pump()
+        self.assertIsInstance(events(ana.plain)[-1], Closing)
+        self.house.wait(5, alive=False)
+        self.assertTrue(ana.wire.disconnected)
+
+    def test_idle(self) -> None:
+        """An encrypted connection that falls silent is asked, and then dropped, as any other."""
+        ana = self.client()
+        ana.pump()
+        ana.send(request("name", "ana", 1))
+        self.house.wait(35, alive=False)
+        ana.pump()
+        self.assertIn(b'"ping"', ana.plain)
+        self.house.wait(35, alive=False)
+        ana.pump()
+        self.assertIn(b'"idle"', ana.plain)
