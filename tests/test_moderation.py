@@ -819,6 +819,15 @@ class AdminTests(ModerationTestCase):
         self.done(self.boss, "unban", "eve")
         self.assertIsInstance(self.house.visitor(host=HERE).ask("hello"), Welcome)
 
+    def test_ban_from_the_same_address(self) -> None:
+        """An admin does not lock oneself out with a guest who shares the address."""
+        boss = self.house.owner("chief", host=HERE)
+        eve = self.house.visitor("eve", host=HERE)
+        self.done(boss, "ban", "eve")
+        self.assertTrue(eve.closed)
+        boss.ask("close")
+        self.done(self.house.owner("chief", host=HERE), "unban", "eve")
+
     def test_ban_owner(self) -> None:
         """A registered name that is banned cannot be logged in to, nor resumed as such."""
         eve = self.house.owner("eve", "den")
