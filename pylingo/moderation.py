@@ -71,15 +71,18 @@ def kick(door: Door, body: str) -> Done:
 async def ban(door: Door, body: str) -> Done:
     room = _empowered(door)
     name, reason = _who(body)
-    sanction = _sanction(door, name, reason, address=True)
+    user = door.chat.registry.users.get(name.key)
+    # From the whole server not by an address that is the admin's own: nobody could lift it.
+    shared = room is None and user is not None and user.host == door.user.host
+    sanction = _sanction(door, name, reason, address=not shared)
     rules = _rules(door, room)
     rules.add(rules.bans, sanction)
     registry = door.chat.registry
     hit = room.members if room is not None else registry.users.values()
-    for user in tuple(hit):
+    for one in tuple(hit):
         # Those who share a guest's address are kept out from now on, but not thrown out.
-        if sanction.hits(user) and user.place == sanction.place:
-            _remove(door, room, user, "banned", reason)
+        if sanction.hits(one) and one.place == sanction.place:
+            _remove(door, room, one, "banned", reason)
     await _kept(door, room)
     return Done(text=f"{sanction.shown} is banned.")
 

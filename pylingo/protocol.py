@@ -16,6 +16,7 @@ This is the only module that knows JSON. It knows no sockets, no rooms and no us
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from struct import Struct as Layout
 from typing import Annotated, Any, TypeAlias, get_args
@@ -31,6 +32,8 @@ LONGEST_TEXT = 8_192
 """Bytes of UTF-8 in the text of one message."""
 LONGEST_ID = 64
 """Characters of a request's id, or digits if it is an integer."""
+DEEPEST = 500
+"""Objects and arrays inside one another in a request, whatever a Python would bear."""
 VERSION = 1
 
 RequestId: TypeAlias = int | str
@@ -253,6 +256,8 @@ class _Envelope(Struct):
 
 _encoder = msgspec.json.Encoder()
 _length = Layout(">I").pack
+_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"?')
+_BRACKETS = re.compile(r"[\[{\]}]")
 _requests = msgspec.json.Decoder(Request)
 _events: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _envelopes = msgspec.json.Decoder(_Envelope)
@@ -279,7 +284,10 @@ def decode(frame: bytes) -> Request:
     """
     try:
         # As text: msgspec checks the UTF-8 only of those strings that it keeps.
-        request = _requests.decode(frame.decode())
+        text = frame.decode()
+        if frame.count(b"[") + frame.count(b"{") > DEEPEST and _deep(text):
+            raise _bad_frame()
+        request = _requests.decode(text)
     except msgspec.ValidationError as error:
         raise _not_a_request(frame, error) from None
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
@@ -313,6 +321,15 @@ def parse(line: str) -> Request:
         return Request("say", line)
     command, _, body = line[1:].partition(" ")
     return Request(command, body)
+
+
+def _deep(text: str) -> bool:
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEEPEST:
+            return True
+    return False
 
 
 def _bad_frame() -> ChatError:

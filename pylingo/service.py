@@ -52,7 +52,10 @@ def whole(text: str) -> int:
 
 def amount(text: str) -> float:
     """A number of the command line, 0 or more, with a fraction or not. Raises `ValueError`."""
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
     if not 0 <= number < 1e9:
         raise ValueError("it has to be 0 or more")
     return number
