@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,7 +13,7 @@ from pylingo import names
 from pylingo.history import MOST_WAITING, Log
 from pylingo.rooms import Registry, silence
 from pylingo.schema import MEMORY, Database
-from tests.house import House, Visitor, request
+from tests.house import House, request
 from tests.peer import run, seed
 
 
@@ -104,13 +103,11 @@ class UnwelcomedTests(SynchronousTestCase):
     def test_who_is_banned_at_the_door_leaves_nobody_behind(self) -> None:
         """One from a banned address is refused before the welcome, and gone without a trace."""
         house = House(admins=frozenset({"root"}))
-        build, address = house.factory.buildProtocol, IPv4Address("TCP", "10.0.0.1", 5)
-        self.patch(house.factory, "buildProtocol", lambda _: build(address))
-        root, evil = house.visitor("root"), house.visitor("evil")
+        root, evil = house.visitor("root"), house.visitor("evil", host="10.0.0.1")
         root.ask("register", "correct horse")
         root.ask("ban", "evil")
         evil.drop()
-        visitor = Visitor(house)
+        visitor = house.visitor(host="10.0.0.1")
         visitor.send(request("hello"))
         visitor.drop()
         self.assertEqual([user.name.shown for user in house.registry.users.values()], ["root"])

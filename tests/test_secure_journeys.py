@@ -500,7 +500,8 @@ class LimitJourneys(SecureJourney):
         def alone() -> bool:
             steady.data = b""
             steady.send(request("users", "", "again"))
-            return bool(steady.until(b'"again"')[-1].users == [steady_name])
+            heard = [event for event in steady.until(b'"again"') if event.re == "again"]
+            return bool(heard[-1].users == [steady_name])
 
         steady_name = steady.heard()[0].user
         until(alone)
