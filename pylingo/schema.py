@@ -6,7 +6,9 @@ Everything here blocks and belongs at start-up or in a thread. It knows tables, 
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -132,6 +134,11 @@ def _guard(path: str) -> IO[bytes]:
 
 def _connect(path: str) -> sqlite3.Connection:
     connection = None
+    if path != MEMORY:
+        # What people said to each other is for the owner's eyes; if it cannot be made, SQLite
+        # says why.
+        with suppress(OSError):
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
     try:
         connection = sqlite3.connect(
             path, timeout=PATIENCE, isolation_level=None, check_same_thread=False

@@ -128,7 +128,7 @@ class Options(BaseOptions):
             self["endpoints"].append(f"{kind}:{self['port']}:backlog={BACKLOG}{where}")
         try:
             self["doors"] = [serverFromString(reactor, text) for text in self["endpoints"]]
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, LookupError) as error:
             raise UsageError(
                 f"That is no endpoint: {error}. Give one such as tcp:5000 or tcp:5000:interface=::1"
             ) from None
@@ -154,7 +154,7 @@ class Options(BaseOptions):
             text += ":interface=127.0.0.1"
         try:
             endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, LookupError) as error:
             raise UsageError(f"--metrics: that is no endpoint: {error}.") from None
         return endpoint
 

@@ -36,6 +36,13 @@ class DatabaseTests(SynchronousTestCase):
         self.assertEqual(version, len(schema.STEPS))
         database.reader.execute("SELECT * FROM messages, sessions")
 
+    def test_private(self) -> None:
+        """Nobody but its owner can read it, nor the files beside it."""
+        self.open(self.path).writer.execute("DELETE FROM messages")
+        for path in Path(self.path).parent.glob(Path(self.path).name + "*"):
+            if not path.name.endswith("-lock"):
+                self.assertEqual(path.stat().st_mode & 0o077, 0, path)
+
     def test_kept(self) -> None:
         """What was written is there when it is opened again, and opening changes nothing."""
         database = Database(self.path)

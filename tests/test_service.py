@@ -78,7 +78,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_bad_endpoint(self) -> None:
         """What is no endpoint is refused with an example."""
-        for endpoint in ("5000", "nonsense:1", "tcp:five", "tcp", "tcp:1:2:3:4:5"):
+        for endpoint in ("5000", "nonsense:1", "tcp:five", "tcp", "tcp:1:2:3:4:5", "systemd:0"):
             self.assertIn("tcp:5000", self.refused("--endpoint", endpoint))
 
     def test_motd(self) -> None:
