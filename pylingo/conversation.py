@@ -442,10 +442,6 @@ class Conversation:
         return result
 
 
-def _unknown(name: str) -> None:
-    """No session is remembered under that name."""
-
-
 def _begins(name: str, word: str) -> bool:
     return name.casefold().startswith(word.casefold().lstrip("#"))
 
