@@ -4,8 +4,9 @@
                                                                                            |
          every member hears, the sender gets `sent` <-- publish, on the reactor's thread <-'
 
-While one group is being stored, the next gathers; so a quiet chat waits for nothing and a busy one
-stores hundreds in a transaction. A message exists when its group is committed, and nobody hears of
+What comes in one turn of the reactor is a group. While it is being stored, the next gathers; so a
+quiet chat waits for nothing and a busy one stores hundreds in a transaction, and tells them in one
+go. A message exists when its group is committed, and nobody hears of
 it before. What else must be remembered (sessions, accounts) goes through the same queue, so that a
 message never outlives what it depends on.
 
@@ -25,6 +26,7 @@ from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -61,7 +63,7 @@ class Log:
 
     log = Logger()
 
-    def __init__(self, database: Database, write: Run, read: Run, clock: Callable[[], float]):
+    def __init__(self, database: Database, write: Run, read: Run, clock: IReactorTime):
         self.publish: Publish = _untold
         self.refuse: Publish = _untold
         self.stored = 0
@@ -89,7 +91,7 @@ class Log:
 
     def number(self) -> int:
         """A new id, larger than every one before."""
-        self.last = max(self.last + 1, int(self._clock() * 1_000_000))
+        self.last = max(self.last + 1, int(self._clock.seconds() * 1_000_000))
         return self.last
 
     def append(self, post: Post) -> None:
@@ -97,7 +99,7 @@ class Log:
         post.id = self.number()
         self._posts.append(post)
         if not self._storing:
-            self._store()
+            self._soon()
 
     def write(self, change: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
         """Make a change, blocking, in the next transaction; the result is what `change` returns.
@@ -107,14 +109,14 @@ class Log:
         done: Deferred[T] = Deferred()
         self._changes.append((change, done))
         if not self._storing:
-            self._store()
+            self._soon()
         return done
 
     def keep(self, key: object, state: Change) -> None:
         """Make a change that replaces an earlier one of the same `key`, sooner or later."""
         self._states[key] = state
         if not self._storing:
-            self._store()
+            self._soon()
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
         """Run `query`, blocking, beside the transactions. It sees what was published so far."""
@@ -166,20 +168,24 @@ class Log:
 
     def forget(self, days: float) -> Deferred[int]:
         """Remove some of the messages older than `days`; the result is how many."""
-        before = int((self._clock() - days * DAY) * 1_000_000)
+        before = int((self._clock.seconds() - days * DAY) * 1_000_000)
         return self.write(lambda connection: _forget(connection, before))
 
     def close(self) -> None:
         """Close the database, when nothing waits any more."""
         self._database.close()
 
+    def _soon(self) -> None:
+        """Store at the end of this turn of the reactor, with all that comes in it."""
+        self._storing = True
+        self._clock.callLater(0, self._store)
+
     def _store(self) -> None:
         posts, self._posts = self._posts, []
         changes, self._changes = self._changes, []
         states, self._states = self._states, {}
-        self._storing = True
         connection = self._database.writer
-        begun = self._clock()
+        begun = self._clock.seconds()
         storing = self._write(lambda: _commit(connection, posts, states, changes))
         storing.addCallbacks(
             self._committed,
@@ -189,6 +195,11 @@ class Log:
         )
         storing.addErrback(lambda bug: self.log.failure("publishing failed", bug))
         storing.addCallback(self._next)
+        # There is room again: what was waiting is on its way.
+        talkers, self._waiting = self._waiting, []
+        for talker in talkers:
+            if not talker.called:
+                talker.callback(None)
 
     def _committed(
         self,
@@ -198,7 +209,7 @@ class Log:
         begun: float,
     ) -> None:
         self.groups += 1
-        self.seconds += self._clock() - begun
+        self.seconds += self._clock.seconds() - begun
         if self.failing:
             self.failing = False
             self.log.info("messages can be stored again")
@@ -238,12 +249,10 @@ class Log:
     def _next(self, _: object) -> None:
         self._storing = False
         if self._posts or self._changes or (self._states and not self.failing):
-            self._store()
-        if self._waiting and not self.full:
-            waiting, self._waiting = self._waiting, []
-            for one in waiting:
-                if not one.called:
-                    one.callback(None)
+            # The end of this turn would be too early: what has come while the last group was
+            # told has not been read yet.
+            self._storing = True
+            self._clock.callLater(0, self._soon)
 
 
 def _untold(posts: Sequence[Post]) -> None:

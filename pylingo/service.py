@@ -230,7 +230,7 @@ class ChatService(Service):
         database = Database(options["database"])
         write = self._thread("log")
         read = write if database.reader is database.writer else self._thread("history")
-        log = Log(database, write, read, reactor.seconds)
+        log = Log(database, write, read, reactor)
         registry = Registry(log.append)
         registry.last = log.last
         log.publish, log.refuse = registry.publish, registry.refuse

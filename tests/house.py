@@ -140,16 +140,19 @@ class Worker:
 
     def run(self) -> None:
         """Do what waits, but keep back the answers."""
+        self._clock.advance(0)
         for work in self.waiting:
             work.run()
 
     def step(self) -> None:
         """Do the oldest work that waits, and answer."""
+        self._clock.advance(0)
         self.waiting.popleft().finish()
 
     def release(self) -> None:
         """Go on as ever, with what has waited first."""
         self._holding = False
+        self._clock.advance(0)
         while self.waiting:
             self.step()
 
@@ -182,7 +185,7 @@ class House:
         self.reads = Worker(self.clock)
         self.hashes = Worker(self.clock)
         self.database = Database(database)
-        self.log = Log(self.database, self.commits, self.reads, self.clock.seconds)
+        self.log = Log(self.database, self.commits, self.reads, self.clock)
         self.registry = Registry(self.log.append)
         self.registry.last = self.log.last
         self.log.publish, self.log.refuse = self.registry.publish, self.registry.refuse

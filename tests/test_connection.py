@@ -172,7 +172,7 @@ class World:
     def serve(self, password: str = "") -> ChatFactory:
         """Have a real server, with an empty database, from now on."""
         database = Database(":memory:")
-        log = Log(database, at_once, at_once, self.clock.seconds)
+        log = Log(database, at_once, at_once, self.clock)
         registry = Registry(log.append)
         log.publish, log.refuse = registry.publish, registry.refuse
         sessions = Sessions(registry, log, self.clock.seconds)

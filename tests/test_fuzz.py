@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import names
@@ -37,7 +38,8 @@ class SlowDiskTests(SynchronousTestCase):
         self.writing: list[tuple[Callable[[], Any], Deferred[Any]]] = []
         database = Database(MEMORY)
         self.addCleanup(database.close)
-        self.log = Log(database, self.write, self.write, lambda: 1_700_000_000.0)
+        self.clock = Clock()
+        self.log = Log(database, self.write, self.write, self.clock)
         self.registry = Registry(self.log.append)
         self.log.publish, self.log.refuse = self.registry.publish, self.registry.refuse
         self.ana = self.registry.enter(silence, 1)
@@ -50,6 +52,7 @@ class SlowDiskTests(SynchronousTestCase):
 
     def store(self) -> None:
         """The disk has done what it was given."""
+        self.clock.advance(0)
         function, done = self.writing.pop(0)
         done.callback(function())
 
@@ -90,7 +93,9 @@ class UnwelcomedTests(SynchronousTestCase):
         house = House()
         ana, _ = house.user("ana", "lobby")
         house.commits.hold()
-        for n in range(MOST_WAITING + 1):
+        ana.say("storing")
+        house.settle()
+        for n in range(MOST_WAITING):
             ana.say(f"text {n}")
         visitor = house.visitor()
         visitor.send(request("hello"))
