@@ -32,7 +32,10 @@ class Owner(Protocol):
     """Whose outbox it is."""
 
     def hear_apart(self, events: Sequence[Event]) -> None:
-        """Hear what cannot go to the socket at once; `Turn.frames` is what it comes to."""
+        """Hear what ends the connection, or all while the outbox is `apart`.
+
+        `Turn.frames` is what it comes to.
+        """
 
     def overflowed(self) -> None:
         """More than `MOST_WAITING` waits, and the peer does not take it."""
@@ -125,16 +128,28 @@ class Outbox:
         if events is not turn.events:
             turn.tell(events)
         if self.apart or turn.apart or self._frames or self.blocked:
-            self._owner.hear_apart(events)
+            self._hear_later(events)
         else:
             self.send(turn.frames)
 
+    def _hear_later(self, events: Sequence[Event]) -> None:
+        turn = self._turn
+        if self.apart or turn.final:
+            self._owner.hear_apart(events)
+        else:
+            self.put(turn.frames)
+
     def put(self, frames: bytes) -> None:
         """Send `frames` at the end of this turn, or when the peer takes more."""
-        if self.blocked:
-            self._pile(frames)
-            return
         waiting = self._frames
+        if self.blocked:
+            waiting.append(frames)
+            self.size = size = self.size + len(frames)
+            if size > self._turn.high:
+                self._turn.high = size
+            if size > MOST_WAITING:
+                self._owner.overflowed()
+            return
         if not waiting:
             turn = self._turn
             if not turn.outboxes:
@@ -192,13 +207,6 @@ class Outbox:
     def _attach(self) -> None:
         self.transport.registerProducer(self, True)
 
-    def _pile(self, frames: bytes) -> None:
-        self._frames.append(frames)
-        self.size += len(frames)
-        self._turn.high = max(self._turn.high, self.size)
-        if self.size > MOST_WAITING:
-            self._owner.overflowed()
-
     def _announce(self) -> None:
         if self._drained is not None and not self._frames and not self.blocked:
             drained, self._drained = self._drained, None
@@ -224,7 +232,7 @@ class SocketOutbox(Outbox):
         if events is not turn.events:
             turn.tell(events)
         if self.apart or turn.apart or self._frames or self.blocked:
-            self._owner.hear_apart(events)
+            self._hear_later(events)
             return
         frames = turn.frames
         try:
@@ -258,7 +266,7 @@ class SocketOutbox(Outbox):
         # This asks for the first piece at once, and for the next when that was taken.
         self.transport.registerProducer(self, False)
         if end < len(frames):
-            self._pile(frames[end:])
+            self.put(frames[end:])
 
     def resumeProducing(self) -> None:
         self.moved += 1

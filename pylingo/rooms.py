@@ -23,7 +23,7 @@ Nothing here knows about sockets, bytes, disks or Twisted, and the time is an ar
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from math import inf
 from operator import attrgetter
@@ -436,19 +436,17 @@ class Registry:
             del self.owners[user.account]
         self._drop(user)
 
-    def expire(self, now: float, most: int) -> list[User]:
+    def expire(self, now: float, most: int) -> Iterator[User]:
         """End the users that have lingered long enough, and the oldest past the `most` that may.
 
-        All linger equally long. The result is who was ended.
+        All linger equally long. One at a time, for each is told to many; it gives who was ended.
         """
-        ended: list[User] = []
         while self.lingering:
             user, until = next(iter(self.lingering.items()))
             if until > now and len(self.lingering) <= most:
                 break
             user.quit("connection lost")
-            ended.append(user)
-        return ended
+            yield user
 
     def publish(self, posts: Sequence[Post]) -> None:
         """Stored: tell those whom it concerns, each once and in the order of ids.

@@ -19,8 +19,9 @@ import sqlite3
 import sys
 import termios
 from collections import Counter
-from collections.abc import Awaitable, Sequence
-from itertools import chain
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import chain, islice
+from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -33,7 +34,7 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import Cooperator, LoopingCall, SchedulerStopped
 from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
@@ -82,6 +83,11 @@ STORED = 1.5
 """Seconds that a stopping server waits for the log to store what was accepted."""
 GONE = 2.5
 """Seconds that all connections have to take their last frame when the server stops."""
+MOST_UNSENT = 128 * 1024
+"""Bytes that the system may hold for a peer before it sends them; left to itself, megabytes."""
+LOOKED_AT = 16
+"""Connections that are looked at, and `EXPIRED` users who are ended, in one turn of the reactor."""
+EXPIRED = 4
 CLEANING = 60.0
 """Seconds between removals of what is old; a sixtieth of that while there is more."""
 REFRESH = 3_600.0
@@ -90,6 +96,7 @@ MOST_LINGERING = 10_000
 """Users that may linger without a connection."""
 
 PING = encode(Ping())
+SLOW = (Closing(reason="slow", text="You read too slowly. Connect again to go on where you were."),)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -127,6 +134,7 @@ class ChatProtocol(Int32StringReceiver):
         self.plain = ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport)
         if self.plain:
             transport.setTcpNoDelay(True)
+            transport.getHandle().setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, MOST_UNSENT)
         self.outbox: Outbox = outbox(transport, self.factory.turn, self, direct=self.plain)
         self.hear = self.outbox.hear
         self.deadline = self.factory.now + FIRST_REQUEST
@@ -202,7 +210,7 @@ class ChatProtocol(Int32StringReceiver):
     # What commands and the chat call: the Door.
 
     def hear_apart(self, events: Sequence[Event]) -> None:
-        """What is not just passed on: the end, what gathers in this turn, and what has to wait."""
+        """The end, and what has to wait while the door is holding."""
         if self.closing:
             return
         turn = self.factory.turn
@@ -216,8 +224,6 @@ class ChatProtocol(Int32StringReceiver):
                 self.transport.resumeProducing()
         elif self._held is not None:
             self._held.append(events)
-        else:
-            self.outbox.put(turn.frames)
 
     def reply(self, event: Event) -> None:
         if not self.closing:
@@ -254,7 +260,7 @@ class ChatProtocol(Int32StringReceiver):
         if not self.closing:
             self.factory.slow += 1
             self.outbox.clear()
-            self.close("slow", "You read too slowly. Connect again to go on where you were.")
+            self.hear(SLOW)
 
     def look(self, now: float) -> None:
         """Once a second: has anything lasted too long?"""
@@ -465,6 +471,7 @@ class ChatFactory(Factory):
         self._surplus = 0
         self._refreshed = self.now
         self._stopped: Deferred[None] | None = None
+        self._steps = Cooperator(_one_each, lambda step: clock.callLater(0, step), started=False)
         self._look = LoopingCall(self.look)
         self._look.clock = clock
         self._clean = LoopingCall(self.clean)
@@ -474,11 +481,13 @@ class ChatFactory(Factory):
         return ChatProtocol(self, addr)
 
     def startFactory(self) -> None:
+        self._steps.start()
         self._look.start(1.0, now=False)
         self._clean.start(CLEANING, now=False)
 
     def stopFactory(self) -> None:
         self._look.stop()
+        self._steps.stop()
         self._clean.stop()
 
     def came(self, door: ChatProtocol) -> None:
@@ -501,18 +510,31 @@ class ChatFactory(Factory):
     def _broken(self, user: User) -> None:
         self.log.failure("telling {user} something failed", user=user.name.shown)
 
-    def look(self) -> None:
-        """Once a second: end what has lasted too long."""
+    def look(self) -> Deferred[Any]:
+        """Once a second: end what has lasted too long, a few at a time, for others wait meanwhile.
+
+        The result fires when all were looked at.
+        """
         now = self.clock.seconds()
         self.lag = max(0.0, now - self.now - 1.0)
         self.now = now
-        try:
-            for door in tuple(self.doors):
+        return self._steps.coiterate(self._looks(now)).addErrback(self._not_looked)
+
+    def _not_looked(self, why: Failure) -> None:
+        if not why.check(SchedulerStopped):
+            self.log.failure("looking at the connections failed", why)
+
+    def _looks(self, now: float) -> Iterator[None]:
+        doors = iter(tuple(self.doors))
+        while some := tuple(islice(doors, LOOKED_AT)):
+            for door in some:
                 door.look(now)
-            for user in self.registry.expire(now, most=MOST_LINGERING):
+            yield None
+        expired = self.registry.expire(now, most=MOST_LINGERING)
+        while ended := tuple(islice(expired, EXPIRED)):
+            for user in ended:
                 self.chat.sessions.drop(user)
-        except Exception:  # noqa: BLE001 - the next look must come
-            self.log.failure("looking at the connections failed")
+            yield None
 
     async def clean(self) -> None:
         """Every now and then, remove some of what is too old to be kept."""
@@ -573,6 +595,11 @@ def unsent(transport: Any) -> int:
     except (OSError, AttributeError, TypeError, ValueError):
         return -1
     return int.from_bytes(waiting, sys.byteorder)
+
+
+def _one_each() -> Callable[[], bool]:
+    """One step in each turn of the reactor, whatever the time."""
+    return lambda: True
 
 
 def _cancelled(why: Failure) -> None:

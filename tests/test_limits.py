@@ -453,6 +453,15 @@ class ReaderTests(TestCase):
         self.assertEqual(self.house.factory.slow, 1)
         await self.until(lambda: not self.doors)
 
+    async def test_unsent(self) -> None:
+        """The system, too, holds little for one that takes nothing."""
+        peer = socket.create_connection(("127.0.0.1", self.port.getHost().port))
+        self.addCleanup(peer.close)
+        await self.until(lambda: self.doors)
+        (door,) = self.doors
+        most = door.transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+        self.assertEqual(most, server.MOST_UNSENT)
+
     async def test_little_by_little(self) -> None:
         """One that reads a little every few seconds is not dropped, and hears all of it."""
         peer = await self.reader("dozy")

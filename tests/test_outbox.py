@@ -15,7 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.outbox import MOST_WAITING, PIECE, Outbox, SocketOutbox, Turn, outbox
-from pylingo.protocol import Event, Joined, Message, encode
+from pylingo.protocol import Closing, Event, Joined, Message, encode
 
 SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
 PATIENCE = 10_000
@@ -93,17 +93,23 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual((transport.value(), box.size), (b"onetwo", 0))
 
     def test_hear(self) -> None:
-        """Messages go at once; everything else is the owner's to gather."""
+        """Messages go at once; everything else is gathered, or is the owner's."""
         transport, owner = StringTransport(), Owner()
         box = outbox(transport, self.turn, owner, direct=False)
         message, joined = Message(1, 0, "lobby", "ana", "hi"), Joined("lobby", "ben")
+        bye = Closing(reason="bye", text="")
         box.hear([message])
-        self.assertEqual((transport.value(), owner.heard), (encode(message), []))
+        self.assertEqual(transport.value(), encode(message))
         box.hear((joined,))
-        self.assertEqual((transport.value(), owner.heard), (encode(message), [joined]))
+        box.hear([message])
+        self.assertEqual(transport.value(), encode(message))
+        self.clock.advance(0)
+        self.assertEqual(transport.value(), encode(message) + encode(joined) + encode(message))
+        self.assertEqual(owner.heard, [])
+        box.hear((bye,))
         box.apart = True
         box.hear([message])
-        self.assertEqual(owner.heard, [joined, message])
+        self.assertEqual(owner.heard, [bye, message])
 
     def test_once(self) -> None:
         """There is one end of the turn, however many have something to send."""

@@ -160,8 +160,8 @@ class UserTests(ChatTestCase):
         ana, _ = self.chat.user("ana", "lobby")
         _, heard = self.chat.user("ben", "lobby")
         ana.linger(60.0)
-        self.assertEqual(self.registry.expire(59.9, 10), [])
-        self.assertEqual(self.registry.expire(60.0, 10), [ana])
+        self.assertEqual([*self.registry.expire(59.9, 10)], [])
+        self.assertEqual([*self.registry.expire(60.0, 10)], [ana])
         self.assertEqual(heard, [Left(room="lobby", user="ana", reason="connection lost")])
         self.refused("no_such_user", self.registry.user, names.user("ana"))
 
@@ -170,7 +170,7 @@ class UserTests(ChatTestCase):
         users = [self.chat.user(f"user{n}")[0] for n in range(5)]
         for user in users:
             user.linger(60.0)
-        self.assertEqual(self.registry.expire(1.0, 3), users[:2])
+        self.assertEqual([*self.registry.expire(1.0, 3)], users[:2])
 
     def test_resume(self) -> None:
         """A lingering user who is resumed hears again, and does not end."""
@@ -179,7 +179,7 @@ class UserTests(ChatTestCase):
         ana.linger(60.0)
         heard: list[Event] = []
         ana.resume(heard.extend)
-        self.assertEqual(self.registry.expire(1000.0, 0), [])
+        self.assertEqual([*self.registry.expire(1000.0, 0)], [])
         ben.say("back?")
         self.chat.publish()
         self.assertEqual([event.text for event in heard if isinstance(event, Message)], ["back?"])

@@ -36,6 +36,7 @@ from pylingo.protocol import (
     encode,
 )
 from pylingo.rules import Sanction
+from pylingo.server import EXPIRED, LOOKED_AT
 from tests.house import House, Visitor, events, frame, request, texts, wait
 
 SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
@@ -46,6 +47,17 @@ STORMS = 25
 def codes(heard: list[Any]) -> list[str]:
     """The codes of the errors, of all that was heard."""
     return [event.code for event in heard if isinstance(event, Error)]
+
+
+def split(heard: list[Any]) -> list[list[Any]]:
+    """What was heard between two marks, each."""
+    runs: list[list[Any]] = [[]]
+    for event in heard:
+        if event is None:
+            runs.append([])
+        else:
+            runs[-1].append(event)
+    return runs
 
 
 class DoorTestCase(SynchronousTestCase):
@@ -309,7 +321,9 @@ class OrderTests(DoorTestCase):
         other, _ = self.house.user("other", "attic")
         self.house.settle()
         self.house.commits.hold()
-        for _ in range(MOST_WAITING + 1):
+        other.say("x")
+        self.house.settle()
+        for _ in range(MOST_WAITING):
             other.say("x")
         for talker in talkers:
             talker.send(*(request("say", f"{n}", n) for n in range(5)), request("ping", "", "p"))
@@ -330,7 +344,9 @@ class OrderTests(DoorTestCase):
         other, _ = self.house.user("other", "attic")
         self.house.settle()
         self.house.commits.hold()
-        for _ in range(MOST_WAITING + 1):
+        other.say("x")
+        self.house.settle()
+        for _ in range(MOST_WAITING):
             other.say("x")
         waiting = [talker.begin("say", "hi") for talker in talkers]
         talkers[1].drop()
@@ -522,6 +538,36 @@ class LingerTests(DoorTestCase):
         ben.drop()
         self.house.wait(2)
         self.assertEqual(ana.ask("users").users, ["ana"])
+
+    def test_many(self) -> None:
+        """Many whose time is over leave a few in each turn, so that nobody waits for it."""
+        _, heard = self.house.user("ana", "lobby")
+        visitors = [self.visitor(f"visitor-{n}", "lobby") for n in range(5 * EXPIRED)]
+        for visitor in visitors:
+            visitor.drop()
+        self.house.wait(58)
+        heard.clear()
+
+        def turn(left: int) -> None:
+            heard.append(None)
+            if left:
+                self.house.clock.callLater(0, turn, left - 1)
+
+        for second in range(5):
+            self.house.clock.callLater(second, turn, 50)
+        self.house.wait(5)
+        gone = [[isinstance(event, Left) for event in run] for run in split(heard)]
+        self.assertEqual(max(map(sum, gone)), EXPIRED)
+        self.assertEqual(sum(map(sum, gone)), len(visitors))
+
+    def test_stopped(self) -> None:
+        """A server that stops while it looks at its connections leaves nothing behind."""
+        for _ in range(3 * LOOKED_AT):
+            self.visitor()
+        self.house.factory.look()
+        self.house.factory.doStop()
+        self.assertEqual(self.house.clock.getDelayedCalls(), [])
+        self.assertEqual(self.flushLoggedErrors(), [])
 
 
 class ResumeTests(DoorTestCase):
