@@ -75,6 +75,7 @@ class Log:
         self._write = write
         self._read = read
         self._clock = clock
+        self._seconds = clock.seconds
         self._posts: list[Post] = []
         self._changes: list[tuple[Change, Deferred[Any]]] = []
         self._states: dict[object, Change] = {}
@@ -91,7 +92,8 @@ class Log:
 
     def number(self) -> int:
         """A new id, larger than every one before."""
-        self.last = max(self.last + 1, int(self._clock.seconds() * 1_000_000))
+        now = int(self._seconds() * 1_000_000)
+        self.last = now if now > self.last else self.last + 1
         return self.last
 
     def append(self, post: Post) -> None:
@@ -168,7 +170,7 @@ class Log:
 
     def forget(self, days: float) -> Deferred[int]:
         """Remove some of the messages older than `days`; the result is how many."""
-        before = int((self._clock.seconds() - days * DAY) * 1_000_000)
+        before = int((self._seconds() - days * DAY) * 1_000_000)
         return self.write(lambda connection: _forget(connection, before))
 
     def close(self) -> None:
@@ -185,7 +187,7 @@ class Log:
         changes, self._changes = self._changes, []
         states, self._states = self._states, {}
         connection = self._database.writer
-        begun = self._clock.seconds()
+        begun = self._seconds()
         storing = self._write(lambda: _commit(connection, posts, states, changes))
         storing.addCallbacks(
             self._committed,
@@ -209,7 +211,7 @@ class Log:
         begun: float,
     ) -> None:
         self.groups += 1
-        self.seconds += self._clock.seconds() - begun
+        self.seconds += self._seconds() - begun
         if self.failing:
             self.failing = False
             self.log.info("messages can be stored again")

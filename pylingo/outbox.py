@@ -6,19 +6,21 @@ socket: that saves two visits to the kernel for each write, which is most of wha
 What the socket does not take is left to the transport, in pieces, as a pull producer; that is also
 how the outbox learns that it took them.
 
-Of events it is known here only which ones can go at once.
+Of events it is known here only which ones can go at once, which one is the last, and, while some
+are kept back because older ones are being read from the disk, how new they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer, ITransport
 from zope.interface import implementer
 
-from pylingo.protocol import Closing, Event, Stored, encode
+from pylingo.protocol import Closing, Event, Message, Private, Stored, encode
 
 PIECE = 64 * 1024
 """Bytes handed to a transport at once (and the rest of the frame that they end in)."""
@@ -31,11 +33,8 @@ MOST_WAITING = 1024 * 1024
 class Owner(Protocol):
     """Whose outbox it is."""
 
-    def hear_apart(self, events: Sequence[Event]) -> None:
-        """Hear what ends the connection, or all while the outbox is `apart`.
-
-        `Turn.frames` is what it comes to.
-        """
+    def ended(self) -> None:
+        """The last frame waits to be sent; nothing more is heard."""
 
     def overflowed(self) -> None:
         """More than `MOST_WAITING` waits, and the peer does not take it."""
@@ -55,10 +54,11 @@ class Turn:
         """What is being told."""
         self.frames = b""
         """The same as frames, made once however many hear it."""
+        self.size = 0
+        self.group: Sequence[Event] | None = None
+        """The same, if it is a group of messages; those go at once, for they have been gathered."""
         self.final = False
         """Whether it ends the connection."""
-        self.apart = True
-        """Whether it is no group of messages; those go at once, for they have been gathered."""
         self._call_later = call_later
         self._known: dict[int, bytes] = {}
         self._alive: list[Event] = []
@@ -69,8 +69,9 @@ class Turn:
         self.events = events
         # By what they are, not by what they say: it is in this turn, and most are heard by many.
         self.frames = b"".join([known.get(id(e)) or self._frame(e) for e in events])
+        self.size = len(self.frames)
         self.final = type(events[-1]) is Closing
-        self.apart = self.final or not isinstance(events[0], Stored)
+        self.group = events if isinstance(events[0], Stored) and not self.final else None
 
     def _frame(self, event: Event) -> bytes:
         if not self._alive:
@@ -80,7 +81,7 @@ class Turn:
         return frame
 
     def _forget(self) -> None:
-        self.events, self.frames = (), b""
+        self.events, self.frames, self.group = (), b"", None
         self._known.clear()
         self._alive.clear()
 
@@ -102,20 +103,22 @@ class Outbox:
     """Frames for a transport that has a buffer of its own, such as TLS."""
 
     __slots__ = (
-        "_drained", "_frames", "_owner", "_turn", "apart", "blocked", "moved", "size",
-        "transport",
+        "_drained", "_ended", "_frames", "_held", "_owner", "_turn", "blocked", "moved", "open",
+        "size", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
         self.transport = transport
-        self.apart = False
-        """Whether the owner wants to hear everything itself."""
+        self.open = True
+        """Whether a group of messages can go at once."""
         self.blocked = False
         """Whether the peer, or the network, does not take any more for now."""
         self.size = 0
         """Bytes that wait for a peer that blocks, those handed on last included."""
         self.moved = 0
         """Grows whenever something was taken."""
+        self._ended = False
+        self._held: list[Any] | None = None
         self._owner = owner
         self._turn = turn
         self._frames: list[bytes] = []
@@ -127,17 +130,46 @@ class Outbox:
         turn = self._turn
         if events is not turn.events:
             turn.tell(events)
-        if self.apart or turn.apart or self._frames or self.blocked:
-            self._hear_later(events)
-        else:
+        if self.open and events is turn.group:
             self.send(turn.frames)
-
-    def _hear_later(self, events: Sequence[Event]) -> None:
-        turn = self._turn
-        if self.apart or turn.final:
-            self._owner.hear_apart(events)
+        elif self._ended:
+            pass
+        elif turn.final:
+            self.end()
+            self.put(turn.frames)
+            self._owner.ended()
+        elif self._held is not None:
+            # In turns, for a pair of each would be a thing more to be kept and collected.
+            self._held.append(events)
+            self._held.append(turn.frames)
         else:
             self.put(turn.frames)
+
+    def hold(self) -> None:
+        """Keep back what is heard from now on."""
+        self._held = []
+        self._reopen()
+
+    def release(self, after: int = 0) -> None:
+        """Let go of what was kept back, but messages with ids up to `after`."""
+        held, self._held = self._held, None
+        self._reopen()
+        if held:
+            told: Iterable[bytes] = held[1::2]
+            if after:
+                told = map(_newer, held[::2], told, repeat(after))
+            frames = b"".join(told)
+            if frames:
+                self.put(frames)
+
+    def end(self) -> None:
+        """Hear nothing more; what waits is still sent."""
+        self._ended = True
+        self._held = None
+        self._reopen()
+
+    def _reopen(self) -> None:
+        self.open = not (self._ended or self._frames or self.blocked or self._held is not None)
 
     def put(self, frames: bytes) -> None:
         """Send `frames` at the end of this turn, or when the peer takes more."""
@@ -147,7 +179,7 @@ class Outbox:
             self.size = size = self.size + len(frames)
             if size > self._turn.high:
                 self._turn.high = size
-            if size > MOST_WAITING:
+            if size > MOST_WAITING and not self._ended:
                 self._owner.overflowed()
             return
         if not waiting:
@@ -155,6 +187,7 @@ class Outbox:
             if not turn.outboxes:
                 turn.begin()
             turn.outboxes.append(self)
+            self.open = False
         waiting.append(frames)
 
     def send(self, frames: bytes) -> None:
@@ -166,6 +199,7 @@ class Outbox:
         if self.blocked:
             self.size -= sum(map(len, self._frames))
         self._frames.clear()
+        self._reopen()
 
     def flush(self) -> int:
         """Send what waits, as far as it can be sent now; the result is how many bytes it was."""
@@ -174,6 +208,7 @@ class Outbox:
             return 0
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         frames.clear()
+        self._reopen()
         self.send(data)
         if self._drained is not None:
             self._announce()
@@ -192,17 +227,20 @@ class Outbox:
 
     def pauseProducing(self) -> None:
         self.blocked = True
+        self.open = False
 
     def resumeProducing(self) -> None:
         self.moved += 1
         self.blocked = False
         self.size = 0
+        self._reopen()
         self.flush()
         self._announce()
 
     def stopProducing(self) -> None:
         self.clear()
         self.blocked = True
+        self.open = False
 
     def _attach(self) -> None:
         self.transport.registerProducer(self, True)
@@ -227,19 +265,17 @@ class SocketOutbox(Outbox):
         """There is a producer only while something waits."""
 
     def hear(self, events: Sequence[Event]) -> None:
-        # The same once more, without the call: this is the most frequent thing in the whole chat.
         turn = self._turn
-        if events is not turn.events:
-            turn.tell(events)
-        if self.apart or turn.apart or self._frames or self.blocked:
-            self._hear_later(events)
+        if not (self.open and events is turn.group):
+            Outbox.hear(self, events)
             return
-        frames = turn.frames
+        # `send`, without the call: this is the most frequent thing in the whole chat.
+        frames, write = turn.frames, self._write
         try:
-            sent = self._write(frames)
+            sent = write(frames)
         except OSError:
             sent = 0
-        if sent != len(frames):
+        if sent != turn.size:
             self._rest(frames, sent)
 
     def send(self, frames: bytes) -> None:
@@ -254,6 +290,7 @@ class SocketOutbox(Outbox):
     def _rest(self, frames: bytes, sent: int) -> None:
         """Leave to the transport what the socket did not take."""
         self.blocked = True
+        self.open = False
         end = len(frames)
         if end - sent > MOST_WAITING:
             # First the frame that was cut, alone: whatever comes of the rest, it has to be whole.
@@ -274,6 +311,7 @@ class SocketOutbox(Outbox):
         self._handed = 0
         if not self._frames:
             self.blocked = False
+            self._reopen()
             self.transport.unregisterProducer()
             self._announce()
             return
@@ -287,6 +325,12 @@ class SocketOutbox(Outbox):
         del self._frames[:count]
         self._handed = size
         self.transport.write(piece)
+
+
+def _newer(events: Sequence[Event], frames: bytes, after: int) -> bytes:
+    """`frames`, which are `events`, without messages that have ids up to `after`."""
+    newer = [e for e in events if not isinstance(e, Message | Private) or e.id > after]
+    return frames if len(newer) == len(events) else b"".join(map(encode, newer))
 
 
 def outbox(transport: ITransport, turn: Turn, owner: Owner, *, direct: bool) -> Outbox:

@@ -34,6 +34,7 @@ LONGEST_ID = 64
 """Characters of a request's id, or digits if it is an integer."""
 DEEPEST = 500
 """Objects and arrays inside one another in a request, whatever a Python would bear."""
+LARGEST_ID = 10**LONGEST_ID
 VERSION = 1
 
 RequestId: TypeAlias = int | str
@@ -285,14 +286,15 @@ def decode(frame: bytes) -> Request:
     try:
         # As text: msgspec checks the UTF-8 only of those strings that it keeps.
         text = frame.decode()
-        if frame.count(b"[") + frame.count(b"{") > DEEPEST and _deep(text):
+        if len(frame) > DEEPEST and _deep(frame, text):
             raise _bad_frame()
         request = _requests.decode(text)
     except msgspec.ValidationError as error:
         raise _not_a_request(frame, error) from None
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         raise _bad_frame() from None
-    if type(request.id) is int and not _usable(request.id):
+    id = request.id
+    if type(id) is int and not -LARGEST_ID < id < LARGEST_ID:
         raise BadRequest(f"An id has at most {LONGEST_ID} digits. Send a shorter one.")
     return request
 
@@ -323,7 +325,9 @@ def parse(line: str) -> Request:
     return Request(command, body)
 
 
-def _deep(text: str) -> bool:
+def _deep(frame: bytes, text: str) -> bool:
+    if frame.count(b"[") + frame.count(b"{") <= DEEPEST:
+        return False
     depth = 0
     for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
         depth += 1 if bracket in "[{" else -1
@@ -353,4 +357,4 @@ def _not_a_request(frame: bytes, error: msgspec.ValidationError) -> ChatError:
 
 
 def _usable(id: RequestId) -> bool:
-    return len(id) <= LONGEST_ID if isinstance(id, str) else abs(id) < 10**LONGEST_ID
+    return len(id) <= LONGEST_ID if isinstance(id, str) else abs(id) < LARGEST_ID

@@ -55,6 +55,8 @@ MOST_ROOMS = 100
 """Rooms that one may be the operator of by making them."""
 MOST_REQUESTS = 512
 """Messages of one user that are known again when they are resent."""
+SOME_REQUESTS = 64
+"""How many of them are forgotten at a time."""
 NAMES_WITH_JOINED = 100
 """How many names the answer to a join has; `users` has all of them."""
 
@@ -134,8 +136,9 @@ class Room:
         # A copy: who hears something may leave because of it.
         for member in tuple(self.members):
             if member is not but:
+                hear = member.hear
                 try:
-                    member.hear(events)
+                    hear(events)
                 except Exception:  # noqa: BLE001 - as in `User.hears`, which costs a call
                     member.registry.broken(member)
 
@@ -271,8 +274,9 @@ class User:
         self.registry.append(post)
         if not post.first:
             requests[key] = post.id
-            if len(requests) > MOST_REQUESTS:
-                del requests[next(iter(requests))]
+            if len(requests) > MOST_REQUESTS + SOME_REQUESTS:
+                for old in tuple(islice(requests, SOME_REQUESTS)):
+                    del requests[old]
 
     def quit(self, reason: str = "bye") -> None:
         """Leave every room and the chat."""
@@ -455,14 +459,16 @@ class Registry:
         said something of it, is told something private or is in several rooms gets their own.
         """
         rooms: dict[str, list[Stored]] = defaultdict(list)
-        told: dict[User, dict[int, Sent | None]] = defaultdict(dict)
+        said: dict[User, list[tuple[list[Stored], int, Sent | None]]] = defaultdict(list)
         extra: dict[User, list[Stored]] = defaultdict(list)
         for post in posts:
-            id, sender, recipient = post.id, post.sender, post.recipient
+            id, sender, recipient, re = post.id, post.sender, post.recipient, post.re
+            events = None
             if not post.first:
                 self.last = id
                 if recipient is None and post.place[0] == "#":
-                    rooms[post.target.key].append(post.event())
+                    events = rooms[post.target.key]
+                    events.append(post.event())
                 elif recipient is not None:
                     extra[recipient].append(post.event())
                     if recipient.account is not None and recipient.hear is not silence:
@@ -470,10 +476,12 @@ class Registry:
             if post.hear is sender.hear:
                 # Otherwise another connection serves the sender now: it did not say this, and
                 # hears it as everyone does.
-                re = post.re
                 sent = Sent(post.first or id, post.at, re=re) if re is not None else None
-                told[sender][id] = sent
-        apart = told.keys() | extra.keys()
+                if events is not None:
+                    said[sender].append((events, len(events) - 1, sent))
+                elif sent is not None:
+                    extra[sender].append(sent)
+        apart = said.keys() | extra.keys()
         for key, events in rooms.items():
             # The room of that name now: the one it was said in may have emptied meanwhile.
             room = self.rooms.get(key)
@@ -483,19 +491,26 @@ class Registry:
                 apart |= self.several & room.members.keys()
             others = [member for member in room.members if member not in apart]
             for member in others:
+                hear = member.hear
                 try:
-                    member.hear(events)
+                    hear(events)
                 except Exception:  # noqa: BLE001 - as in `User.hears`, which costs a call
                     self.broken(member)
             self.told(events, len(others))
         for user in apart:
-            answers = told.get(user, {})
             streams = [rooms[r.name.key] for r in user.rooms if r.name.key in rooms]
+            answers = said.get(user, ())
             heard: list[Stored] = []
             for events in streams:
+                stream: list[Stored | None] = [*events]
                 # In the place of what the user said stands the answer to it, if one was asked for.
-                heard += [e for s in events if (e := answers.pop(s.id, s)) is not None]
-            more = [*extra.get(user, ()), *filter(None, answers.values())]
+                for of, index, sent in answers:
+                    if of is events:
+                        stream[index] = sent
+                heard += filter(None, stream)
+            more: list[Stored] = [*extra.get(user, ())]
+            # Who said something may have left that room meanwhile, and is answered all the same.
+            more += [sent for of, _, sent in answers if sent is not None and of not in streams]
             if more or len(streams) > 1:
                 heard = sorted([*heard, *more], key=attrgetter("id"))
             if heard:

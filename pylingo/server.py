@@ -20,7 +20,7 @@ import sys
 import termios
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import Any
 
@@ -49,9 +49,7 @@ from pylingo.protocol import (
     Closing,
     Error,
     Event,
-    Message,
     Ping,
-    Private,
     RequestId,
     answer,
     decode,
@@ -120,7 +118,6 @@ class ChatProtocol(Int32StringReceiver):
     _stall: tuple[float, tuple[int, int]] | None = None
     _ended = False
     _running: Deferred[None] | None = None
-    _held: list[Sequence[Event]] | None = None
 
     def __init__(self, factory: ChatFactory, address: IAddress | None) -> None:
         self.factory = factory
@@ -189,7 +186,8 @@ class ChatProtocol(Int32StringReceiver):
         """Our side is shut, as was asked; what is left is to wait for theirs."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        self.closing = self.outbox.apart = True
+        self.closing = True
+        self.outbox.end()
         if self._running is not None:
             self._running.cancel()
         if self._debt is not None:
@@ -209,21 +207,13 @@ class ChatProtocol(Int32StringReceiver):
 
     # What commands and the chat call: the Door.
 
-    def hear_apart(self, events: Sequence[Event]) -> None:
-        """The end, and what has to wait while the door is holding."""
-        if self.closing:
-            return
-        turn = self.factory.turn
-        if turn.final:
-            self._held = None
-            self.outbox.put(turn.frames)
-            self._close()
-            if self._running is not None:
-                self._running.cancel()
-            elif self._debt is not None:
-                self.transport.resumeProducing()
-        elif self._held is not None:
-            self._held.append(events)
+    def ended(self) -> None:
+        """The last frame waits to be sent."""
+        self._close()
+        if self._running is not None:
+            self._running.cancel()
+        elif self._debt is not None:
+            self.transport.resumeProducing()
 
     def reply(self, event: Event) -> None:
         if not self.closing:
@@ -234,18 +224,10 @@ class ChatProtocol(Int32StringReceiver):
             self.outbox.put(b"".join(map(encode, messages)))
 
     def hold(self) -> None:
-        self._held = []
-        self.outbox.apart = True
+        self.outbox.hold()
 
     def release(self, after: int = 0) -> None:
-        held, self._held = self._held, None
-        self.outbox.apart = self.closing
-        if held and not self.closing:
-            events = [*chain.from_iterable(held)]
-            if after:
-                events = [e for e in events if not isinstance(e, Message | Private) or e.id > after]
-            if events:
-                self.hear(events)
+        self.outbox.release(after)
 
     def drained(self) -> Deferred[None]:
         return self.outbox.drained()
@@ -319,7 +301,9 @@ class ChatProtocol(Int32StringReceiver):
             elif command.waits or self.chat.log.full:
                 self._wait(command, body)
             else:
-                self._answer(command.function(self, body))
+                reply = command.function(self, body)
+                if reply is not None:
+                    self._answer(reply)
         except ChatError as error:
             self._refuse(error)
         except Exception:  # noqa: BLE001 - a bug in one command is no reason to end the chat
@@ -341,11 +325,10 @@ class ChatProtocol(Int32StringReceiver):
         self._go_on()
 
     def _answer(self, reply: object) -> None:
-        if isinstance(reply, Closing):
+        if isinstance(reply, Event):
             self.reply(reply)
-            self._close()
-        elif isinstance(reply, Event):
-            self.reply(reply)
+            if isinstance(reply, Closing):
+                self._close()
 
     def _refuse(self, error: ChatError) -> None:
         self.reply(Error(code=error.code, text=error.text, fatal=error.fatal))
@@ -410,7 +393,8 @@ class ChatProtocol(Int32StringReceiver):
 
     def _close(self) -> None:
         """Nothing more is read or said; when all was sent, the connection ends."""
-        self.closing = self.outbox.apart = True
+        self.closing = True
+        self.outbox.end()
         self.paused = True
         self.deadline = self.factory.now + LAST_FRAME
         self.outbox.drained().addCallback(self._sent)

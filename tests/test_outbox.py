@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -15,7 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.outbox import MOST_WAITING, PIECE, Outbox, SocketOutbox, Turn, outbox
-from pylingo.protocol import Closing, Event, Joined, Message, encode
+from pylingo.protocol import Closing, Joined, Message, encode
 
 SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
 PATIENCE = 10_000
@@ -25,15 +24,14 @@ sizes = st.lists(st.integers(1, 50_000), min_size=1, max_size=12)
 
 
 class Owner:
-    """Whose outbox it is; counts how often it has overflowed."""
+    """Whose outbox it is; counts how often it has overflowed, and ended."""
 
     overflows = 0
 
-    def __init__(self) -> None:
-        self.heard: list[Event] = []
+    ends = 0
 
-    def hear_apart(self, events: Sequence[Event]) -> None:
-        self.heard += events
+    def ended(self) -> None:
+        self.ends += 1
 
     def overflowed(self) -> None:
         self.overflows += 1
@@ -93,11 +91,10 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual((transport.value(), box.size), (b"onetwo", 0))
 
     def test_hear(self) -> None:
-        """Messages go at once; everything else is gathered, or is the owner's."""
-        transport, owner = StringTransport(), Owner()
-        box = outbox(transport, self.turn, owner, direct=False)
+        """Messages go at once; everything else is gathered."""
+        transport = StringTransport()
+        box = outbox(transport, self.turn, Owner(), direct=False)
         message, joined = Message(1, 0, "lobby", "ana", "hi"), Joined("lobby", "ben")
-        bye = Closing(reason="bye", text="")
         box.hear([message])
         self.assertEqual(transport.value(), encode(message))
         box.hear((joined,))
@@ -105,11 +102,37 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(transport.value(), encode(message))
         self.clock.advance(0)
         self.assertEqual(transport.value(), encode(message) + encode(joined) + encode(message))
-        self.assertEqual(owner.heard, [])
-        box.hear((bye,))
-        box.apart = True
+
+    def test_hold(self) -> None:
+        """What is kept back comes later, without the messages that came in another way."""
+        transport = StringTransport()
+        box = outbox(transport, self.turn, Owner(), direct=False)
+        one, two, three = (Message(n, 0, "lobby", "ana", "hi") for n in (1, 2, 3))
+        joined = Joined("lobby", "ben")
+        box.hold()
+        box.hear([one, two])
+        box.hear((joined,))
+        box.hear([three])
+        box.put(b"first")
+        box.release(after=1)
+        box.hear((joined,))
+        self.clock.advance(0)
+        frames = map(encode, (two, joined, three, joined))
+        self.assertEqual(transport.value(), b"first" + b"".join(frames))
+
+    def test_last(self) -> None:
+        """The last is the last, whatever is kept back or comes after it."""
+        transport, owner = StringTransport(), Owner()
+        box = outbox(transport, self.turn, owner, direct=False)
+        message, bye = Message(1, 0, "lobby", "ana", "hi"), Closing(reason="bye", text="")
+        box.hold()
         box.hear([message])
-        self.assertEqual(owner.heard, [bye, message])
+        box.hear((bye,))
+        box.hear([message])
+        box.hear((bye,))
+        box.release()
+        self.clock.advance(0)
+        self.assertEqual((transport.value(), owner.ends), (encode(bye), 1))
 
     def test_once(self) -> None:
         """There is one end of the turn, however many have something to send."""
