@@ -6,9 +6,9 @@
 
 What comes in one turn of the reactor is a group. While it is being stored, the next gathers; so a
 quiet chat waits for nothing and a busy one stores hundreds in a transaction, and tells them in one
-go. A message exists when its group is committed, and nobody hears of
-it before. What else must be remembered (sessions, accounts) goes through the same queue, so that a
-message never outlives what it depends on.
+go. A message exists when its group is committed, and nobody hears of it before. What else must be
+remembered (sessions, accounts) goes through the same queue, so that a message never outlives what
+it depends on.
 
 Ids are microseconds since 1970, or one more than the last where the clock has not moved; they
 never repeat, not even after a crash.
@@ -47,6 +47,8 @@ LARGEST_PIECE = 256 * 1024
 """Characters of text in one such read, about."""
 MOST_WAITING = 4 * 1024
 """Messages that may wait to be stored (of at most 8 KiB each) before talkers have to wait."""
+LARGEST_GROUP = 512 * 1024
+"""Characters of text, about, that are told in one go: those who hear them need time to take it."""
 MOST_RESENT = 100_000
 """Messages from before a restart that are known again when they are resent."""
 STEP = 500
@@ -183,8 +185,11 @@ class Log:
         self._clock.callLater(0, self._store)
 
     def _store(self) -> None:
-        posts, self._posts = self._posts, []
-        changes, self._changes = self._changes, []
+        posts, self._posts = _split(self._posts)
+        changes: list[tuple[Change, Deferred[Any]]] = []
+        if not self._posts:
+            # They wait until what was said before them is stored.
+            changes, self._changes = self._changes, []
         states, self._states = self._states, {}
         connection = self._database.writer
         begun = self._seconds()
@@ -197,11 +202,11 @@ class Log:
         )
         storing.addErrback(lambda bug: self.log.failure("publishing failed", bug))
         storing.addCallback(self._next)
-        # There is room again: what was waiting is on its way.
-        talkers, self._waiting = self._waiting, []
-        for talker in talkers:
-            if not talker.called:
-                talker.callback(None)
+        if not self.full:
+            talkers, self._waiting = self._waiting, []
+            for talker in talkers:
+                if not talker.called:
+                    talker.callback(None)
 
     def _committed(
         self,
@@ -255,6 +260,16 @@ class Log:
             # told has not been read yet.
             self._storing = True
             self._clock.callLater(0, self._soon)
+
+
+def _split(posts: list[Post]) -> tuple[list[Post], list[Post]]:
+    """What is stored, and told, in one go, and what is left for the next."""
+    size = 0
+    for count, post in enumerate(posts, 1):
+        size += len(post.text)
+        if size >= LARGEST_GROUP:
+            return posts[:count], posts[count:]
+    return posts, []
 
 
 def _untold(posts: Sequence[Post]) -> None:

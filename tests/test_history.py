@@ -102,6 +102,18 @@ class AppendTests(LogTestCase):
         groups = [[post.text for post in group] for group in self.published]
         self.assertEqual(groups, [["0"], ["1", "2"]])
 
+    def test_large(self) -> None:
+        """Much that waits is stored and told in several goes; a change waits for what was first."""
+        self.patch(history, "LARGEST_GROUP", 1000)
+        for number in range(7):
+            self.ana.say(f"{number}".ljust(400))
+        told = self.log.write(lambda _: None)
+        counts: list[int] = []
+        told.addCallback(lambda _: counts.append(sum(map(len, self.published))))
+        self.house.settle()
+        self.assertEqual(list(map(len, self.published)), [3, 3, 1])
+        self.assertEqual((counts, len(self.rows())), ([7], 7))
+
     def test_ids(self) -> None:
         """Ids are microseconds since 1970, and grow although the clock stands still."""
         first, second = self.log.number(), self.log.number()
