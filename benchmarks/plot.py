@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 300, 250
-LEFT, TOP, RIGHT, BOTTOM = 46, 40, 14, 46
+LEFT, TOP, RIGHT, BOTTOM = 46, 40, 22, 46
+LETTER = 7.2
+"""Pixels that a letter of a label takes, at most."""
 COLOURS = ("#1f5fa8", "#b8471b", "#3d7d3a")
 STYLE = "font-family:sans-serif;font-size:11px;fill:#222"
 
@@ -75,10 +77,13 @@ def _panel(panel: Panel) -> list[str]:
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{across(x)}" cy="{down(y)}" r="3" fill="{colour}"/>'
                   for x, y in curve]  # fmt: skip
-        x, y = curve[-1]
-        parts.append(
-            _text(across(x), down(y) - 8, label, f"text-anchor:end;fill:{colour};font-weight:bold")
-        )
+        # At the end of the curve, above all of it that the label reaches over.
+        right = across(curve[-1][0])
+        left = right - LETTER * len(label)
+        starts = [n for n, (x, _) in enumerate(curve) if across(x) <= left]
+        above = min(down(y) for _, y in curve[max(starts, default=0) :])
+        style = f"text-anchor:end;fill:{colour};font-weight:bold"
+        parts.append(_text(right, above - 8, label, style))
     return parts
 
 
