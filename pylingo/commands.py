@@ -197,7 +197,7 @@ async def name(door: Door, body: str) -> Renamed:
 
 @command("list", "", "List the rooms.", "rooms", cost=3)
 def list_(door: Door, body: str) -> Rooms:
-    _nothing("list", body)
+    nothing_after("list", body)
     everything = sorted(
         (room.summary() for room in door.chat.registry.rooms.values()),
         key=lambda row: (-row.count, row.name.casefold()),
@@ -229,7 +229,7 @@ async def create(door: Door, body: str) -> None:
 
 @command("users", "", "List who is in your room.", "who", cost=3)
 def users(door: Door, body: str) -> Users:
-    _nothing("users", body)
+    nothing_after("users", body)
     room = door.user.here
     return Users(room=room.name.shown, users=fitting(room.shown(), text_size))
 
@@ -464,7 +464,7 @@ async def _or_none(messages: Deferred[list[Message]]) -> list[Message]:
         return []
 
 
-def _nothing(name: str, body: str) -> None:
+def nothing_after(name: str, body: str) -> None:
     if body.strip():
         raise ChatError("bad_argument", f"/{name} takes nothing after it. Type just /{name}.")
 

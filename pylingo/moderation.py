@@ -9,7 +9,7 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from pylingo import names
-from pylingo.commands import Door, command, fitting, text_size
+from pylingo.commands import Door, command, fitting, nothing_after, text_size
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Notice, Topic
 from pylingo.rooms import MOST_ROOMS, Room, User
@@ -42,7 +42,8 @@ async def lock(door: Door, body: str) -> Done:
 
 
 @command("unlock", "", "Let everyone join your room again.")
-async def unlock(door: Door, body: str) -> Done:  # noqa: ARG001
+async def unlock(door: Door, body: str) -> Done:
+    nothing_after("unlock", body)
     room = _room(door)
     room.rules.lock = ""
     return await _done(door, room, "is open to everyone now")
@@ -147,7 +148,8 @@ async def deop(door: Door, body: str) -> Done:
 
 
 @command("bans", "", "List who is banned from your room.")
-def bans(door: Door, body: str) -> Done:  # noqa: ARG001
+def bans(door: Door, body: str) -> Done:
+    nothing_after("bans", body)
     room = _empowered(door)
     admin = door.chat.accounts.admin(door.user)
     lines: list[str] = []

@@ -408,6 +408,14 @@ class LockTests(ModerationTestCase):
         self.error(ben, "forbidden", "join", "den guess")
         self.assertEqual(ben.ask("users").room, "lobby")
 
+    def test_unlock_nothing_else(self) -> None:
+        """It opens the room one is in, and says so to who names another."""
+        ana = self.house.owner("ana", "lobby")
+        self.done(ana, "lock", "secret")
+        self.assertEqual(ana.ask("unlock", "attic").code, "bad_argument")
+        self.assertEqual(ana.ask("bans", "attic").code, "bad_argument")
+        self.assertTrue(self.house.registry.rooms["lobby"].locked)
+
     def test_unlocked(self) -> None:
         """An unlocked room lets everyone in again."""
         ana = self.house.visitor("ana", "den")
