@@ -349,7 +349,8 @@ def _said(connection: sqlite3.Connection, upto: int) -> dict[int, dict[int, int]
     for id, session, request, text in connection.execute(query, (upto, MOST_RESENT)):
         if request is not None:
             said[session][resending(request, text)] = id
-    return said
+    # The oldest first, for these are forgotten first.
+    return {session: dict(reversed(ids.items())) for session, ids in reversed(said.items())}
 
 
 _COLUMNS = "SELECT id, place, target, user, text, action FROM messages WHERE place = ? AND id"

@@ -24,8 +24,8 @@ from pylingo.names import Name
 from pylingo.protocol import ChatError
 from pylingo.rooms import Hear, Registry, User, silence
 
-MOST_GONE = 5_000
-"""Users who are gone of whom it is known what they may send again."""
+MOST_GONE = 100_000
+"""Messages of users who are gone that are known when they are sent again."""
 TOKEN = 24
 """Random bytes in a token: 192 bits."""
 
@@ -51,6 +51,7 @@ class Sessions:
         self._clock = clock
         self._users: dict[bytes, User] = {}
         self._said: dict[int, dict[int, int]] = {}
+        self._many = 0
         self._began = log.last
         self._recalled = False
         self.restore: Callable[[User, str], None] = _nobody
@@ -82,8 +83,10 @@ class Sessions:
             # Once in the life of a server: what those who are gone may send again.
             said = await self._log.said(self._began)
             if not self._recalled:
-                self._said = said | self._said
                 self._recalled = True
+                self._said = said | self._said
+                self._many = sum(map(len, self._said.values()))
+                self._forget_said()
         hashed = _hash(token)
         oldest = self._clock() - DAY
         return await self._log.read(lambda connection: _find(connection, hashed, oldest))
@@ -91,7 +94,7 @@ class Sessions:
     def revive(self, stored: Stored) -> User:
         """The user of a stored session, here again; under a guest's name if the own is taken."""
         user = self._registry.enter(silence, stored.id)
-        user.requests = self._said.pop(stored.id, {})
+        user.requests = self._take_said(stored.id)
         user.tokens = (stored.token,)
         self._users[stored.token] = user
         if stored.account is not None:
@@ -135,14 +138,23 @@ class Sessions:
         user.tokens = ()
         if user.requests:
             self._said[user.session] = user.requests
-            if len(self._said) > MOST_GONE:
-                del self._said[next(iter(self._said))]
+            self._many += len(user.requests)
+            self._forget_said()
+
+    def _take_said(self, session: int) -> dict[int, int]:
+        said = self._said.pop(session, {})
+        self._many -= len(said)
+        return said
+
+    def _forget_said(self) -> None:
+        while self._many > MOST_GONE:
+            self._take_said(next(iter(self._said)))
 
     def close(self, user: User) -> None:
         """End the session for good."""
         self.drop(user)
         session = user.session
-        self._said.pop(session, None)
+        self._take_said(session)
         self._log.keep(session, lambda connection: _close(connection, session))
 
     def refresh(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo import names
+from pylingo import names, sessions
 from pylingo.history import DAY, STEP
 from pylingo.protocol import Left
 from pylingo.rooms import User, silence
@@ -252,3 +252,40 @@ class ReviveTests(SessionsTestCase):
         self.sessions.revive(self.stored(token))
         self.assertEqual([event.user for event in heard if not isinstance(event, Left)][-1], "ana")
         self.assertEqual(ben.here.shown(), ["ben", "ana"])
+
+
+class SaidTests(SessionsTestCase):
+    """What those who are gone may send again."""
+
+    def gone(self, count: int) -> str:
+        """The token of one who has said that much and is gone."""
+        user = self.user(room="lobby")
+        token = self.sessions.token(user)
+        for number in range(count):
+            user.say("hi", re=number)
+        self.house.settle()
+        user.quit()
+        self.sessions.drop(user)
+        return token
+
+    def said(self, token: str) -> list[int]:
+        """The ids of what is known of one who comes back."""
+        return list(self.sessions.revive(self.stored(token)).requests.values())
+
+    def test_bound(self) -> None:
+        """It is known of those who left last, for so many messages in all."""
+        self.patch(sessions, "MOST_GONE", 10)
+        tokens = [self.gone(4) for _ in range(4)]
+        self.assertEqual([len(self.said(token)) for token in tokens], [0, 0, 4, 4])
+        tokens = [self.gone(5) for _ in range(2)]
+        self.assertEqual([len(self.said(token)) for token in tokens], [5, 5])
+
+    def test_bound_after_restart(self) -> None:
+        """As well of those who left before the server was started again; the oldest go first."""
+        self.patch(sessions, "MOST_GONE", 10)
+        tokens = [self.gone(4) for _ in range(4)]
+        self.later()
+        said = [self.said(token) for token in tokens]
+        self.assertEqual(list(map(len, said)), [0, 0, 4, 4])
+        for ids in said:
+            self.assertEqual(ids, sorted(ids))
