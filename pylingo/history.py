@@ -23,6 +23,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import chain
+from math import inf
 from typing import Any, TypeAlias, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -36,6 +37,8 @@ from pylingo.schema import Database
 
 T = TypeVar("T")
 Change: TypeAlias = Callable[[sqlite3.Connection], Any]
+Waiting: TypeAlias = "tuple[Change, Deferred[Any], int]"
+"""A change, who waits for it, and the last id before it."""
 Publish: TypeAlias = Callable[[Sequence[Post]], None]
 Run: TypeAlias = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
@@ -79,7 +82,7 @@ class Log:
         self._clock = clock
         self._seconds = clock.seconds
         self._posts: list[Post] = []
-        self._changes: list[tuple[Change, Deferred[Any]]] = []
+        self._changes: list[Waiting] = []
         self._states: dict[object, Change] = {}
         self._tails: dict[tuple[str, int, int], list[Deferred[list[Message]]]] = {}
         self._storing = False
@@ -111,7 +114,7 @@ class Log:
         Fails with what `change` raised, or with `sqlite3.Error` if it could not be committed.
         """
         done: Deferred[T] = Deferred()
-        self._changes.append((change, done))
+        self._changes.append((change, done, self.last))
         if not self._storing:
             self._soon()
         return done
@@ -186,10 +189,10 @@ class Log:
 
     def _store(self) -> None:
         posts, self._posts = _split(self._posts)
-        changes: list[tuple[Change, Deferred[Any]]] = []
-        if not self._posts:
-            # They wait until what was said before them is stored.
-            changes, self._changes = self._changes, []
+        # A change waits until what was said before it is stored, but not for what came later.
+        left = self._posts[0].id if self._posts else inf
+        changes = [change for change in self._changes if change[2] < left]
+        self._changes = self._changes[len(changes) :]
         states, self._states = self._states, {}
         connection = self._database.writer
         begun = self._seconds()
@@ -212,7 +215,7 @@ class Log:
         self,
         results: list[Any],
         posts: list[Post],
-        changes: list[tuple[Change, Deferred[Any]]],
+        changes: list[Waiting],
         begun: float,
     ) -> None:
         self.groups += 1
@@ -223,14 +226,14 @@ class Log:
         if posts:
             self.stored += len(posts)
             self.publish(posts)
-        for (_, done), result in zip(changes, results, strict=True):
+        for (_, done, _), result in zip(changes, results, strict=True):
             done.callback(result)
 
     def _not_committed(
         self,
         why: Failure,
         posts: list[Post],
-        changes: list[tuple[Change, Deferred[Any]]],
+        changes: list[Waiting],
         states: dict[object, Change],
     ) -> None:
         if not isinstance(why.value, sqlite3.Error):
@@ -244,13 +247,13 @@ class Log:
             )
         if isinstance(why.value, sqlite3.Error):
             self._states = states | self._states
+        self.refuse(posts)
         failed = {post.id for post in posts}
         for post in self._posts:
             if post.first in failed:
-                # It came again while it was being stored; now it is the first.
-                post.first = 0
-        self.refuse(posts)
-        for _, done in changes:
+                # It came again while it was being stored; now it is the first, once.
+                post.again()
+        for _, done, _ in changes:
             done.errback(why)
 
     def _next(self, _: object) -> None:
@@ -297,7 +300,7 @@ def _commit(
     connection: sqlite3.Connection,
     posts: Sequence[Post],
     states: dict[object, Change],
-    changes: Sequence[tuple[Change, Deferred[Any]]],
+    changes: Sequence[Waiting],
 ) -> list[Any]:
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -305,7 +308,7 @@ def _commit(
             _insert(connection, posts)
         for state in states.values():
             state(connection)
-        results = [change(connection) for change, _ in changes]
+        results = [change(connection) for change, _, _ in changes]
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -228,6 +228,7 @@ class Outbox:
     def pauseProducing(self) -> None:
         self.blocked = True
         self.open = False
+        self.size = sum(map(len, self._frames))
 
     def resumeProducing(self) -> None:
         self.moved += 1

@@ -104,6 +104,17 @@ class Post:
         """Unix time in milliseconds."""
         return (self.first or self.id) // 1000
 
+    @property
+    def key(self) -> int:
+        """What it has in common with its resendings."""
+        return resending(repr(self.re), self.text)
+
+    def again(self) -> None:
+        """The earlier one was not stored: be a resending of a later one, or the first itself."""
+        self.first = self.sender.requests.setdefault(self.key, self.id)
+        if self.first == self.id:
+            self.first = 0
+
     def event(self) -> Message | Private:
         """What those who hear it are told."""
         id, at, shown = self.id, self.id // 1000, self.target.shown
@@ -519,7 +530,9 @@ class Registry:
     def refuse(self, posts: Iterable[Post]) -> None:
         """Not stored: tell those who said it."""
         for post in posts:
-            post.sender.requests.pop(resending(repr(post.re), post.text), None)
+            requests, key = post.sender.requests, post.key
+            if requests.get(key) == post.id:
+                del requests[key]
             if post.hear is post.sender.hear:
                 error = Error(
                     code="internal",

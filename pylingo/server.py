@@ -15,13 +15,14 @@ state safe without a lock.
 from __future__ import annotations
 
 import fcntl
+import socket
 import sqlite3
 import sys
 import termios
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
-from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -86,6 +87,8 @@ MOST_UNSENT = 128 * 1024
 LOOKED_AT = 16
 """Connections that are looked at, and `EXPIRED` users who are ended, in one turn of the reactor."""
 EXPIRED = 4
+LOOKS = 100
+"""Turns that looking at all connections takes at most."""
 CLEANING = 60.0
 """Seconds between removals of what is old; a sixtieth of that while there is more."""
 REFRESH = 3_600.0
@@ -131,7 +134,7 @@ class ChatProtocol(Int32StringReceiver):
         self.plain = ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport)
         if self.plain:
             transport.setTcpNoDelay(True)
-            transport.getHandle().setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, MOST_UNSENT)
+        bound(transport)
         self.outbox: Outbox = outbox(transport, self.factory.turn, self, direct=self.plain)
         self.hear = self.outbox.hear
         self.deadline = self.factory.now + FIRST_REQUEST
@@ -455,6 +458,7 @@ class ChatFactory(Factory):
         self._surplus = 0
         self._refreshed = self.now
         self._stopped: Deferred[None] | None = None
+        self._looking = False
         self._steps = Cooperator(_one_each, lambda step: clock.callLater(0, step), started=False)
         self._look = LoopingCall(self.look)
         self._look.clock = clock
@@ -494,31 +498,38 @@ class ChatFactory(Factory):
     def _broken(self, user: User) -> None:
         self.log.failure("telling {user} something failed", user=user.name.shown)
 
-    def look(self) -> Deferred[Any]:
+    def look(self) -> None:
         """Once a second: end what has lasted too long, a few at a time, for others wait meanwhile.
 
-        The result fires when all were looked at.
+        What takes longer than a second is not begun again before it is done.
         """
         now = self.clock.seconds()
         self.lag = max(0.0, now - self.now - 1.0)
         self.now = now
-        return self._steps.coiterate(self._looks(now)).addErrback(self._not_looked)
+        if not self._looking:
+            self._looking = True
+            self._steps.coiterate(self._looks()).addErrback(self._not_looked)
+
+    def _looks(self) -> Iterator[None]:
+        doors = iter(tuple(self.doors))
+        several = max(LOOKED_AT, len(self.doors) // LOOKS)
+        while some := tuple(islice(doors, several)):
+            for door in some:
+                # It may have gone since.
+                if door in self.doors:
+                    door.look(self.now)
+            yield None
+        expired = self.registry.expire(self.now, most=MOST_LINGERING)
+        for count, user in enumerate(expired, 1):
+            self.chat.sessions.drop(user)
+            if count % EXPIRED == 0:
+                yield None
+        self._looking = False
 
     def _not_looked(self, why: Failure) -> None:
+        self._looking = False
         if not why.check(SchedulerStopped):
             self.log.failure("looking at the connections failed", why)
-
-    def _looks(self, now: float) -> Iterator[None]:
-        doors = iter(tuple(self.doors))
-        while some := tuple(islice(doors, LOOKED_AT)):
-            for door in some:
-                door.look(now)
-            yield None
-        expired = self.registry.expire(now, most=MOST_LINGERING)
-        while ended := tuple(islice(expired, EXPIRED)):
-            for user in ended:
-                self.chat.sessions.drop(user)
-            yield None
 
     async def clean(self) -> None:
         """Every now and then, remove some of what is too old to be kept."""
@@ -568,6 +579,16 @@ class ChatFactory(Factory):
         if self._stopped is not None and not self.doors:
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
+
+
+def bound(transport: Any) -> None:
+    """Let the system hold little that it cannot send yet, where it can be told so."""
+    most = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    # TLS is a transport on a transport; and not every transport is TCP.
+    with suppress(OSError, AttributeError, TypeError):
+        getattr(transport, "transport", transport).getHandle().setsockopt(
+            socket.IPPROTO_TCP, most, MOST_UNSENT
+        )
 
 
 def unsent(transport: Any) -> int:

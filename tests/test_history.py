@@ -114,6 +114,23 @@ class AppendTests(LogTestCase):
         self.assertEqual(list(map(len, self.published)), [3, 3, 1])
         self.assertEqual((counts, len(self.rows())), ([7], 7))
 
+    def test_large_and_more(self) -> None:
+        """A change does not wait for what is said after it, however much that is."""
+        self.patch(history, "LARGEST_GROUP", 1000)
+        self.house.commits.hold()
+        for number in range(4):
+            self.ana.say(f"{number}".ljust(400))
+        told = self.log.flushed()
+        for number in range(4, 50):
+            self.ana.say(f"{number}".ljust(400))
+        self.house.settle()
+        self.house.commits.step()
+        self.house.settle()
+        self.assertNoResult(told)
+        self.house.commits.step()
+        self.successResultOf(told)
+        self.assertEqual(sum(map(len, self.published)), 6)
+
     def test_ids(self) -> None:
         """Ids are microseconds since 1970, and grow although the clock stands still."""
         first, second = self.log.number(), self.log.number()
@@ -332,6 +349,38 @@ class FailureTests(LogTestCase):
         self.house.settle()
         self.assertEqual([type(event) for event in self.heard][1:], [Sent])
         self.assertEqual([row[4] for row in self.rows()], ["hi"])
+
+    def test_refused_and_resent(self) -> None:
+        """What came twice again while it failed is stored once, and both are answered so."""
+        _, ben_heard = self.house.user("ben", "lobby")
+        self.house.commits.hold()
+        self.ana.say("hi", re=5)
+        self.house.settle()
+        self.heard.clear()
+        for _ in range(2):
+            self.ana.say("hi", re=5)
+        self.house.break_disk()
+        self.house.commits.run()
+        self.house.mend_disk()
+        self.house.commits.release()
+        self.house.settle()
+        self.ana.say("hi", re=5)
+        self.house.settle()
+        self.assertEqual(texts(ben_heard), ["hi"])
+        error, *sent = self.heard
+        self.assertEqual((error.code, len(sent), len({e.id for e in sent})), ("internal", 3, 1))
+
+    def test_resending_refused(self) -> None:
+        """A resending that cannot be answered does not make its first be forgotten."""
+        self.ana.say("hi", re=5)
+        self.house.settle()
+        self.house.break_disk()
+        self.ana.say("hi", re=5)
+        self.house.settle()
+        self.house.mend_disk()
+        self.ana.say("hi", re=5)
+        self.house.settle()
+        self.assertEqual(len(self.rows()), 1)
 
     def test_states(self) -> None:
         """A state that could not be kept is kept with the next group, unless there is a newer."""

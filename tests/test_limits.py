@@ -462,6 +462,21 @@ class ReaderTests(TestCase):
         most = door.transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
         self.assertEqual(most, server.MOST_UNSENT)
 
+    async def test_unsent_elsewhere(self) -> None:
+        """Where a transport cannot be told so, as a UNIX socket, that is no fault."""
+        pair = socket.socketpair()
+        for end in pair:
+            self.addCleanup(end.close)
+        handles = iter(pair)
+
+        class Transport:
+            def getHandle(self) -> socket.socket:
+                return next(handles)
+
+        server.bound(Transport())
+        server.bound(object())
+        self.assertEqual(list(handles), [pair[1]])
+
     async def test_little_by_little(self) -> None:
         """One that reads a little every few seconds is not dropped, and hears all of it."""
         peer = await self.reader("dozy")

@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Cooperator
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import commands, outbox
@@ -559,6 +560,35 @@ class LingerTests(DoorTestCase):
         gone = [[isinstance(event, Left) for event in run] for run in split(heard)]
         self.assertEqual(max(map(sum, gone)), EXPIRED)
         self.assertEqual(sum(map(sum, gone)), len(visitors))
+
+    def steps(self) -> list[Callable[[], None]]:
+        """Looking at all connections goes on only when its next step is called."""
+        steps: list[Callable[[], None]] = []
+        cooperator = Cooperator(lambda: lambda: True, steps.append)  # type: ignore[arg-type]
+        self.patch(self.house.factory, "_steps", cooperator)
+        return steps
+
+    def test_gone_meanwhile(self) -> None:
+        """Who is gone before they are looked at is not looked at."""
+        visitors = [self.visitor() for _ in range(3 * LOOKED_AT)]
+        steps = self.steps()
+        self.house.clock.advance(20)
+        steps.pop()()
+        visitors[-1].drop()
+        self.patch(visitors[-1].wire, "abortConnection", self.fail)
+        while steps:
+            steps.pop()()
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_long_look(self) -> None:
+        """The time goes on while all are looked at, however long that takes."""
+        self.visitor()
+        steps = self.steps()
+        begun = self.house.factory.now
+        for _ in range(5):
+            self.house.clock.advance(1.0)
+        self.assertEqual(self.house.factory.now, begun + 5)
+        self.assertEqual(len(steps), 1)
 
     def test_stopped(self) -> None:
         """A server that stops while it looks at its connections leaves nothing behind."""
