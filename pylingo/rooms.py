@@ -280,7 +280,7 @@ class User:
         if post.re is None:
             self.registry.append(post)
             return
-        requests, key = self.requests, resending(repr(post.re), post.text)
+        requests, key = self.requests, post.key
         post.first = requests.get(key, 0)
         self.registry.append(post)
         if not post.first:

@@ -11,16 +11,18 @@ import os
 import resource
 import signal
 import socket
+import sqlite3
 import ssl
 import stat
 import subprocess
 import threading
 import time
+import unittest
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pylingo.protocol import Closing, Message, Private, Welcome, encode
+from pylingo.protocol import Closing, Message, Private, Sent, Welcome, encode
 from tests.house import events, request
 from tests.journey import Client, Server, until
 from tests.test_journeys import Journey
@@ -453,6 +455,40 @@ class LimitJourneys(SecureJourney):
             self.assertLess(len(deaf.ended()), total * 8000)
         good.send(request("users", "", "who"))
         good.until(b'"who"')
+
+    def test_stopped(self) -> None:
+        """Stopped with a thousand, some of whom read nothing: all who read are told, in time."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and hard < 2000:
+            raise unittest.SkipTest("It takes a thousand open files; raise the limit: ulimit -Hn")
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (2000, hard))
+        server = self.serve("--rate", "0", "--max-per-host", "0")
+        plugs = [self.plug(server) for _ in range(1000)]
+        for number, plug in enumerate(plugs):
+            plug.send(request("join", f"room-{number % 20}", "in"))
+        for plug in plugs:
+            plug.until(b'"in"')
+        for number, plug in enumerate(plugs[:100]):
+            plug.send(*(request("say", f"{number} {n} " + "x" * 2000, n) for n in range(10)))
+        plugs[0].until(b'"re":3')
+        server.process.send_signal(signal.SIGTERM)
+        begun = time.monotonic()
+        told = acknowledged = 0
+        for plug in plugs[:900]:
+            plug.data += plug.ended()
+            heard = plug.heard()
+            told += isinstance(heard[-1], Closing)
+            acknowledged += sum(isinstance(event, Sent) for event in heard)
+        server.wait()
+        self.assertLess(time.monotonic() - begun, 5)
+        self.assertEqual(told, 900)
+        with contextlib.closing(
+            sqlite3.connect(self.home / "server" / "pylingo.sqlite3")
+        ) as database:
+            (stored,) = database.execute("SELECT count(*) FROM messages").fetchone()
+        self.assertEqual(stored, acknowledged)
+        self.assertNotIn("Traceback", server.out + server.err)
 
     def test_files_used_up(self) -> None:
         """When no more files can be opened, those who are in are served, and later others too."""
