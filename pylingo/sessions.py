@@ -137,6 +137,7 @@ class Sessions:
             del self._users[token]
         user.tokens = ()
         if user.requests:
+            self._take_said(user.session)
             self._said[user.session] = user.requests
             self._many += len(user.requests)
             self._forget_said()
