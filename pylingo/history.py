@@ -10,6 +10,9 @@ go. A message exists when its group is committed, and nobody hears of it before.
 remembered (sessions, accounts) goes through the same queue, so that a message never outlives what
 it depends on.
 
+What one place got of a group is one row, a batch, with its messages as JSON: a row for each would
+take longer than all else that storing does. The view `messages` shows them one by one.
+
 Ids are microseconds since 1970, or one more than the last where the clock has not moved; they
 never repeat, not even after a crash.
 
@@ -21,11 +24,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from heapq import merge
+from itertools import chain, islice
 from math import inf
+from operator import attrgetter
 from typing import Any, TypeAlias, TypeVar
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -55,7 +62,7 @@ LARGEST_GROUP = 512 * 1024
 MOST_RESENT = 100_000
 """Messages from before a restart that are known again when they are resent."""
 STEP = 500
-"""Old messages removed in one transaction."""
+"""Old rows removed in one transaction."""
 DAY = 86_400
 
 
@@ -291,8 +298,30 @@ def _forgive(why: Failure) -> Failure | None:
 # What follows blocks; it runs in the threads.
 
 
+class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A message as it is stored, in the list of its batch, which has its place and its target."""
+
+    id: int
+    user: str
+    text: str
+    action: bool
+    session: int
+    request: str | None
+
+    def event(self, place: str, target: str) -> Message | Private:
+        """What it is when it is told again."""
+        id, at = self.id, self.id // 1000
+        if place.startswith("#"):
+            return Message(id, at, target, self.user, self.text, self.action, replayed=True)
+        return Private(id, at, self.user, target, self.text, replayed=True)
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(list[Line]).decode
+
+
 def _newest(connection: sqlite3.Connection) -> int:
-    query = "SELECT max(id) FROM messages UNION ALL SELECT max(id) FROM sessions"
+    query = "SELECT max(last) FROM batches UNION ALL SELECT max(id) FROM sessions"
     return max(id or 0 for (id,) in connection.execute(query))
 
 
@@ -318,21 +347,18 @@ def _commit(
 
 
 def _insert(connection: sqlite3.Connection, posts: Sequence[Post]) -> None:
-    """Many rows in one statement: while it runs, the reactor's thread goes on undisturbed."""
+    """A row for each place, not for each message, which would take longer than all else here."""
+    batches: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    for post in posts:
+        if not post.first:
+            request = None if post.re is None else repr(post.re)
+            line = post.id, post.user, post.text, post.action, post.sender.session, request
+            batches[post.place, post.target.shown].append(line)
     rows = [
-        (
-            post.id,
-            post.place,
-            post.target.shown,
-            post.user,
-            post.text,
-            post.action,
-            post.sender.session,
-            None if post.re is None else repr(post.re),
-        )
-        for post in posts
-        if not post.first
+        (lines[-1][0], place, target, _encode(lines).decode())
+        for (place, target), lines in batches.items()
     ]
+    # Many rows in one statement: while it runs, the reactor's thread goes on undisturbed.
     done = 0
     for count, statement in _INSERTS:
         while len(rows) - done >= count:
@@ -341,57 +367,67 @@ def _insert(connection: sqlite3.Connection, posts: Sequence[Post]) -> None:
 
 
 _INSERTS = tuple(
-    (count, "INSERT INTO messages VALUES" + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * count))
+    (count, "INSERT INTO batches VALUES" + ", ".join(["(?, ?, ?, ?)"] * count))
     for count in (512, 64, 8, 1)
 )
 
 
 def _said(connection: sqlite3.Connection, upto: int) -> dict[int, dict[int, int]]:
-    query = "SELECT id, session, request, text FROM messages WHERE id <= ? ORDER BY id DESC LIMIT ?"
+    query = "SELECT said FROM batches ORDER BY last DESC"
     said: dict[int, dict[int, int]] = defaultdict(dict)
-    for id, session, request, text in connection.execute(query, (upto, MOST_RESENT)):
-        if request is not None:
-            said[session][resending(request, text)] = id
+    with closing(connection.execute(query)) as rows:
+        lines = (line for (batch,) in rows for line in reversed(_decode(batch)))
+        for line in islice((line for line in lines if line.id <= upto), MOST_RESENT):
+            if line.request is not None:
+                said[line.session][resending(line.request, line.text)] = line.id
     # The oldest first, for these are forgotten first.
     return {session: dict(reversed(ids.items())) for session, ids in reversed(said.items())}
 
 
-_COLUMNS = "SELECT id, place, target, user, text, action FROM messages WHERE place = ? AND id"
+def _before(connection: sqlite3.Connection, place: str, upto: int) -> Iterator[Message | Private]:
+    """The messages of a place with ids up to `upto`, the newest first."""
+    query = """SELECT target, said FROM batches WHERE place = :place AND last <= coalesce(
+        (SELECT min(last) FROM batches WHERE place = :place AND last >= :upto), :upto
+    ) ORDER BY last DESC"""
+    with closing(connection.execute(query, {"place": place, "upto": upto})) as rows:
+        for target, batch in rows:
+            for line in reversed(_decode(batch)):
+                if line.id <= upto:
+                    yield line.event(place, target)
 
 
-def _event(row: tuple[Any, ...]) -> Message | Private:
-    id, place, target, user, text, action = row
-    at = id // 1000
-    if place.startswith("#"):
-        return Message(
-            id=id, at=at, room=target, user=user, text=text, action=bool(action), replayed=True
-        )
-    return Private(id=id, at=at, user=user, to=target, text=text, replayed=True)
+def _after(
+    connection: sqlite3.Connection, place: str, after: int, upto: int
+) -> Iterator[Message | Private]:
+    """The messages of a place with ids after one and up to another, the oldest first."""
+    query = "SELECT target, said FROM batches WHERE place = ? AND last > ? ORDER BY last"
+    with closing(connection.execute(query, (place, after))) as rows:
+        for target, batch in rows:
+            for line in _decode(batch):
+                if line.id > upto:
+                    return
+                if line.id > after:
+                    yield line.event(place, target)
 
 
 def _tail(connection: sqlite3.Connection, place: str, upto: int, count: int) -> list[Any]:
-    query = f"{_COLUMNS} <= ? ORDER BY id DESC LIMIT ?"
-    rows = connection.execute(query, (place, upto, count)).fetchall()
-    return [_event(row) for row in reversed(rows)]
+    return [*islice(_before(connection, place, upto), count)][::-1]
 
 
 def _missed(
     connection: sqlite3.Connection, places: Sequence[tuple[str, int]], upto: int
 ) -> tuple[list[Any], bool]:
-    # Each place in the order of its index, then merged: no sorting of all that was missed.
-    one = f"SELECT * FROM ({_COLUMNS} > ? AND id <= ? ORDER BY id LIMIT {PIECE})"
-    query = " UNION ALL ".join([one] * len(places)) + f" ORDER BY id LIMIT {PIECE}"
-    bounds = [value for place, after in places for value in (place, after, upto)]
+    each = [_after(connection, place, after, upto) for place, after in places]
     messages: list[Any] = []
     size = 0
-    for row in connection.execute(query, bounds):
-        messages.append(_event(row))
-        size += len(messages[-1].text)
-        if size > LARGEST_PIECE:
+    for message in merge(*each, key=attrgetter("id")):
+        messages.append(message)
+        size += len(message.text)
+        if len(messages) == PIECE or size > LARGEST_PIECE:
             return messages, False
-    return messages, len(messages) < PIECE
+    return messages, True
 
 
 def _forget(connection: sqlite3.Connection, before: int) -> int:
-    delete = "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id < ? LIMIT ?)"
+    delete = "DELETE FROM batches WHERE last IN (SELECT last FROM batches WHERE last < ? LIMIT ?)"
     return connection.execute(delete, (before, STEP)).rowcount

@@ -74,6 +74,29 @@ STEPS = (
         PRIMARY KEY (room, kind, key)
     );
     """,
+    """
+    CREATE TABLE batches (         -- what was said in one place and stored in one transaction
+        last INTEGER PRIMARY KEY,  -- the id of the last message of it
+        place TEXT NOT NULL,       -- '#' and a room's key, '@' and an account's, '~' and a session
+        target TEXT NOT NULL,      -- the room, or to whom, as shown
+        said TEXT NOT NULL         -- JSON: [id, user, text, action, session, request] of each
+    );
+    CREATE INDEX batches_place ON batches (place, last);
+    INSERT INTO batches SELECT id, place, target, json_array(json_array(
+        id, user, text, json(CASE WHEN action THEN 'true' ELSE 'false' END), session, request
+    )) FROM messages;
+    DROP TABLE messages;
+    CREATE VIEW messages AS SELECT -- one row for each, for people
+        json_extract(value, '$[0]') AS id,
+        place,
+        target,
+        json_extract(value, '$[1]') AS user,
+        json_extract(value, '$[2]') AS text,
+        json_extract(value, '$[3]') AS action,
+        json_extract(value, '$[4]') AS session,
+        json_extract(value, '$[5]') AS request
+    FROM batches, json_each(said);
+    """,
 )
 """What makes version n of the tables out of version n - 1. Only ever add to the end."""
 

@@ -6,14 +6,18 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import history
-from pylingo.history import DAY, MOST_WAITING, PIECE, STEP
+from pylingo.history import DAY, MOST_WAITING, PIECE
 from pylingo.protocol import Message, Private, Sent
 from pylingo.rooms import Post, User, silence
 from tests.house import START, House, texts
+
+START_ID = int(START * 1_000_000)
 
 
 class LogTestCase(SynchronousTestCase):
@@ -590,11 +594,57 @@ class ReadTests(LogTestCase):
         self.assertFalse(complete)
         self.assertLess(len(missed), 50)
 
+    @settings(max_examples=60, deadline=None)
+    @given(st.data())
+    def test_any_bounds(self, data: st.DataObject) -> None:
+        """Whatever was stored together, what is read is what lies between the bounds."""
+        self.setUp()
+        eve, _ = self.house.user("eve", "lobby")
+        for group in data.draw(st.lists(st.lists(st.sampled_from("abep"), max_size=9), max_size=9)):
+            for who in group:
+                if who == "p":
+                    self.ana.tell(self.ben, "psst")
+                else:
+                    {"a": self.ana, "b": self.ben, "e": eve}[who].say(f"says {who}")
+            self.house.settle()
+        posts = [post for group in self.published for post in group]
+        bound = st.sampled_from([0, START_ID, *(post.id + n for post in posts for n in (-1, 0, 1))])
+        upto, count = data.draw(bound), data.draw(st.integers(0, 12))
+        told = [post.event() for post in posts if post.place == "#lobby" and post.id <= upto]
+        tail = self.result(self.log.tail("#lobby", upto, count))
+        self.assertEqual(ids(tail), ids(told)[len(told) - min(count, len(told)) :])
+        afters = {place: data.draw(bound) for place in ("#lobby", "#attic", self.ben.place)}
+        missed, complete = self.result(self.log.missed([*afters.items()], upto))
+        told = [post.event() for post in posts if afters[post.place] < post.id <= upto]
+        self.assertEqual((ids(missed), complete), (ids(told), True))
+
+    def test_said(self) -> None:
+        """What is known again after a restart is what was said last, the oldest first."""
+        self.patch(history, "MOST_RESENT", 5)
+        self.house.commits.hold()
+        for number in range(6):
+            self.ana.say(f"a{number}", re=number)
+            self.ben.say(f"b{number}", re=None if number else "x")
+            if number == 2:
+                self.house.commits.release()
+                self.house.commits.hold()
+        self.house.commits.release()
+        upto = self.published[-1][-2].id
+        said = self.result(self.log.said(upto))
+        self.assertEqual([*said], [self.ana.session])
+        texts = {post.id: post.text for group in self.published for post in group}
+        self.assertEqual([texts[id] for id in said[self.ana.session].values()], ["a3", "a4", "a5"])
+        self.assertLessEqual({*said[self.ana.session]}, {*self.ana.requests})
+
     def test_read_fails(self) -> None:
         """A question that fails says so to who asked."""
         done = self.log.read(lambda connection: connection.execute("SELECT nonsense"))
         self.house.settle()
         self.failureResultOf(done, sqlite3.Error)
+
+
+def ids(messages: Sequence[Message | Private]) -> list[int]:
+    return [message.id for message in messages]
 
 
 def fields(event: Message | Private) -> dict[str, Any]:
@@ -615,13 +665,15 @@ class ForgetTests(LogTestCase):
 
     def test_steps(self) -> None:
         """Many old messages go in several steps, so that nobody waits long."""
-        self.house.commits.hold()
-        for number in range(STEP + 10):
-            self.ana.say(str(number))
-        self.house.commits.release()
+        self.patch(history, "STEP", 5)
+        for number in range(7):
+            self.ana.say(f"{number}")
+            self.ana.say("and more")
+            self.house.settle()
         self.house.clock.advance(2 * DAY)
-        self.assertEqual(self.result(self.log.forget(1)), STEP)
-        self.assertEqual(self.result(self.log.forget(1)), 10)
+        self.assertEqual(self.result(self.log.forget(1)), 5)
+        self.assertEqual([row[4] for row in self.rows()], ["5", "and more", "6", "and more"])
+        self.assertEqual(self.result(self.log.forget(1)), 2)
         self.assertEqual(self.result(self.log.forget(1)), 0)
 
     def test_ids_stay_new(self) -> None:

@@ -12,6 +12,13 @@ from pylingo import schema
 from pylingo.schema import MEMORY, Database, DatabaseError
 
 NOBODY = 65534
+BATCH = (2, "#lobby", "lobby", '[[1, "ana", "hi", false, 7, null], [2, "ben", "ho", true, 8, "5"]]')
+
+
+def batches(count: int) -> list[tuple[int, str, str, str]]:
+    """As many rows of what was said."""
+    return [(n, "#lobby", "lobby", f'[[{n}, "ana", "{"hi" * 50}", false, 7, null]]')
+            for n in range(1, count + 1)]  # fmt: skip
 
 
 class DatabaseTests(SynchronousTestCase):
@@ -38,7 +45,7 @@ class DatabaseTests(SynchronousTestCase):
 
     def test_private(self) -> None:
         """Nobody but its owner can read it, nor the files beside it."""
-        self.open(self.path).writer.execute("DELETE FROM messages")
+        self.open(self.path).writer.execute("DELETE FROM batches")
         for path in Path(self.path).parent.glob(Path(self.path).name + "*"):
             if not path.name.endswith("-lock"):
                 self.assertEqual(path.stat().st_mode & 0o077, 0, path)
@@ -46,11 +53,38 @@ class DatabaseTests(SynchronousTestCase):
     def test_kept(self) -> None:
         """What was written is there when it is opened again, and opening changes nothing."""
         database = Database(self.path)
-        row = (1, "#lobby", "lobby", "ana", "hi", 0, 7, None)
-        database.writer.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        database.writer.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", BATCH)
         database.close()
-        rows = self.open(self.path).reader.execute("SELECT * FROM messages").fetchall()
-        self.assertEqual(rows, [row])
+        rows = self.open(self.path).reader.execute("SELECT * FROM batches").fetchall()
+        self.assertEqual(rows, [BATCH])
+
+    def test_legible(self) -> None:
+        """With SQL, what was said is seen as a row for each message."""
+        database = self.open(self.path)
+        database.writer.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", BATCH)
+        self.assertEqual(
+            database.reader.execute("SELECT * FROM messages").fetchall(),
+            [
+                (1, "#lobby", "lobby", "ana", "hi", 0, 7, None),
+                (2, "#lobby", "lobby", "ben", "ho", 1, 8, "5"),
+            ],
+        )
+
+    def test_upgraded(self) -> None:
+        """What was said with an older version is still there."""
+        old = sqlite3.connect(self.path)
+        old.executescript("".join(schema.STEPS[:2]) + "PRAGMA user_version = 2;")
+        rows = [
+            (3, "#lobby", "Lobby", "ana", 'say "hi"\n\\ \N{SNOWMAN}', 0, 7, None),
+            (5, "~9", "ben", "ana", "waves", 1, 7, "'x'"),
+        ]
+        old.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        old.commit()
+        old.close()
+        database = self.open(self.path)
+        self.assertEqual(database.reader.execute("SELECT * FROM messages").fetchall(), rows)
+        last = "SELECT last FROM batches ORDER BY last"
+        self.assertEqual(database.reader.execute(last).fetchall(), [(3,), (5,)])
 
     def test_two_connections(self) -> None:
         """What is read sees what was committed, and is not in the way of who writes."""
@@ -99,8 +133,7 @@ class DatabaseTests(SynchronousTestCase):
     def test_corrupt(self) -> None:
         """A database with a broken page is refused at the start, not in the middle of a talk."""
         database = Database(self.path)
-        rows = [(n, "#lobby", "lobby", "ana", "hi" * 50, 0, 7, None) for n in range(1, 500)]
-        database.writer.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        database.writer.executemany("INSERT INTO batches VALUES (?, ?, ?, ?)", batches(500))
         database.close()
         content = bytearray(Path(self.path).read_bytes())
         for page in range(2, len(content) // 4096):
@@ -111,8 +144,7 @@ class DatabaseTests(SynchronousTestCase):
     def test_cut(self) -> None:
         """So is one of which the end is missing."""
         database = Database(self.path)
-        rows = [(n, "#lobby", "lobby", "ana", "hi" * 50, 0, 7, None) for n in range(1, 500)]
-        database.writer.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        database.writer.executemany("INSERT INTO batches VALUES (?, ?, ?, ?)", batches(500))
         database.close()
         content = Path(self.path).read_bytes()
         Path(self.path).write_bytes(content[: len(content) // 8192 * 4096])
