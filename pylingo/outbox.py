@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer, ITransport
 from zope.interface import implementer
 
-from pylingo.protocol import Closing, Event, Message, Private, Stored, encode
+from pylingo.protocol import Closing, Event, Message, Private, Sent, Stored, encode
 
 PIECE = 64 * 1024
 """Bytes handed to a transport at once (and the rest of the frame that they end in)."""
@@ -74,6 +74,9 @@ class Turn:
         self.group = events if isinstance(events[0], Stored) and not self.final else None
 
     def _frame(self, event: Event) -> bytes:
+        if type(event) is Sent:
+            # Nobody else hears it.
+            return encode(event)
         if not self._alive:
             self._call_later(0, self._forget)
         self._alive.append(event)

@@ -29,6 +29,8 @@ from math import inf
 from operator import attrgetter
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from pylingo import names
 from pylingo.names import Name
 from pylingo.protocol import (
@@ -70,55 +72,38 @@ def resending(request: str, text: str) -> int:
     return hash((request, text))
 
 
-class Post:
+class Post(Struct, eq=False, gc=False):
     """Something said, on its way through the log.
 
-    `place` is where the log files it, `id` what the log gave it (0 before). `target` is the name
-    of the room or of the one to hear it, `recipient` the latter if here. `first` is the id of the
-    earlier post that this one is a resending of, or 0.
+    `place` is where the log files it, `target` the name of the room or of the one to hear it, and
+    `recipient` the latter if here. `user` is by which name, and `hear` at which door, it was said.
+    `id` is what the log gave it, 0 before; `first` the id of the earlier post that this one is a
+    resending of, or 0.
     """
 
-    __slots__ = (
-        "action", "first", "hear", "id", "place", "re", "recipient", "sender", "target", "text",
-        "user",
-    )  # fmt: skip
-
-    def __init__(
-        self, sender: User, place: str, target: Name, text: str, re: RequestId | None,
-        *, action: bool = False, recipient: User | None = None,
-    ) -> None:  # fmt: skip
-        self.sender = sender
-        self.place = place
-        self.target = target
-        self.user = sender.name.shown
-        self.text = text
-        self.re = re
-        self.action = action
-        self.recipient = recipient
-        self.hear = sender.hear
-        self.id = 0
-        self.first = 0
-
-    @property
-    def at(self) -> int:
-        """Unix time in milliseconds."""
-        return (self.first or self.id) // 1000
-
-    @property
-    def key(self) -> int:
-        """What it has in common with its resendings."""
-        return resending(repr(self.re), self.text)
+    sender: User
+    hear: Hear
+    place: str
+    target: Name
+    user: str
+    text: str
+    re: RequestId | None = None
+    action: bool = False
+    recipient: User | None = None
+    first: int = 0
+    id: int = 0
 
     def again(self) -> None:
         """The earlier one was not stored: be a resending of a later one, or the first itself."""
-        self.first = self.sender.requests.setdefault(self.key, self.id)
+        key = resending(repr(self.re), self.text)
+        self.first = self.sender.requests.setdefault(key, self.id)
         if self.first == self.id:
             self.first = 0
 
     def event(self) -> Message | Private:
         """What those who hear it are told."""
         id, at, shown = self.id, self.id // 1000, self.target.shown
-        if self.place.startswith("#"):
+        if self.place[0] == "#":
             return Message(id, at, shown, self.user, self.text, self.action)
         return Private(id, at, self.user, shown, self.text)
 
@@ -260,30 +245,33 @@ class User:
             raise ChatError(
                 "forbidden", f"You are muted in {room.name}. Ask an operator to unmute you."
             )
-        text = names.message(text)
-        self._post(Post(self, room.place, room.name, text, re, action=action))
+        self._post(room.place, room.name, names.message(text), re, action)
 
     def tell(self, other: User, text: str, *, re: RequestId | None = None) -> None:
         """Say something to one user alone. Raises `ChatError` as `names.message` does."""
-        text = names.message(text)
-        self._post(Post(self, other.place, other.name, text, re, recipient=other))
+        self._post(other.place, other.name, names.message(text), re, False, other)
 
     def write(self, place: str, name: Name, text: str, *, re: RequestId | None = None) -> None:
         """Say something to one who is away, for the next login. Raises `ChatError` likewise."""
-        self._post(Post(self, place, name, names.message(text), re))
+        self._post(place, name, names.message(text), re)
 
-    def _post(self, post: Post) -> None:
+    def _post(
+        self, place: str, target: Name, text: str, re: RequestId | None,
+        action: bool = False, recipient: User | None = None,
+    ) -> None:  # fmt: skip
         """Take it to the log; what was said before under the same id goes as a resending.
 
         Another text under a used id is another message: careless, but nothing is to be lost.
         """
-        if post.re is None:
-            self.registry.append(post)
-            return
-        requests, key = self.requests, post.key
-        post.first = requests.get(key, 0)
+        requests, key, first = self.requests, 0, 0
+        if re is not None:
+            key = resending(repr(re), text)
+            first = requests.get(key, 0)
+        post = Post(
+            self, self.hear, place, target, self.name.shown, text, re, action, recipient, first
+        )
         self.registry.append(post)
-        if not post.first:
+        if re is not None and not first:
             requests[key] = post.id
             if len(requests) > MOST_REQUESTS + SOME_REQUESTS:
                 for old in tuple(islice(requests, SOME_REQUESTS)):
@@ -487,7 +475,8 @@ class Registry:
             if post.hear is sender.hear:
                 # Otherwise another connection serves the sender now: it did not say this, and
                 # hears it as everyone does.
-                sent = Sent(post.first or id, post.at, re=re) if re is not None else None
+                stored = post.first or id
+                sent = Sent(stored, stored // 1000, re=re) if re is not None else None
                 if events is not None:
                     said[sender].append((events, len(events) - 1, sent))
                 elif sent is not None:
@@ -530,7 +519,7 @@ class Registry:
     def refuse(self, posts: Iterable[Post]) -> None:
         """Not stored: tell those who said it."""
         for post in posts:
-            requests, key = post.sender.requests, post.key
+            requests, key = post.sender.requests, resending(repr(post.re), post.text)
             if requests.get(key) == post.id:
                 del requests[key]
             if post.hear is post.sender.hear:

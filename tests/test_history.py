@@ -324,7 +324,7 @@ class WriteTests(LogTestCase):
         log = history.Log(
             self.house.database, self.house.commits, self.house.reads, self.house.clock
         )
-        log.append(Post(self.ana, "#lobby", self.ana.name, "hi", None))
+        log.append(Post(self.ana, self.ana.hear, "#lobby", self.ana.name, "ana", "hi"))
         self.house.settle()
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
