@@ -24,7 +24,7 @@ from pylingo.history import Log, Run
 from pylingo.names import Name
 from pylingo.protocol import ChatError
 from pylingo.rooms import Registry, Room, User
-from pylingo.rules import Rules, Sanction
+from pylingo.rules import Sanction
 
 LONGEST_PASSWORD = 1_024
 """Bytes of UTF-8."""
@@ -83,15 +83,13 @@ class Tries:
 
 
 class Accounts:
-    """Registered names, kept rooms, and the rules of the whole server."""
+    """Registered names and kept rooms."""
 
     def __init__(
         self, registry: Registry, log: Log, connection: sqlite3.Connection, run: Run,
         clock: Callable[[], float], admins: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
         self.known: dict[str, Account] = {}
-        self.rules = Rules()
-        """The rules of the server: admins ban and mute everywhere."""
         self.tries = Tries(clock)
         self.admins = admins
         self._looks: dict[str, Account] = {}
@@ -101,7 +99,7 @@ class Accounts:
         self._run = run
         for key, shown, hash, read in connection.execute("SELECT * FROM accounts"):
             self._put(key, Account(names.user(shown), hash, read))
-        self._kept.update(_load(connection, registry, self.rules))
+        self._kept.update(_load(connection, registry))
         registry.reserved = self.reserved
         registry.keep = self.keep
         registry.delivered = self.delivered
@@ -162,7 +160,7 @@ class Accounts:
         if account is None or not right:
             raise wrong()
         self.tries.right(*whose)
-        if self.rules.bans.get(account.name.key):
+        if self._registry.rules.bans.get(account.name.key):
             raise ChatError("forbidden", "That name is banned here. Ask an admin.")
         return account
 
@@ -178,7 +176,8 @@ class Accounts:
     def restore(self, user: User, key: str) -> None:
         """A resumed session was logged in; so it is again, unless another one is by now."""
         account = self.known.get(key)
-        if account is not None and key not in self._registry.owners and key not in self.rules.bans:
+        registry = self._registry
+        if account is not None and key not in registry.owners and key not in registry.rules.bans:
             self._become(user, account)
 
     async def change(self, user: User, password: str) -> None:
@@ -232,7 +231,7 @@ class Accounts:
         """The rules of `room` have changed, or those of the server."""
         if room is not None and not room.rules.kept and room.name.key not in self._kept:
             return
-        rules = room.rules if room else self.rules
+        rules = room.rules if room else self._registry.rules
         key = room.name.key if room else ""
         kept = rules.kept or room is None
         (self._kept.add if kept else self._kept.discard)(key)
@@ -311,8 +310,8 @@ _NOBODY = "scrypt${}${}${}${}${}".format(*COST, "00" * 16, "00" * 64)
 """The hash of no password, to take as long for a name that nobody has."""
 
 
-def _load(connection: sqlite3.Connection, registry: Registry, server: Rules) -> list[str]:
-    all_rules = {"": server}
+def _load(connection: sqlite3.Connection, registry: Registry) -> list[str]:
+    all_rules = {"": registry.rules}
     for key, shown, topic, lock in connection.execute("SELECT * FROM rooms"):
         if key:
             room = registry.open(names.room(shown))

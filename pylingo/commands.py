@@ -243,13 +243,11 @@ async def leave(door: Door, body: str) -> Left:
 
 @command("say", "TEXT", "Say something in your room; so does a line without a slash.")
 def say(door: Door, body: str) -> None:
-    heard_anywhere(door)
     door.user.say(body, re=door.re)
 
 
 @command("me", "TEXT", "Say what you do: /me waves.")
 def me(door: Door, body: str) -> None:
-    heard_anywhere(door)
     door.user.say(body, action=True, re=door.re)
 
 
@@ -257,7 +255,6 @@ def me(door: Door, body: str) -> None:
 def msg(door: Door, body: str) -> None:
     who, _, text = body.lstrip().partition(" ")
     name, registry, user = names.user(who), door.chat.registry, door.user
-    heard_anywhere(door)
     account = door.chat.accounts.known.get(name.key)
     here = registry.owners.get(name.key) if account is not None else None
     if account is not None and here is None:
@@ -327,13 +324,6 @@ def ping(door: Door, body: str) -> Pong:  # noqa: ARG001
 @command("pong", "", "Give the server a sign of life.", open=True)
 def pong(door: Door, body: str) -> None:
     """That it came is all there is to it."""
-
-
-def heard_anywhere(door: Door) -> None:
-    """Raises `ChatError` ``forbidden`` for those whom an admin has muted on the whole server."""
-    rules = door.chat.accounts.rules
-    if rules.mutes and rules.muted(door.user):
-        raise ChatError("forbidden", "You are muted on this server. Ask an admin to unmute you.")
 
 
 async def saved(door: Door) -> None:

@@ -186,7 +186,7 @@ def _room(door: Door) -> Room:
 
 
 def _rules(door: Door, room: Room | None) -> Rules:
-    return room.rules if room is not None else door.chat.accounts.rules
+    return room.rules if room is not None else door.chat.registry.rules
 
 
 def _who(body: str) -> tuple[Name, str]:

@@ -245,15 +245,15 @@ class User:
             raise ChatError(
                 "forbidden", f"You are muted in {room.name}. Ask an operator to unmute you."
             )
-        self._post(room.place, room.name, names.message(text), re, action)
+        self._post(room.place, room.name, text, re, action)
 
     def tell(self, other: User, text: str, *, re: RequestId | None = None) -> None:
-        """Say something to one user alone. Raises `ChatError` as `names.message` does."""
-        self._post(other.place, other.name, names.message(text), re, False, other)
+        """Say something to one user alone. Raises `ChatError` as `say`, but for the room."""
+        self._post(other.place, other.name, text, re, False, other)
 
     def write(self, place: str, name: Name, text: str, *, re: RequestId | None = None) -> None:
         """Say something to one who is away, for the next login. Raises `ChatError` likewise."""
-        self._post(place, name, names.message(text), re)
+        self._post(place, name, text, re)
 
     def _post(
         self, place: str, target: Name, text: str, re: RequestId | None,
@@ -262,7 +262,14 @@ class User:
         """Take it to the log; what was said before under the same id goes as a resending.
 
         Another text under a used id is another message: careless, but nothing is to be lost.
+        Raises `ChatError` ``forbidden`` for the muted on the whole server, or as `names.message`.
         """
+        rules = self.registry.rules
+        if rules.mutes and rules.muted(self):
+            raise ChatError(
+                "forbidden", "You are muted on this server. Ask an admin to unmute you."
+            )
+        text = names.message(text)
         requests, key, first = self.requests, 0, 0
         if re is not None:
             key = resending(repr(re), text)
@@ -304,6 +311,8 @@ class Registry:
 
     def __init__(self, append: Callable[[Post], None]) -> None:
         self.append = append
+        self.rules = Rules()
+        """What holds in all rooms; admins ban and mute everywhere."""
         self.reserved: Callable[[Name, User], None] = _nothing
         """Raises `ChatError` if the name is not for that user."""
         self.keep: Callable[[Room], None] = _nothing

@@ -285,7 +285,7 @@ class ChatProtocol(Int32StringReceiver):
         self.user = self.chat.sessions.open(self.hear, self.host)
         self.user.entered = not self.chat.password
         self.log.info("{user} connected from {host}", user=self.user.name.shown, host=self.host)
-        if self.chat.accounts.rules.banned(self.user) is not None:
+        if self.chat.registry.rules.banned(self.user) is not None:
             self.user.quit()
             self._refuse(ChatError("forbidden", "You are banned from this server.", fatal=True))
             return False

@@ -227,7 +227,7 @@ class FirstTests(DoorTestCase):
     def test_banned(self) -> None:
         """Who is banned from the server is told so, and leaves nothing behind."""
         eve = self.visitor("eve")
-        rules = self.house.accounts.rules
+        rules = self.house.registry.rules
         rules.add(rules.bans, Sanction("eve", "eve", "~1", "192.0.2.7", "root", "spam"))
         door = self.house.factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 4000))
         banned = Visitor(self.house, door)
