@@ -11,7 +11,7 @@ same for both sides, so the types of this module are the protocol's reference:
       | -- Request(command="say", id=8) -->       |
       | <-- Sent(id=1700000000000000, re=8) --    |   stored; Message(...) to everybody else there
 
-This is the only module that knows JSON. It knows no sockets, no rooms and no users.
+This is the only module that knows the JSON of the wire. It knows no sockets, no rooms, no users.
 """
 
 from __future__ import annotations
