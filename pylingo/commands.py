@@ -150,6 +150,28 @@ def locked_out() -> ChatError:
     return ChatError("password_required", "This server has a password: /enter PASSWORD")
 
 
+def banned_here() -> ChatError:
+    """For who is banned from the server. A guest's ban may hit an address that others share."""
+    return ChatError(
+        "forbidden", "You are banned from this server. If a name here is your own: /login NAME"
+    )
+
+
+def admit(door: Door, command: Command) -> bool:
+    """Whether who is at the door may do everything from now on, and not only `command`.
+
+    Raises `ChatError` if they may not even do that: ``password_required``, or ``forbidden`` for
+    those who are banned from the server. Until it says so, it is asked before each command.
+    """
+    user = door.user
+    if not (user.entered or command.open):
+        raise locked_out()
+    banned = door.chat.registry.rules.banned(user) is not None
+    if banned and not (command.open or command.name == "login"):
+        raise banned_here()
+    return user.entered and not banned
+
+
 def find(word: str) -> Command:
     """The command of that name, in any case. Raises `ChatError` ``unknown_command``."""
     try:
@@ -292,10 +314,12 @@ async def resume(door: Door, body: str) -> None:
     # What was said here before is answered here, while the one who said it is.
     await door.chat.log.flushed()
     user = await _found(door, token)
+    user.host = door.user.host
     if not user.entered:
         raise locked_out()
+    if door.chat.registry.rules.banned(user):
+        raise banned_here()
     fresh = door.chat.sessions.token(user, used=token)
-    user.host = door.user.host
     accounts = door.chat.accounts
     with accounts.handing(accounts.known.get(user.account or "")):
         if user is not door.user:

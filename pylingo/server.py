@@ -41,7 +41,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pylingo.commands import Chat, Command, find, greeting, locked_out
+from pylingo.commands import Chat, Command, admit, find, greeting
 from pylingo.outbox import Outbox, Turn, outbox
 from pylingo.protocol import (
     LARGEST_REQUEST,
@@ -113,6 +113,8 @@ class ChatProtocol(Int32StringReceiver):
     welcomed = False
     closing = False
     surplus = False
+    admitted = False
+    """Whether the user may do everything: has given the server's password, and is not banned."""
     asked = False
     """Whether a sign of life is due."""
     _credit = 0.0
@@ -285,10 +287,6 @@ class ChatProtocol(Int32StringReceiver):
         self.user = self.chat.sessions.open(self.hear, self.host)
         self.user.entered = not self.chat.password
         self.log.info("{user} connected from {host}", user=self.user.name.shown, host=self.host)
-        if self.chat.registry.rules.banned(self.user) is not None:
-            self.user.quit()
-            self._refuse(ChatError("forbidden", "You are banned from this server.", fatal=True))
-            return False
         if command.casefold() != "hello":
             self.outbox.put(encode(greeting(self)))
         return True
@@ -299,9 +297,9 @@ class ChatProtocol(Int32StringReceiver):
         try:
             command = find(word)
             cost = command.cost
-            if not self.user.entered and not command.open:
-                self._refuse(locked_out())
-            elif command.waits or self.chat.log.full:
+            if not self.admitted:
+                self.admitted = admit(self, command)
+            if command.waits or self.chat.log.full:
                 self._wait(command, body)
             else:
                 reply = command.function(self, body)

@@ -104,15 +104,3 @@ class UnwelcomedTests(SynchronousTestCase):
         house.settle()
         self.assertEqual(list(house.registry.users.values()), [ana])
         self.assertEqual(list(house.factory.doors), [])
-
-    def test_who_is_banned_at_the_door_leaves_nobody_behind(self) -> None:
-        """One from a banned address is refused before the welcome, and gone without a trace."""
-        house = House(admins=frozenset({"root"}))
-        root, evil = house.visitor("root"), house.visitor("evil", host="10.0.0.1")
-        root.ask("register", "correct horse")
-        root.ask("ban", "evil")
-        evil.drop()
-        visitor = house.visitor(host="10.0.0.1")
-        visitor.send(request("hello"))
-        visitor.drop()
-        self.assertEqual([user.name.shown for user in house.registry.users.values()], ["root"])

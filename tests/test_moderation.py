@@ -820,12 +820,11 @@ class AdminTests(ModerationTestCase):
         assert isinstance(last, Closing)
         self.assertEqual((last.reason, eve.closed), ("banned", True))
         back = self.house.visitor(host=HERE)
-        back.send(request("hello", "", 1))
-        error = back.hear()[-1]
-        assert isinstance(error, Error)
-        self.assertEqual((error.code, error.fatal, back.closed), ("forbidden", True, True))
+        self.assertIsInstance(back.ask("hello"), Welcome)
+        self.error(back, "forbidden", "name", "mallory")
+        self.error(back, "forbidden", "join", "den")
         self.done(self.boss, "unban", "eve")
-        self.assertIsInstance(self.house.visitor(host=HERE).ask("hello"), Welcome)
+        self.assertIsInstance(back.ask("join", "den"), Joined)
 
     def test_ban_from_the_same_address(self) -> None:
         """An admin does not lock oneself out with a guest who shares the address."""

@@ -38,9 +38,10 @@ from pylingo.protocol import (
 )
 from pylingo.rules import Sanction
 from pylingo.server import EXPIRED, LOOKED_AT
-from tests.house import House, Visitor, events, frame, request, texts, wait
+from tests.house import SECRET, House, Visitor, events, frame, request, texts, wait
 
 SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
+HERE = "192.0.2.7"
 STORMS = 25
 """Random courses of events in one test."""
 
@@ -224,19 +225,52 @@ class FirstTests(DoorTestCase):
         self.house.wait(30)
         self.assertFalse(visitor.closed)
 
-    def test_banned(self) -> None:
-        """Who is banned from the server is told so, and leaves nothing behind."""
-        eve = self.visitor("eve")
+    def ban(self) -> None:
+        """Ban a guest called eve from the server, by the address `HERE` too."""
         rules = self.house.registry.rules
-        rules.add(rules.bans, Sanction("eve", "eve", "~1", "192.0.2.7", "root", "spam"))
-        door = self.house.factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 4000))
-        banned = Visitor(self.house, door)
-        banned.send(request("hello"), request("ping", "", 1))
-        self.assertEqual(codes(banned.heard), ["forbidden"])
-        self.assertTrue(banned.closed)
-        self.house.wait(70)
-        self.assertEqual(list(self.house.registry.users), ["eve"])
-        self.assertIsInstance(eve.ask("ping"), Pong)
+        rules.add(rules.bans, Sanction("eve", "eve", "~1", HERE, "root", "spam"))
+
+    def test_banned(self) -> None:
+        """From a banned address one may log in to a name that is one's own, and no more."""
+        self.house.owner("zoe").ask("close")
+        eve = self.visitor("eve", "lobby")
+        self.ban()
+        guest = self.house.visitor(host=HERE)
+        for word, body in (
+            ("name", "mallory"), ("join", "lobby"), ("say", "hi"), ("msg", "eve hi"), ("list", ""),
+            ("register", SECRET), ("announce", "hi"),
+        ):  # fmt: skip
+            error = guest.ask(word, body)
+            self.assertEqual((word, codes([error])), (word, ["forbidden"]))
+            self.assertIn("/login", error.text)
+        self.assertIsInstance(guest.ask("ping"), Pong)
+        self.assertFalse(guest.closed)
+        self.assertEqual(codes([guest.ask("login", "zoe wrong")]), ["wrong_password"])
+        self.assertIsInstance(guest.ask("login", f"zoe {SECRET}"), Done)
+        self.assertIsInstance(guest.ask("join", "lobby"), Joined)
+        self.assertEqual([type(event) for event in eve.hear()], [Joined])
+
+    def test_banned_and_locked_out(self) -> None:
+        """Who is banned from a server with a password has to give it first."""
+        self.house = House(password=SECRET)
+        self.ban()
+        guest = self.house.visitor(host=HERE)
+        self.assertEqual(codes([guest.ask("login", "zoe x")]), ["password_required"])
+        self.assertIsInstance(guest.ask("enter", SECRET), Done)
+        self.assertEqual(codes([guest.ask("join", "lobby")]), ["forbidden"])
+        self.assertEqual(codes([guest.ask("login", "zoe x")]), ["wrong_password"])
+
+    def test_banned_and_back(self) -> None:
+        """From a banned address one may resume as one who has an account, but not as a guest."""
+        ana, zoe = self.visitor("ana", "lobby"), self.house.owner("zoe", "lobby")
+        for visitor in (ana, zoe):
+            visitor.drop()
+        self.ban()
+        guest = self.house.visitor(host=HERE)
+        self.assertEqual(codes([guest.ask("resume", f"{ana.welcome.session} 0")]), ["forbidden"])
+        self.assertEqual(codes([guest.ask("join", "lobby")]), ["forbidden"])
+        self.assertIsInstance(guest.ask("resume", f"{zoe.welcome.session} 0"), Resumed)
+        self.assertIsInstance(guest.ask("say", "hi"), Sent)
 
     def test_never_spoke(self) -> None:
         """Who goes without having spoken was no user."""
