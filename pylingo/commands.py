@@ -237,7 +237,7 @@ async def join(door: Door, body: str) -> None:
         # Without a lock there is no password: all of it is the name, which has no spaces.
         name = names.room(body)
     if room is not None and room not in user.rooms:
-        await _admit(door, room, password)
+        await _let_in(door, room, password)
     await _enter(door, name)
 
 
@@ -356,13 +356,12 @@ async def saved(door: Door) -> None:
     await door.chat.log.flushed()
 
 
-async def _admit(door: Door, room: Room, password: str) -> None:
+async def _let_in(door: Door, room: Room, password: str) -> None:
     """Raises `ChatError` ``forbidden`` for those who may not join, which uses up invitations."""
     accounts, user, rules = door.chat.accounts, door.user, room.rules
     if accounts.powerful(user, room):
         return
-    if user.place in rules.invited:
-        del rules.invited[user.place]
+    if rules.redeem(user):
         return
     _keep_out(room, user)
     if rules.lock:

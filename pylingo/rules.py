@@ -77,6 +77,14 @@ class Rules:
         if len(self.invited) > MOST_SANCTIONS:
             del self.invited[next(iter(self.invited))]
 
+    def redeem(self, user: Person) -> bool:
+        """Whether `user` was invited, perhaps before logging in; that invitation is used up."""
+        for place in (user.place, f"~{user.session}"):
+            if place in self.invited:
+                del self.invited[place]
+                return True
+        return False
+
     def banned(self, user: Person) -> Sanction | None:
         """The ban that hits `user`, if one does."""
         return _first(self.bans, user)

@@ -158,6 +158,10 @@ class Sessions:
         self._take_said(session)
         self._log.keep(session, lambda connection: _close(connection, session))
 
+    def revoke(self, user: User) -> Deferred[None]:
+        """End all other sessions of the account of `user`, who is in this one. None is here."""
+        return self._log.write(lambda c: _revoke(c, user.account, user.session))
+
     def refresh(self) -> None:
         """Say that the sessions of all users are in use; due more often than once a day."""
         for user in self._registry.users.values():
@@ -199,6 +203,10 @@ def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:
 
 def _close(connection: sqlite3.Connection, session: int) -> None:
     connection.execute("DELETE FROM sessions WHERE id = ?", (session,))
+
+
+def _revoke(connection: sqlite3.Connection, account: str | None, but: int) -> None:
+    connection.execute("DELETE FROM sessions WHERE account = ? AND id != ?", (account, but))
 
 
 def _forget(connection: sqlite3.Connection, oldest: float) -> int:

@@ -410,6 +410,19 @@ class LoginTests(IdentityTestCase):
         dump = "\n".join(self.house.database.writer.iterdump())
         self.assertNotIn("hunter", dump)
 
+    def test_changed_password_ends_sessions(self) -> None:
+        """With another password, earlier sessions of the account end; the present one goes on."""
+        lost = self.house.owner("ana", "lobby")
+        lost.drop()
+        self.house.wait(70)
+        ana = self.house.owner("ana", "lobby")
+        self.assertIsInstance(ana.ask("password", "hunter2"), Done)
+        ana.drop()
+        self.house.wait(70)
+        thief = self.house.visitor()
+        self.error(thief, "not_resumable", "resume", f"{lost.welcome.session} 0")
+        self.assertIsInstance(thief.ask("resume", f"{ana.welcome.session} 0"), Resumed)
+
 
 class InboxTests(IdentityTestCase):
     """Private messages to a registered name that is away."""

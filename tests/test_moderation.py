@@ -493,6 +493,18 @@ class InviteTests(ModerationTestCase):
         ben.ask("leave")
         self.error(ben, "forbidden", "join", "den")
 
+    def test_logged_in(self) -> None:
+        """An invited guest who then logs in is invited still."""
+        ana = self.house.visitor("ana", "den")
+        self.house.owner("zoe").ask("close")
+        ben = self.house.visitor("ben")
+        self.done(ana, "lock", "mellon")
+        self.done(ana, "invite", "ben")
+        self.done(ben, "login", f"zoe {SECRET}")
+        self.assertIsInstance(ben.ask("join", "den"), Joined)
+        ben.ask("leave")
+        self.error(ben, "forbidden", "join", "den")
+
     def test_not_used_up(self) -> None:
         """An invitation is for that one alone, and goes with a new name."""
         ana, ben, cem = (self.house.visitor(name) for name in ("ana", "ben", "cem"))
