@@ -176,22 +176,27 @@ class Accounts:
     def restore(self, user: User, key: str) -> None:
         """A resumed session was logged in; so it is again, unless another one is by now."""
         account = self.known.get(key)
-        registry = self._registry
-        if account is not None and key not in registry.owners and key not in registry.rules.bans:
+        if account is not None and self.restorable(key):
             self._become(user, account)
 
+    def restorable(self, key: str | None) -> bool:
+        """Whether a session that was logged in to that account would be, if it were resumed now."""
+        registry = self._registry
+        return key in self.known and key not in registry.owners and key not in registry.rules.bans
+
     async def change(self, user: User, password: str) -> None:
-        """Give the account of `user` another password. Raises `ChatError`."""
+        """Give the account of `user` another password, and end its other sessions.
+
+        Raises `ChatError`.
+        """
         account = self.known.get(user.account or "")
         if account is None:
             raise ChatError("forbidden", "You are not logged in: /login NAME")
         hash = await self._hash(password)
-        row = (hash, account.name.key)
+        key, session = account.name.key, user.session
         before, account.hash = account.hash, hash
         try:
-            await self._log.write(
-                lambda c: c.execute("UPDATE accounts SET hash=? WHERE key=?", row)
-            )
+            await self._log.write(lambda connection: _change(connection, key, hash, session))
         except sqlite3.Error:
             account.hash = before
             raise
@@ -325,6 +330,12 @@ def _load(connection: sqlite3.Connection, registry: Registry) -> list[str]:
         those = all_rules[key].bans if kind == "ban" else all_rules[key].mutes
         those[sanction.key] = sanction
     return list(all_rules)
+
+
+def _change(connection: sqlite3.Connection, key: str, hash: str, session: int) -> None:
+    connection.execute("UPDATE accounts SET hash = ? WHERE key = ?", (hash, key))
+    # Who knows the old password may have logged in with it.
+    connection.execute("DELETE FROM sessions WHERE account = ? AND id != ?", (key, session))
 
 
 def _keep(

@@ -106,7 +106,7 @@ class Command:
     """A row of the table.
 
     `cost` is what it takes from what a user may ask for at once; an `open` one is for those, too,
-    who have not given the server's password.
+    who have not given the server's password or are banned from it.
     """
 
     name: str
@@ -314,12 +314,10 @@ async def resume(door: Door, body: str) -> None:
     # What was said here before is answered here, while the one who said it is.
     await door.chat.log.flushed()
     user = await _found(door, token)
-    user.host = door.user.host
     if not user.entered:
         raise locked_out()
-    if door.chat.registry.rules.banned(user):
-        raise banned_here()
     fresh = door.chat.sessions.token(user, used=token)
+    user.host = door.user.host
     accounts = door.chat.accounts
     with accounts.handing(accounts.known.get(user.account or "")):
         if user is not door.user:
@@ -408,21 +406,33 @@ async def _enter(door: Door, name: Name) -> None:
 
 
 async def _found(door: Door, token: str) -> User:
-    """Whose session `token` is: here, lingering, or stored. Raises `ChatError`."""
-    chat = door.chat
+    """Whose session `token` is: here, lingering, or stored, and then here again.
+
+    Raises `ChatError` ``not_resumable``, or ``forbidden`` for guests at a banned address.
+    """
+    chat, stored = door.chat, None
     user = chat.sessions.find(token)
-    if user is not None:
-        return user
-    stored = await chat.sessions.stored(token)
-    # Another connection may have come with the same token meanwhile.
-    user = chat.sessions.find(token)
-    if user is not None:
-        return user
-    if stored is None:
-        raise ChatError(
-            "not_resumable", "That session has ended. Go on as you are: /name and /join."
-        )
-    return chat.sessions.revive(stored)
+    if user is None:
+        stored = await chat.sessions.stored(token)
+        # Another connection may have come with the same token meanwhile.
+        user = chat.sessions.find(token)
+    if user is None:
+        if stored is None:
+            raise ChatError(
+                "not_resumable", "That session has ended. Go on as you are: /name and /join."
+            )
+        if not chat.accounts.restorable(stored.account):
+            _refuse_banned(door)
+        return chat.sessions.revive(stored)
+    if user.account is None:
+        _refuse_banned(door)
+    return user
+
+
+def _refuse_banned(door: Door) -> None:
+    """Raises `ChatError` ``forbidden`` where the guest at the door is banned from the server."""
+    if door.chat.registry.rules.banned(door.user) is not None:
+        raise banned_here()
 
 
 async def _catch_up(door: Door, token: str, after: int) -> None:

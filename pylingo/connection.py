@@ -378,7 +378,7 @@ class Connection:
             try:
                 await self._ask(wire, "resume", f"{ticket.session} {self._ticket_last(ticket)}")
             except ChatError as refused:
-                if refused.code not in ("not_resumable", "password_required"):
+                if refused.code not in ("not_resumable", "password_required", "forbidden"):
                     raise
                 ticket = None
         if ticket is None and welcome.password_required:

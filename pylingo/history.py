@@ -23,7 +23,6 @@ it elsewhere and returns a Deferred. What runs there is marked as blocking.
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from heapq import merge
@@ -63,6 +62,8 @@ MOST_RESENT = 100_000
 """Messages from before a restart that are known again when they are resent."""
 STEP = 500
 """Old rows removed in one transaction."""
+LARGEST_STEP = 4 * 1024 * 1024
+"""Characters, about, of old messages in them."""
 DAY = 86_400
 
 
@@ -176,12 +177,13 @@ class Log:
     def said(self, upto: int) -> Deferred[dict[int, dict[int, int]]]:
         """What was said lately up to an id, for `User.requests`, by session.
 
-        It looks through the newest `MOST_RESENT` messages, which takes a tenth of a second.
+        It looks through the newest messages, `MOST_RESENT` or so, which takes some tenths of a
+        second.
         """
         return self.read(lambda connection: _said(connection, upto))
 
     def forget(self, days: float) -> Deferred[int]:
-        """Remove some of the messages older than `days`; the result is how many."""
+        """Remove some of the messages older than `days`; the result is how many rows it was."""
         before = int((self._seconds() - days * DAY) * 1_000_000)
         return self.write(lambda connection: _forget(connection, before))
 
@@ -317,7 +319,14 @@ class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(list[Line]).decode
+_lines = msgspec.json.Decoder(list[Line])
+
+
+def _decode(said: str) -> list[Line]:
+    try:
+        return _lines.decode(said)
+    except msgspec.MsgspecError as error:
+        raise sqlite3.DatabaseError(f"what was said is not what was written: {error}") from None
 
 
 def _newest(connection: sqlite3.Connection) -> int:
@@ -348,15 +357,20 @@ def _commit(
 
 def _insert(connection: sqlite3.Connection, posts: Sequence[Post]) -> None:
     """A row for each place, not for each message, which would take longer than all else here."""
-    batches: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    batches: list[tuple[str, str, list[tuple[Any, ...]]]] = []
+    newest: dict[str, tuple[str, str, list[tuple[Any, ...]]]] = {}
     for post in posts:
-        if not post.first:
-            request = None if post.re is None else repr(post.re)
-            line = post.id, post.user, post.text, post.action, post.sender.session, request
-            batches[post.place, post.target.shown].append(line)
+        if post.first:
+            continue
+        batch = newest.get(post.place)
+        if batch is None or batch[1] != post.target.shown:
+            # One whose name is shown in another way now begins a new one: ids must not overlap.
+            batch = newest[post.place] = post.place, post.target.shown, []
+            batches.append(batch)
+        request = None if post.re is None else repr(post.re)
+        batch[2].append((post.id, post.user, post.text, post.action, post.sender.session, request))
     rows = [
-        (lines[-1][0], place, target, _encode(lines).decode())
-        for (place, target), lines in batches.items()
+        (lines[-1][0], place, target, _encode(lines).decode()) for place, target, lines in batches
     ]
     # Many rows in one statement: while it runs, the reactor's thread goes on undisturbed.
     done = 0
@@ -374,14 +388,16 @@ _INSERTS = tuple(
 
 def _said(connection: sqlite3.Connection, upto: int) -> dict[int, dict[int, int]]:
     query = "SELECT said FROM batches ORDER BY last DESC"
-    said: dict[int, dict[int, int]] = defaultdict(dict)
     with closing(connection.execute(query)) as rows:
         lines = (line for (batch,) in rows for line in reversed(_decode(batch)))
-        for line in islice((line for line in lines if line.id <= upto), MOST_RESENT):
-            if line.request is not None:
-                said[line.session][resending(line.request, line.text)] = line.id
-    # The oldest first, for these are forgotten first.
-    return {session: dict(reversed(ids.items())) for session, ids in reversed(said.items())}
+        newest = [*islice((line for line in lines if line.id <= upto), MOST_RESENT)]
+    said: dict[int, dict[int, int]] = {}
+    # The oldest first, messages and sessions, for these are forgotten first.
+    for line in sorted(newest, key=attrgetter("id")):
+        if line.request is not None:
+            ids = said[line.session] = said.pop(line.session, {})
+            ids.setdefault(resending(line.request, line.text), line.id)
+    return said
 
 
 def _before(connection: sqlite3.Connection, place: str, upto: int) -> Iterator[Message | Private]:
@@ -429,5 +445,12 @@ def _missed(
 
 
 def _forget(connection: sqlite3.Connection, before: int) -> int:
-    delete = "DELETE FROM batches WHERE last IN (SELECT last FROM batches WHERE last < ? LIMIT ?)"
-    return connection.execute(delete, (before, STEP)).rowcount
+    query = "SELECT last, length(said) FROM batches WHERE last < ? ORDER BY last LIMIT ?"
+    upto = size = 0
+    with closing(connection.execute(query, (before, STEP))) as rows:
+        for last, length in rows:
+            upto = last
+            size += length
+            if size > LARGEST_STEP:
+                break
+    return connection.execute("DELETE FROM batches WHERE last <= ?", (upto,)).rowcount

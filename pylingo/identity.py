@@ -64,6 +64,4 @@ async def login(door: Door, body: str) -> None:
 @command("password", "PASSWORD", "Give your name another password.", cost=3)
 async def password(door: Door, body: str) -> Done:
     await door.chat.accounts.change(door.user, body)
-    # Who knows the old one may have logged in with it.
-    await door.chat.sessions.revoke(door.user)
     return Done(text="Your password was changed.")

@@ -73,7 +73,7 @@ async def ban(door: Door, body: str) -> Done:
     room = _empowered(door)
     name, reason = _who(body)
     user = door.chat.registry.users.get(name.key)
-    # From the whole server not by an address that is the admin's own: others share it, it seems.
+    # From the whole server not by the address that the admin has too: that would hit the household.
     shared = room is None and user is not None and user.host == door.user.host
     sanction = _sanction(door, name, reason, address=not shared)
     rules = _rules(door, room)

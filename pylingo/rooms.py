@@ -196,10 +196,12 @@ class User:
             self.registry.broken(self)
 
     def rename(self, name: Name) -> Renamed:
-        """Take `name`. Raises `ChatError` ``name_taken``."""
+        """Take `name`. Raises `ChatError` ``name_taken``, or ``forbidden`` for a banned one."""
         old = self.name
         if name.key != old.key:
             self.registry.reserved(name, self)
+            if name.key in self.registry.rules.bans:
+                raise ChatError("forbidden", f"The name {name} is banned here. Take another.")
         self.registry.claim(name, self)
         renamed = Renamed(user=old.shown, to=name.shown)
         if name.shown != old.shown:

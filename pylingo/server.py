@@ -202,13 +202,19 @@ class ChatProtocol(Int32StringReceiver):
             self.log.info(
                 "{user} at {host} disconnected", user=self.user.name.shown, host=self.host
             )
-            if self.user.hear == self.hear and not self.user.tokens:
-                # Nobody was told how to come back.
-                self.user.quit("connection lost")
-            elif self.user.hear == self.hear:
-                self.user.linger(self.factory.now + self.factory.linger)
-                self.chat.sessions.save(self.user)
+            if self.user.hear == self.hear:
+                self._part()
         self.factory.gone(self)
+
+    def _part(self) -> None:
+        """The user stays for a while without this connection, if there is a way back."""
+        user, sessions = self.user, self.chat.sessions
+        if not user.tokens or self.chat.registry.rules.banned(user) is not None:
+            user.quit("connection lost")
+            sessions.close(user)
+        else:
+            user.linger(self.factory.now + self.factory.linger)
+            sessions.save(user)
 
     # What commands and the chat call: the Door.
 

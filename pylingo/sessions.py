@@ -114,9 +114,9 @@ class Sessions:
     def save(self, user: User) -> None:
         """Remember how `user` is called, and the room; it goes with the next group of the log.
 
-        Who has not given the server's password has nothing to come back to.
+        Who has not given the server's password, or is banned from it, has nothing to come back to.
         """
-        if not user.entered:
+        if not user.entered or self._registry.rules.banned(user) is not None:
             return
         room = user.room
         row = (
@@ -157,10 +157,6 @@ class Sessions:
         session = user.session
         self._take_said(session)
         self._log.keep(session, lambda connection: _close(connection, session))
-
-    def revoke(self, user: User) -> Deferred[None]:
-        """End all other sessions of the account of `user`, who is in this one. None is here."""
-        return self._log.write(lambda c: _revoke(c, user.account, user.session))
 
     def refresh(self) -> None:
         """Say that the sessions of all users are in use; due more often than once a day."""
@@ -203,10 +199,6 @@ def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:
 
 def _close(connection: sqlite3.Connection, session: int) -> None:
     connection.execute("DELETE FROM sessions WHERE id = ?", (session,))
-
-
-def _revoke(connection: sqlite3.Connection, account: str | None, but: int) -> None:
-    connection.execute("DELETE FROM sessions WHERE account = ? AND id != ?", (account, but))
 
 
 def _forget(connection: sqlite3.Connection, oldest: float) -> int:

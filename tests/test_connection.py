@@ -839,6 +839,16 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertIn("The name ana is taken.", [event.text for event in ana.of(Error)])
         self.assertTrue(ana.connection.linked)
 
+    def test_banned_on_return(self) -> None:
+        """Where one is banned by then, the connection stays, so that one can log in."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        for command in ("resume", "name", "join"):
+            self.world.answers[command] = refused("forbidden", "You are banned. To log in: /login")
+        self.lose()
+        self.assertEqual((ana.connection.user, ana.connection.room), ("guest-1", None))
+        self.assertIn("You are banned. To log in: /login", [event.text for event in ana.of(Error)])
+        self.assertTrue(ana.connection.linked)
+
     def test_lost_again_on_return(self) -> None:
         """A link that breaks in the middle of the return costs neither name nor room."""
         ana = self.world.arrive(name="ana", room="lobby")

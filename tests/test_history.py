@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo import history
+from pylingo import history, names
 from pylingo.history import DAY, MOST_WAITING, PIECE
 from pylingo.protocol import Message, Private, Sent
 from pylingo.rooms import Post, User, silence
@@ -618,6 +618,47 @@ class ReadTests(LogTestCase):
         told = [post.event() for post in posts if afters[post.place] < post.id <= upto]
         self.assertEqual((ids(missed), complete), (ids(told), True))
 
+    def test_two_names_of_a_place(self) -> None:
+        """Where a place is shown in another way within a group, no message is lost or misplaced."""
+        self.house.commits.hold()
+        for number, name in enumerate(("Tea", "tea", "Tea", "TEA")):
+            self.ben.join(names.room(name))
+            self.ben.say(f"{number}")
+            self.ben.leave(self.ben.here)
+        self.house.commits.release()
+        posts = [post for group in self.published for post in group]
+        for upto in ids(posts):
+            told = [post.event() for post in posts if post.id <= upto]
+            tail = self.result(self.log.tail("#tea", upto))
+            self.assertEqual([fields(m) | {"replayed": False} for m in tail], [*map(fields, told)])
+            missed, _ = self.result(self.log.missed([("#tea", 0)], upto))
+            self.assertEqual(missed, tail)
+            missed, _ = self.result(self.log.missed([("#tea", upto)], posts[-1].id))
+            self.assertEqual(ids(missed), [post.id for post in posts if post.id > upto])
+
+    def test_broken(self) -> None:
+        """A row that nobody can read is an error of the database, and is closed again."""
+        self.said(self.ana, "hi")
+        writer = self.house.database.writer
+        writer.execute("UPDATE batches SET said = '[[1, 2]]'")
+        self.failureResultOf(self.settled(self.log.tail("#lobby", START_ID * 2)), sqlite3.Error)
+
+    def settled(self, waiting: Deferred[Any]) -> Deferred[Any]:
+        self.house.settle()
+        return waiting
+
+    def test_said_order(self) -> None:
+        """What was said in two places in one group is known in the order in which it was said."""
+        other, _ = self.house.user("other", "lobby")
+        self.house.commits.hold()
+        for number in range(6):
+            self.ana.say(f"{number}", re=number)
+            self.ana.tell(other, f"{number}", re=number + 10)
+        self.house.commits.release()
+        said = self.result(self.log.said(START_ID * 2))[self.ana.session]
+        self.assertEqual([*said.values()], sorted(said.values()))
+        self.assertEqual(len(said), 12)
+
     def test_said(self) -> None:
         """What is known again after a restart is what was said last, the oldest first."""
         self.patch(history, "MOST_RESENT", 5)
@@ -643,7 +684,7 @@ class ReadTests(LogTestCase):
         self.failureResultOf(done, sqlite3.Error)
 
 
-def ids(messages: Sequence[Message | Private]) -> list[int]:
+def ids(messages: Sequence[Message | Private | Post]) -> list[int]:
     return [message.id for message in messages]
 
 
@@ -675,6 +716,15 @@ class ForgetTests(LogTestCase):
         self.assertEqual([row[4] for row in self.rows()], ["5", "and more", "6", "and more"])
         self.assertEqual(self.result(self.log.forget(1)), 2)
         self.assertEqual(self.result(self.log.forget(1)), 0)
+
+    def test_large_steps(self) -> None:
+        """Of large ones, fewer go at once."""
+        self.patch(history, "LARGEST_STEP", 5000)
+        for _ in range(7):
+            self.ana.say("x" * 2000)
+            self.house.settle()
+        self.house.clock.advance(2 * DAY)
+        self.assertEqual([self.result(self.log.forget(1)) for _ in range(4)], [3, 3, 1, 0])
 
     def test_ids_stay_new(self) -> None:
         """Ids do not repeat although the messages that had them are gone."""

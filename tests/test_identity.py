@@ -423,6 +423,22 @@ class LoginTests(IdentityTestCase):
         self.error(thief, "not_resumable", "resume", f"{lost.welcome.session} 0")
         self.assertIsInstance(thief.ask("resume", f"{ana.welcome.session} 0"), Resumed)
 
+    def test_changed_password_ends_sessions_whatever_comes(self) -> None:
+        """It does so also if the connection ends before the answer."""
+        lost = self.house.owner("ana", "lobby")
+        lost.drop()
+        self.house.wait(70)
+        ana = self.house.owner("ana", "lobby")
+        self.house.commits.hold()
+        ana.begin("password", "hunter2")
+        self.house.settle()
+        ana.drop()
+        self.house.commits.release()
+        self.house.wait(70)
+        thief = self.house.visitor()
+        self.error(thief, "not_resumable", "resume", f"{lost.welcome.session} 0")
+        self.assertIsInstance(thief.ask("login", "ana hunter2"), Done)
+
 
 class InboxTests(IdentityTestCase):
     """Private messages to a registered name that is away."""

@@ -260,17 +260,67 @@ class FirstTests(DoorTestCase):
         self.assertEqual(codes([guest.ask("join", "lobby")]), ["forbidden"])
         self.assertEqual(codes([guest.ask("login", "zoe x")]), ["wrong_password"])
 
-    def test_banned_and_back(self) -> None:
-        """From a banned address one may resume as one who has an account, but not as a guest."""
-        ana, zoe = self.visitor("ana", "lobby"), self.house.owner("zoe", "lobby")
-        for visitor in (ana, zoe):
-            visitor.drop()
+    def back(self, ana: Visitor, zoe: Visitor) -> None:
+        """From a banned address the guest does not come back, the one with an account does."""
+        eve = self.visitor("eve", "lobby")
         self.ban()
         guest = self.house.visitor(host=HERE)
         self.assertEqual(codes([guest.ask("resume", f"{ana.welcome.session} 0")]), ["forbidden"])
         self.assertEqual(codes([guest.ask("join", "lobby")]), ["forbidden"])
-        self.assertIsInstance(guest.ask("resume", f"{zoe.welcome.session} 0"), Resumed)
+        self.assertEqual(eve.hear(), [])
+        resumed = guest.ask("resume", f"{zoe.welcome.session} 0")
+        self.assertEqual((type(resumed), resumed.user), (Resumed, "zoe"))
         self.assertIsInstance(guest.ask("say", "hi"), Sent)
+        guest.drop()
+        self.assertIsInstance(self.house.visitor(host=HERE).ask("hello"), Welcome)
+        self.house.wait(70)
+        self.assertEqual(
+            [user.name.shown for user in self.house.registry.users.values()][:1], ["eve"]
+        )
+        self.assertEqual(len(self.house.registry.users), 2)
+        ben = self.visitor()
+        resumed = ben.ask("resume", f"{ana.welcome.session} 0")
+        self.assertEqual((type(resumed), resumed.user), (Resumed, "ana"))
+
+    def gone(self) -> tuple[Visitor, Visitor]:
+        """A guest and one with an account, who were in a room and are not connected."""
+        ana, zoe = self.visitor("ana", "lobby"), self.house.owner("zoe", "lobby")
+        for visitor in (ana, zoe):
+            visitor.drop()
+        return ana, zoe
+
+    def test_banned_and_back(self) -> None:
+        """From a banned address one may resume as one who has an account, but not as a guest."""
+        self.back(*self.gone())
+
+    def test_banned_and_back_late(self) -> None:
+        """That is so too when they are remembered by the database alone, and nobody hears of it."""
+        gone = self.gone()
+        self.house.wait(70)
+        self.back(*gone)
+
+    def test_banned_and_back_after_restart(self) -> None:
+        """And when the server was started again."""
+        self.house = House(self.mktemp())
+        gone = self.gone()
+        self.house.settle()
+        self.house = self.house.restart()
+        self.back(*gone)
+
+    def test_banned_and_gone(self) -> None:
+        """Who looked in from a banned address leaves nothing behind."""
+        self.ban()
+        for _ in range(3):
+            guest = self.house.visitor(host=HERE)
+            token = guest.ask("hello").session
+            guest.drop()
+        self.assertEqual((self.house.registry.users, self.house.registry.lingering), ({}, {}))
+        self.assertEqual(codes([self.visitor().ask("resume", f"{token} 0")]), ["not_resumable"])
+
+    def test_banned_name(self) -> None:
+        """Nobody takes the name that a guest was banned with, and comes to look like one banned."""
+        self.ban()
+        self.assertEqual(codes([self.visitor().ask("name", "Eve")]), ["forbidden"])
 
     def test_never_spoke(self) -> None:
         """Who goes without having spoken was no user."""
