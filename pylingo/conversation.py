@@ -44,6 +44,8 @@ SECRETS = {"login": 2, "register": 1, "password": 1, "enter": 1, "lock": 1}
 """How many words follow the commands that end with a password."""
 MOST_PENDING = 500
 """Messages that may wait to be acknowledged."""
+SHOWN = 200
+"""Characters that are shown of a message that was refused."""
 MESSAGES = frozenset({"say", "me", "msg"})
 
 
@@ -63,8 +65,9 @@ class View(Protocol):
 class Conversation:
     """One person, one connection.
 
-    `where` names the server, `encrypted` is for the bar. A person who is not `named` is asked who
-    to be; `resume` may know a session of that name to go on with.
+    `where` names the server, `encrypted` is for the bar. The person wants to be `name`, or is asked
+    who to be, and wants to go to `room`, or chooses; `resume` may know a session of that name to go
+    on with.
     """
 
     def __init__(
@@ -72,7 +75,8 @@ class Conversation:
         where: str,
         *,
         encrypted: bool = False,
-        named: bool = False,
+        name: str = "",
+        room: str = "",
         resume: Callable[[str], Deferred[AnyEvent] | None] | None = None,
     ) -> None:
         self.connection: Connection | None = None
@@ -80,12 +84,15 @@ class Conversation:
         self.people: dict[str, None] = {}
         self.rooms: list[str] = []
         self.pending: dict[object, str] = {}
+        self.unsent: list[str] = []
+        """What could not be sent before the connection ended."""
         self.leaving = False
         self._view: View | None = None
         self._early: list[Line] = []
         self._where = where
         self._encrypted = encrypted
-        self._named = named
+        self._name = name
+        self._goal = room
         self._resume = resume
         self._count = 0
         self._question: str | None = None
@@ -117,16 +124,17 @@ class Conversation:
     @property
     def urgent(self) -> bool:
         """Whether one Ctrl-C is enough: there is nothing to leave in good order."""
-        return not self._linked
+        return not (self._linked or self.pending)
 
     @property
     def bar(self) -> str:
         """The line at the bottom."""
         room = self._room
         people = "1 person" if self._count == 1 else f"{self._count} people"
+        trying = "not connected, trying…" if self._question is None else "waiting for you"
         return " | ".join(
             (
-                "connected" if self._linked else "not connected, trying…",
+                "connected" if self._linked else trying,
                 f"{looks.tidy(room)}: {people}" if room else "no room",
                 self._where,
                 "encrypted" if self._encrypted else "not encrypted",
@@ -170,7 +178,7 @@ class Conversation:
             pass
         elif self.connection is None:
             self._show([[("class:error", "!! There is no connection yet. Wait a moment.")]])
-        elif line.startswith("/"):
+        elif line.startswith("/") and not line.startswith("//"):
             self._command(parse(line))
         elif self._room is None and self._linked:
             self._choose(line)
@@ -181,7 +189,8 @@ class Conversation:
         elif len(self.pending) >= MOST_PENDING:
             self._show([[("class:error", "!! Too much waits to be sent. Wait for the server.")]])
         else:
-            self._send(parse(text.rstrip()))
+            # Two slashes are for what is to be said with one.
+            self._send(Request("say", line[1:] if line.startswith("//") else text.rstrip()))
         self._refresh()
 
     def leave(self) -> None:
@@ -195,6 +204,13 @@ class Conversation:
             ensureDeferred(connection.close()).addErrback(lambda why: why.trap(ChatError))
         self.leaving = True
 
+    def cancel(self) -> bool:
+        """The person does not want to answer a hidden question; the result is if there was one."""
+        asked = self.hidden and self._linked
+        if asked:
+            self.typed("")
+        return asked
+
     def begin(self, view: View) -> None:
         """There is a screen now."""
         self._view = view
@@ -202,8 +218,10 @@ class Conversation:
     def arrived(self) -> None:
         """The connection is there, for the first time."""
         self._learn_rooms()
-        if self._named:
-            self._lobby()
+        if self._name and self._name != self._user:
+            self._take_name(self._name)
+        elif self._name:
+            self._settle()
         else:
             self._ask(f"Your name [{looks.tidy(self._user)}]: ", self._take_name)
 
@@ -221,7 +239,7 @@ class Conversation:
         """Show `event`, and keep up with it."""
         me = self._user
         self._follow(event)
-        shown = not (self.leaving and isinstance(event, Disconnected))
+        shown = not (isinstance(event, Disconnected) and (self.leaving or event.final))
         if isinstance(event, Welcome) and self._arrived:
             shown = False  # Once is enough: one goes on as whoever one was.
         if isinstance(event, Connected):
@@ -314,21 +332,43 @@ class Conversation:
 
     def _take_name(self, name: str) -> None:
         if not name:
-            self._lobby()
+            self._settle()
             return
         resumed = self._resume(name) if self._resume is not None else None
         if resumed is not None:
-            resumed.addCallbacks(lambda _: self._lobby(), lambda _: self._rename(name))
+            resumed.addCallbacks(lambda _: self._settle(), lambda _: self._rename(name))
         else:
             self._rename(name)
 
     def _rename(self, name: str) -> None:
         asked = self._request("name", name)
-        asked.addCallbacks(lambda _: self._lobby(), self._ask_name_again)
+        asked.addCallbacks(lambda _: self._settle(), self._name_refused, errbackArgs=(name,))
 
-    def _ask_name_again(self, why: Failure) -> None:
-        why.trap(ChatError)
+    def _name_refused(self, why: Failure, name: str) -> None:
+        """Somebody's own name takes a password; instead of any other, another one is chosen."""
+        if _code(why) in ("name_registered", "wrong_password"):
+            question = f"The password of {looks.tidy(name)}, or nothing for another name: "
+            self._ask(question, lambda password: self._log_in(name, password), hidden=True)
+        else:
+            self._ask_name_again()
+
+    def _ask_name_again(self) -> None:
         self._ask(f"Another name [{looks.tidy(self._user)}]: ", self._take_name)
+
+    def _log_in(self, name: str, password: str) -> None:
+        if not password:
+            self._ask_name_again()
+            return
+        asked = self._request("login", f"{name} {password}")
+        asked.addCallbacks(lambda _: self._settle(), self._name_refused, errbackArgs=(name,))
+
+    def _settle(self) -> None:
+        """It is clear who one is; now where to go."""
+        goal, self._goal = self._goal, ""
+        if goal and goal != self._room:
+            self._go("join", goal)
+        else:
+            self._lobby()
 
     def _create(self, room: str) -> None:
         self._go("create", room)
@@ -343,9 +383,32 @@ class Conversation:
             self._lobby()
             return
         asked = self._request(command, room)
-        asked.addErrback(self._refused_entry)
+        asked.addErrback(self._refused_entry, room)
 
-    def _refused_entry(self, why: Failure) -> None:
+    def _refused_entry(self, why: Failure, room: str) -> None:
+        if _code(why) == "forbidden":
+            asked = self._request("list", quiet=True)
+            asked.addCallbacks(self._knock, self._stay_out, callbackArgs=(room,))
+        else:
+            self._lobby()
+
+    def _knock(self, event: AnyEvent, room: str) -> None:
+        """If the room is locked, ask for its password."""
+        shown = room.lstrip("#").casefold()
+        rows = event.rooms if isinstance(event, Rooms) else ()
+        if any(row.locked and row.name.casefold() == shown for row in rows):
+            question = f"The password of {looks.tidy(room)}, or nothing to stay out: "
+            self._ask(question, lambda password: self._unlock(room, password), hidden=True)
+        else:
+            self._lobby()
+
+    def _unlock(self, room: str, password: str) -> None:
+        if password:
+            self._request("join", f"{room} {password}").addErrback(self._stay_out)
+        else:
+            self._lobby()
+
+    def _stay_out(self, why: Failure) -> None:
         why.trap(ChatError)
         self._lobby()
 
@@ -405,8 +468,12 @@ class Conversation:
     def _command(self, request: Request) -> None:
         """A slash command; a password that was left out is asked for, without showing it."""
         command, words = request.command.casefold(), request.body.split()
-        if len(words) + 1 == SECRETS.get(command):
-            self.ask("Password (it is not shown): ", hidden=True).addCallback(
+        if command in ("quit", "close") and not self._linked:
+            self.leave()
+        elif command == "join" and len(words) == 1:
+            self._go("join", words[0])
+        elif len(words) + 1 == SECRETS.get(command):
+            self.ask("Password (not shown; Ctrl-C cancels): ", hidden=True).addCallback(
                 self._confirm if command in ("register", "password") else self._complete_secret,
                 request,
             )
@@ -431,15 +498,40 @@ class Conversation:
         sent = self._request(request.command, request.body)
         if request.command.casefold() in MESSAGES:
             key = object()
-            self.pending[key] = request.body
+            self.pending[key] = _draft(request)
             sent.addBoth(self._acknowledged, key)
         # That it was refused is heard as an event.
         sent.addErrback(lambda why: why.trap(ChatError))
 
     def _acknowledged(self, result: object, key: object) -> object:
-        del self.pending[key]
+        text = self.pending.pop(key)
+        if isinstance(result, Failure) and _code(result) == "gone":
+            self.unsent.append(text)
+        elif isinstance(result, Failure):
+            self._show([[("class:error", f"!! Not sent: {_short(text)}")]])
         self._refresh()
         return result
+
+
+def _code(why: Failure) -> str:
+    """What kind of error a request was refused with."""
+    why.trap(ChatError)
+    assert isinstance(why.value, ChatError)
+    return why.value.code
+
+
+def _draft(request: Request) -> str:
+    """A message as its writer knows it."""
+    if request.command.casefold() != "msg":
+        return request.body
+    who, _, text = request.body.strip().partition(" ")
+    return f"[you -> {who}] {text}"
+
+
+def _short(text: str) -> str:
+    """As much of a message as it takes to know it again."""
+    line = looks.tidy(text.strip().split("\n")[0])
+    return line if line == text.strip() and len(line) <= SHOWN else line[:SHOWN] + "…"
 
 
 def _begins(name: str, word: str) -> bool:

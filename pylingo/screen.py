@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from typing import Any, Protocol
 
 from prompt_toolkit.application.current import set_app
-from prompt_toolkit.application.run_in_terminal import run_in_terminal
+from prompt_toolkit.application.run_in_terminal import in_terminal, run_in_terminal
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
@@ -112,6 +112,9 @@ class Desk(Protocol):
     def leave(self) -> None:
         """The person wants to go."""
 
+    def cancel(self) -> bool:
+        """The person does not want to answer a hidden question; whether there was one."""
+
     @property
     def urgent(self) -> bool:
         """Whether one Ctrl-C is enough."""
@@ -121,7 +124,8 @@ class Screen(TwistedProtocol):
     """A terminal with a prompt. `done` fires when it is no longer drawn on, `gone` when it
     was written to for the last time.
 
-    `size` gives columns and rows; `seconds` is a clock.
+    `size` gives columns and rows; `seconds` is a clock; `suspend` gives the terminal back to the
+    shell, where there is one, and returns when it may be used again.
     """
 
     transport: Any
@@ -135,6 +139,7 @@ class Screen(TwistedProtocol):
         term: str = "xterm",
         colour: bool = True,
         history: History | None = None,
+        suspend: Callable[[], None] | None = None,
     ) -> None:
         self.done: Deferred[None] = Deferred()
         self.gone: Deferred[None] = Deferred()
@@ -144,6 +149,7 @@ class Screen(TwistedProtocol):
         self._term = term
         self._depth = None if colour else ColorDepth.DEPTH_1_BIT
         self._history = history
+        self._suspend = suspend
         self._lines: list[Line] = []
         self._printing: asyncio.Future[None] | None = None
         self._interrupted = -PATIENCE
@@ -226,6 +232,14 @@ class Screen(TwistedProtocol):
         finally:
             self._printing = None
 
+    async def _go_away(self) -> None:
+        assert self._suspend is not None
+        async with in_terminal():
+            # In the next turn of the loop it can be written, in the one after it has been.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            self._suspend()
+
     def _print(self) -> None:
         lines, self._lines = self._lines, []
         text = FormattedText([piece for line in lines for piece in (*line, ("", "\n"))])
@@ -271,6 +285,10 @@ class Screen(TwistedProtocol):
         def _(event: KeyPressEvent) -> None:
             event.current_buffer.newline(copy_margin=False)
 
+        @keys.add("c-z", filter=Condition(lambda: self._suspend is not None))
+        def _(event: KeyPressEvent) -> None:
+            event.app.create_background_task(self._go_away())
+
         @keys.add("c-d")
         def _(event: KeyPressEvent) -> None:
             if event.current_buffer.text:
@@ -282,7 +300,9 @@ class Screen(TwistedProtocol):
         @keys.add("<sigint>")
         def _(event: KeyPressEvent) -> None:
             now = self._seconds()
-            if self._desk.urgent or now - self._interrupted < PATIENCE:
+            if self._desk.cancel():
+                event.current_buffer.reset()
+            elif self._desk.urgent or now - self._interrupted < PATIENCE:
                 self._desk.leave()
             else:
                 self._interrupted = now
@@ -326,5 +346,7 @@ class _Stream:
 
 def secret(text: str) -> bool:
     """Whether a line has a password in it, which is not to be kept."""
-    word = text.lstrip().partition(" ")[0].casefold()
+    word, *rest = text.casefold().split() or [""]
+    if word == "/join":
+        return len(rest) > 1
     return word in ("/login", "/register", "/password", "/enter", "/lock")

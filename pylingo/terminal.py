@@ -12,7 +12,6 @@ import fcntl
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 from prompt_toolkit.history import FileHistory
@@ -84,9 +83,6 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
             conversation.heard,
             reactor,
             where=where,
-            name=options.name,
-            room=options.room,
-            ticket=recall(options.name).recall() if options.name else None,
             echo=True,
             password=lambda: conversation.ask("The server's password: ", hidden=True),
             **more,
@@ -94,8 +90,9 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         return connection
 
     conversation = Conversation(
-        where, encrypted=options.tls, named=bool(options.name), resume=resume
+        where, encrypted=options.tls, name=options.name, room=options.room, resume=resume
     )
+    tty = Tty(sys.stdin.fileno(), sys.stdout.fileno())
     screen = Screen(
         conversation,
         lambda: os.get_terminal_size(sys.stdout.fileno()),
@@ -103,6 +100,7 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         term=os.environ.get("TERM", "xterm"),
         colour=not options.no_color,
         history=_History(str(history), reactor),
+        suspend=tty.suspend,
     )
     saving = LoopingCall(save)
     finished: Deferred[None] = Deferred()
@@ -117,7 +115,7 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
     signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reactor.stop))
     trouble = ""
     try:
-        with as_found(sys.stdin.fileno(), sys.stdout.fileno()):
+        with tty:
             StandardIO(screen, reactor=reactor)
             conversation.begin(screen)
             dialing = ensureDeferred(dial(options, reactor, connect, conversation.ask))
@@ -145,8 +143,11 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         memories[0].remember(None if current().closing else current().ticket)
     if trouble:
         print(f"pylingo: {looks.tidy(trouble)}", file=sys.stderr)
-        return 1
-    return 0
+    if conversation.unsent:
+        print("pylingo: This was not sent:", file=sys.stderr)
+    for text in conversation.unsent:
+        print(looks.tidy(text), file=sys.stderr)
+    return 1 if trouble or conversation.unsent else 0
 
 
 def _last_words(connection: Connection) -> str:
@@ -155,15 +156,37 @@ def _last_words(connection: Connection) -> str:
     return closing.text if closing is not None and closing.reason != "bye" else ""
 
 
-@contextlib.contextmanager
-def as_found(*files: int) -> Iterator[None]:
-    """Give keys as they are typed; afterwards, leave modes and flags as they were."""
-    flags = {file: fcntl.fcntl(file, fcntl.F_GETFL) for file in files}
-    try:
-        with raw_mode(files[0]):
-            yield
-    finally:
-        for file, flag in flags.items():
+class Tty:
+    """A terminal that gives keys as they are typed; afterwards, its modes and flags are as found.
+
+    What is typed comes from the first of its `files`.
+    """
+
+    def __init__(self, *files: int) -> None:
+        self._files = files
+
+    def __enter__(self) -> Tty:
+        self._found = [fcntl.fcntl(file, fcntl.F_GETFL) for file in self._files]
+        self._raw = raw_mode(self._files[0])
+        self._raw.__enter__()
+        return self
+
+    def __exit__(self, *why: object) -> None:
+        try:
+            self._raw.__exit__(*why)
+        finally:
+            self._flag(self._found)
+
+    def suspend(self) -> None:
+        """Give it back to the shell; this returns when the shell lets us go on."""
+        ours = [fcntl.fcntl(file, fcntl.F_GETFL) for file in self._files]
+        self.__exit__()
+        os.kill(0, signal.SIGTSTP)
+        self.__enter__()
+        self._flag(ours)
+
+    def _flag(self, flags: list[int]) -> None:
+        for file, flag in zip(self._files, flags, strict=True):
             fcntl.fcntl(file, fcntl.F_SETFL, flag)
 
 

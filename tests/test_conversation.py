@@ -90,14 +90,18 @@ class Wall:
 class Seat(SynchronousTestCase):
     """A person in front of a screen."""
 
-    named = True
+    name = "guest-1"
+    room = ""
 
     def setUp(self) -> None:
         self.line = Wire()
         self.wall = Wall()
         self.known: dict[str, Deferred[AnyEvent]] = {}
         self.talk = Conversation(
-            "example.org:5000", named=self.named, resume=lambda name: self.known.get(name)
+            "example.org:5000",
+            name=self.name,
+            room=self.room,
+            resume=lambda name: self.known.get(name),
         )
         self.talk.connection = cast(Connection, self.line)
         self.begin()
@@ -158,7 +162,7 @@ def left(user: str, re: int | None = None) -> Left:
 class ArrivalTests(Seat):
     """Somebody arrives without a name and without a room."""
 
-    named = False
+    name = ""
 
     def test_asked_for_a_name(self) -> None:
         """The name is asked for first, with the guest's name as what Enter keeps."""
@@ -375,6 +379,100 @@ class LobbyTests(Seat):
         self.hear(left("guest-1", re=2))
         self.assertEqual(self.said(), ["<-- You left lobby", *MENU])
 
+    def test_locked_room(self) -> None:
+        """For a room that is locked the password is asked for, without showing it."""
+        self.talk.typed("/join #Attic")
+        self.refuse("forbidden")
+        self.assertTrue(self.talk.hidden)
+        self.assertIn("password of #Attic", self.talk.prompt)
+        self.talk.typed("sesame")
+        self.assertEqual(self.line.asked[-1], ("join", "#Attic sesame"))
+        self.refuse("forbidden")
+        self.assertEqual(self.said()[-5:], list(MENU))
+
+    def test_locked_room_left_alone(self) -> None:
+        """Nothing instead of the password is no try."""
+        self.talk.typed("2")
+        self.talk.typed("2")
+        self.refuse("forbidden")
+        self.assertTrue(self.talk.cancel())
+        self.assertEqual(self.line.asked, [("join", "attic")])
+        self.assertEqual(self.said()[-5:], list(MENU))
+
+    def test_room_that_is_not_locked(self) -> None:
+        """Who is kept out of an open room is not asked for its password."""
+        self.talk.typed("/join lobby")
+        self.refuse("forbidden")
+        self.assertFalse(self.talk.hidden)
+        self.assertEqual(self.said()[-5:], list(MENU))
+
+    def test_locked_room_and_no_list(self) -> None:
+        """Where the list cannot be had, the menu comes."""
+        self.talk.typed("/join attic")
+        list_: Deferred[AnyEvent] = Deferred()
+        self.patch(self.line, "request", lambda *_, **__: list_)
+        self.refuse("forbidden")
+        list_.errback(ChatError("gone", "It is gone."))
+        self.assertEqual(self.said()[-5:], list(MENU))
+
+
+class GoalTests(Seat):
+    """Somebody said on the command line who to be and where to go."""
+
+    name, room = "ana", "2"
+
+    def settle(self) -> None:
+        """Be who one wants to be."""
+        self.line.user = "ana"
+        self.answer(Renamed(user="guest-1", to="ana"))
+
+    def test_name_and_room(self) -> None:
+        """Both are asked for, one after the other; a number is a room's name here."""
+        self.assertEqual(self.line.asked, [("name", "ana")])
+        self.settle()
+        self.assertEqual(self.line.asked[1:], [("join", "2")])
+
+    def test_taken(self) -> None:
+        """Another name is asked for, and then the way goes on."""
+        self.refuse("name_taken")
+        self.assertEqual(self.talk.prompt, "Another name [guest-1]: ")
+        self.talk.typed("anna")
+        self.settle()
+        self.assertEqual(self.line.asked[1:], [("name", "anna"), ("join", "2")])
+
+    def test_no_other(self) -> None:
+        """Nothing instead of another name: one goes there as a guest."""
+        self.refuse("name_taken")
+        self.talk.typed("")
+        self.assertEqual(self.line.asked[1:], [("join", "2")])
+
+    def test_own(self) -> None:
+        """A registered name takes its password, hidden, and as often as it is wrong."""
+        self.refuse("name_registered")
+        for code in ("wrong_password", ""):
+            self.assertTrue(self.talk.hidden)
+            self.assertIn("password of ana", self.talk.prompt)
+            self.talk.typed("sesame")
+            self.assertEqual(self.line.asked[-1], ("login", "ana sesame"))
+            if code:
+                self.refuse(code)
+        self.settle()
+        self.assertEqual(self.line.asked[-1], ("join", "2"))
+
+    def test_not_own(self) -> None:
+        """Nothing instead of the password is for another name."""
+        self.refuse("name_registered")
+        self.assertTrue(self.talk.cancel())
+        self.assertEqual(self.talk.prompt, "Another name [guest-1]: ")
+
+    def test_resumed_there(self) -> None:
+        """Who is back in that room by the session stays there, without a menu."""
+        self.line.replies.clear()
+        self.line.room = "2"
+        self.talk._settle()
+        self.assertEqual(self.line.asked, [("name", "ana")])
+        self.assertNotIn(MENU[0], self.said())
+
 
 class RoomTests(Seat):
     """Somebody is in a room."""
@@ -440,9 +538,25 @@ class RoomTests(Seat):
         self.talk.typed("/me waves")
         self.talk.typed("/msg bob psst")
         self.talk.typed("/list")
-        self.assertEqual(self.talk.waiting(), ["one", "waves", "bob psst"])
+        self.assertEqual(self.talk.waiting(), ["one", "waves", "[you -> bob] psst"])
         self.answer(Sent(id=1, at=1))
-        self.assertEqual(self.talk.waiting(), ["waves", "bob psst"])
+        self.assertEqual(self.talk.waiting(), ["waves", "[you -> bob] psst"])
+
+    def test_refused(self) -> None:
+        """A message that is refused is shown, so that it can be said in another way."""
+        self.talk.typed("/msg bob psst")
+        self.talk.typed("x" * 300)
+        self.refuse("no_such_user")
+        self.refuse("too_long")
+        self.assertEqual(
+            self.said(), ["!! Not sent: [you -> bob] psst", "!! Not sent: " + "x" * 200 + "…"]
+        )
+        self.assertEqual((self.talk.waiting(), self.talk.unsent), ([], []))
+
+    def test_slash(self) -> None:
+        """What begins with a slash is said after another one."""
+        self.talk.typed("//etc is a folder")
+        self.assertEqual(self.line.asked[-1], ("say", "/etc is a folder"))
 
     def test_same_twice(self) -> None:
         """The same line twice waits twice."""
@@ -643,6 +757,22 @@ class LinkTests(Seat):
         self.assertTrue(self.talk.urgent)
         self.talk.leave()
         self.assertTrue(self.line.stopped)
+
+    def test_quit_in_a_pause(self) -> None:
+        """So it is by the command."""
+        self.lose()
+        self.talk.typed("/quit")
+        self.assertTrue(self.line.stopped)
+        self.assertNotIn("quit", dict(self.line.asked))
+
+    def test_leave_behind(self) -> None:
+        """With something unsent it takes more than a slip, and it is not forgotten."""
+        self.lose()
+        self.talk.typed("one")
+        self.assertFalse(self.talk.urgent)
+        self.talk.leave()
+        self.refuse("gone")
+        self.assertEqual((self.talk.unsent, self.talk.waiting()), (["one"], []))
 
     def test_nowhere_in_a_pause(self) -> None:
         """Without link and room the menu's numbers are not taken for things to say."""

@@ -494,7 +494,7 @@ class SecretJourneys(Journey):
         server = self.serve()
         ana = self.seat(server)
         ana.type("/register\r")
-        for question in ("Password (it is not shown): ", "Once more: "):
+        for question in ("Password (not shown; Ctrl-C cancels): ", "Once more: "):
             ana.until(partial(_asks, question))
             ana.type("open sesame\r")
         ana.until(lambda glass: glass.before == "[lobby] ana> ")
@@ -503,12 +503,21 @@ class SecretJourneys(Journey):
         other = self.terminal(server.address)
         other.shows("Your name")
         other.type("ana\r")
-        other.shows("!! ", "Another name")
+        question = "The password of ana, or nothing for another name: "
+        other.until(lambda glass: glass.before == question)
+        other.type("a guess\r")
+        other.shows("!! That is not the password")
+        other.type("\r")
+        other.until(lambda glass: glass.before.startswith("Another name"))
         other.type("/login ana\r")
-        other.until(lambda glass: glass.before == "Password (it is not shown): ")
+        other.until(lambda glass: glass.before == "Password (not shown; Ctrl-C cancels): ")
         other.type("open sesame\r")
         other.until(lambda glass: "ana" in glass.before and "guest" not in glass.before)
-        self.assertNotIn(b"sesame", ana.raw + other.raw)
+        again = self.terminal(server.address, "-n", "ana", "-r", "lobby")
+        again.until(lambda glass: glass.before == question)
+        again.type("open sesame\r")
+        again.until(lambda glass: glass.before == "[lobby] ana> ")
+        self.assertNotIn(b"sesame", ana.raw + other.raw + again.raw)
         for file in (self.home / "desk").rglob("*"):
             if file.is_file():
                 self.assertNotIn(b"sesame", file.read_bytes(), file)

@@ -53,6 +53,10 @@ class Desk:
     def leave(self) -> None:
         self.left += 1
 
+    def cancel(self) -> bool:
+        hidden, self.hidden = self.hidden, False
+        return hidden
+
 
 class Carrier:
     """A transport to a terminal that is on a `Glass`."""
@@ -576,6 +580,32 @@ class EndTests(ScreenTests):
 
         self.at(scene)
 
+    def test_ctrl_c_at_a_hidden_question(self) -> None:
+        """There it takes back the question, and what was typed, and nothing else."""
+
+        async def scene() -> None:
+            self.desk.hidden = True
+            await self.type("secret" + CTRL_C)
+            await self.until(lambda: not self.desk.hidden)
+            await self.type("open")
+            await self.before("[lobby] ana> open")
+            self.assertEqual((self.desk.left, self.desk.lines), (0, []))
+
+        self.at(scene)
+
+    def test_ctrl_z(self) -> None:
+        """The prompt is out of the way while the shell has the terminal, and comes back."""
+        seen: list[list[str]] = []
+
+        async def scene() -> None:
+            await self.say("hi")
+            await self.type("half a line\x1a")
+            await self.until(lambda: seen)
+            await self.before("[lobby] ana> half a line")
+
+        self.at(scene, suspend=lambda: seen.append([row for row in self.glass.rows if row]))
+        self.assertEqual(seen, [["hi"]])
+
     def test_put_away(self) -> None:
         """When it is closed the prompt and the bar are gone, and what was printed stays."""
 
@@ -625,7 +655,8 @@ class SecretTests(SynchronousTestCase):
 
     def test_secret(self) -> None:
         """Those with a password in them."""
-        for line in ("/login a b", "/REGISTER x", " /password y", "/enter", "/lock door"):
+        for line in ("/login a b", "/REGISTER x", " /password y", "/enter", "/lock door",
+                     "/join lobby sesame"):  # fmt: skip
             self.assertTrue(secret(line), line)
 
     def test_harmless(self) -> None:
