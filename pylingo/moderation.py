@@ -74,7 +74,8 @@ async def ban(door: Door, body: str) -> Done:
     name, reason = _who(body)
     user = door.chat.registry.users.get(name.key)
     # From the whole server not by the address that the admin has too: that would hit the household.
-    shared = room is None and user is not None and user.host == door.user.host
+    own = door.user.host
+    shared = room is None and user is not None and user.host == own
     sanction = _sanction(door, name, reason, address=not shared)
     rules = _rules(door, room)
     rules.add(rules.bans, sanction)
@@ -85,7 +86,12 @@ async def ban(door: Door, body: str) -> Done:
         if sanction.hits(one) and one.place == sanction.place:
             _remove(door, room, one, "banned", reason)
     await _kept(door, room)
-    return Done(text=f"{sanction.shown} is banned.")
+    more = ""
+    if sanction.host:
+        more = " So are other guests from that address; those with an account are not."
+    elif shared and own and sanction.place.startswith("~"):
+        more = " Others from that address are not, for it is yours too."
+    return Done(text=f"{sanction.shown} is banned.{more}")
 
 
 @command("unban", "USER", "Let somebody into your room again.")

@@ -596,7 +596,7 @@ class BanTests(ModerationTestCase):
         ana = self.house.visitor("ana", "den")
         eve = self.house.visitor("eve", "den", host=HERE)
         eve.hear()
-        self.done(ana, "ban", "eve spam")
+        self.assertIn("from that address", ana.ask("ban", "eve spam").text)
         self.assertEqual(eve.hear(), [Left(room="den", user="eve", reason="banned by ana: spam")])
         self.assertIn("spam", self.error(eve, "forbidden", "join", "den"))
         eve.ask("name", "mallory")
@@ -842,8 +842,12 @@ class AdminTests(ModerationTestCase):
         """An admin does not lock oneself out with a guest who shares the address."""
         boss = self.house.owner("chief", host=HERE)
         eve = self.house.visitor("eve", host=HERE)
-        self.done(boss, "ban", "eve")
+        self.assertIn("yours too", boss.ask("ban", "eve").text)
         self.assertTrue(eve.closed)
+        zoe = self.house.owner("zoe", host=HERE)
+        self.assertEqual(boss.ask("ban", "zoe").text, "zoe is banned.")
+        self.assertTrue(zoe.closed)
+        self.error(self.house.visitor(host=HERE), "forbidden", "name", "eve")
         boss.ask("close")
         self.done(self.house.owner("chief", host=HERE), "unban", "eve")
 
