@@ -64,6 +64,7 @@ LONGEST_PAUSE = 30.0
 """Seconds between two tries to connect again, at most, and some jitter."""
 REMEMBERED = 20_000
 """Ids of messages that are remembered, so that none is heard twice."""
+SILENT = "Nothing was heard for too long."
 FINAL = frozenset({"bye", "kicked", "banned", "replaced"})
 """Reasons of the server to close, after which the client does not come back by itself."""
 
@@ -337,7 +338,7 @@ class Connection:
             self._arriving.cancel()
         if self._started is not None:
             self._fail_start(
-                f"{self.where} answered, but it is no PyLingo server. Check the address."
+                _stranger(self.where, wire.broken, why)
                 if not wire.welcomed
                 else f"{self.where} closed the connection: {why} Try again."
             )
@@ -366,7 +367,7 @@ class Connection:
             return
         silent = self._reactor.seconds() - self._last_sign
         if silent >= (SILENCE if wire.welcomed else FIRST_EVENT):
-            wire.abort("Nothing was heard for too long.")
+            wire.abort(SILENT)
         elif silent >= PULSE and wire.welcomed:
             wire.transport.write(encode(Request("ping")))
 
@@ -575,6 +576,26 @@ def _sentence(why: Failure, where: str) -> str:
     if why.check(error.TimeoutError, error.TCPTimedOutError):
         return f"{where} does not answer. Check the address, the network and the firewall."
     return f"{where} cannot be reached: {why.getErrorMessage()}. Check the address and the network."
+
+
+def _stranger(where: str, broken: str, why: str) -> str:
+    """What to tell a person about a peer that has not said what a server says first."""
+    if broken == SILENT:
+        return (
+            f"{where} takes connections and says nothing: it is no PyLingo server, or it hangs. "
+            "Check the address, or try again later."
+        )
+    if "wrong version number" in why:
+        return (
+            f"{where} is not encrypted, or it is no PyLingo server. "
+            "Try without --tls, or check the address."
+        )
+    if broken or "SSL" in why:
+        return f"{where} answered, but it is no PyLingo server. Check the address."
+    return (
+        f"{where} hung up without a word: it is an encrypted server, or no PyLingo server. "
+        "Try --tls, or check the address."
+    )
 
 
 __all__ = ["ChatError", "Connected", "Connection", "Disconnected", "Heard", "Ticket"]

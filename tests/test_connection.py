@@ -487,7 +487,7 @@ class UnreachableTests(SynchronousTestCase):
         person = self.world.arrive(where="example.org:80")
         self.world.link.drop()
         self.world.flush()
-        self.assertIn("no PyLingo server", str(person.refusal))
+        self.assertIn("or no PyLingo server. Try --tls", str(person.refusal))
 
     def test_something_else_first(self) -> None:
         """A server whose first event is no welcome is none of ours."""
@@ -509,7 +509,7 @@ class UnreachableTests(SynchronousTestCase):
         self.world.wait(5)
         self.assertEqual(person.failures, [])
         self.world.wait(10)
-        self.assertIn("no PyLingo server", str(person.refusal))
+        self.assertIn("no PyLingo server, or it hangs", str(person.refusal))
 
     def test_welcome_then_closed(self) -> None:
         """A server that welcomes and hangs up is one of ours, and may be tried again."""
