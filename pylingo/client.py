@@ -68,6 +68,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def address(text: str) -> tuple[str, int]:
     """Split ``HOST``, ``HOST:PORT`` or ``[IPV6]:PORT``. Raises `ValueError` with a sentence."""
+    if "://" in text:
+        raise ValueError("Say only the host, and the port: pylingo HOST or pylingo HOST:PORT")
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")
         port = rest.removeprefix(":") if rest else str(PORT)

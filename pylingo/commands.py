@@ -253,7 +253,11 @@ async def create(door: Door, body: str) -> None:
 def users(door: Door, body: str) -> Users:
     nothing_after("users", body)
     room = door.user.here
-    return Users(room=room.name.shown, users=fitting(room.shown(), text_size))
+    return Users(
+        room=room.name.shown,
+        users=fitting(room.shown(), text_size),
+        operators=room.run_by(NAMES_WITH_JOINED),
+    )
 
 
 @command("leave", "[REASON]", "Leave your room.", "exit")

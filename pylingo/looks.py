@@ -100,12 +100,18 @@ def lines(event: Heard, me: str, now: float | None = None) -> Iterator[Line]:
         case Users():
             names = ", ".join(map(tidy, event.users))
             yield [("class:info", f"-- In {tidy(event.room)} ({len(event.users)}): {names}")]
+            if event.operators:
+                who = ", ".join(map(tidy, event.operators))
+                yield [("class:info", f"-- Operators here: {who}")]
         case Help():
             yield from _help(event.commands)
         case History():
             yield [("class:info", f"-- {len(event.messages)} messages in {tidy(event.room)}:")]
             for message in event.messages:
                 yield from _said(message, me, now)
+            for oldest in event.messages[:1]:
+                older = f"-- Before that: /history {len(event.messages)} {oldest.id}"
+                yield [("class:info", older)]
         case Topic():
             who = f" (set by {tidy(event.user)})" if event.user else ""
             topic = tidy(event.topic) or "none"

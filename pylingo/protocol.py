@@ -170,6 +170,7 @@ class Rooms(Event, frozen=True):
 class Users(Event, frozen=True):
     room: str
     users: Sequence[str]
+    operators: Sequence[str] = ()
 
 
 class Help(Event, frozen=True):

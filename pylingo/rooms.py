@@ -142,6 +142,12 @@ class Room:
         """The names of the first `most` members, or of all."""
         return [member.name.shown for member in islice(self.members, most)]
 
+    def run_by(self, most: int) -> list[str]:
+        """The names of the first `most` operators who are here."""
+        operators = self.rules.operators
+        here = (member for member in self.members if member.place in operators)
+        return [member.name.shown for member in islice(here, most)]
+
     def summary(self) -> RoomSummary:
         return RoomSummary(self.name.shown, len(self.members), self.topic, self.locked)
 

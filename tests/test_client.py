@@ -35,6 +35,12 @@ class AddressTests(SynchronousTestCase):
                 client.address(text)
             self.assertIn("is no port", str(caught.exception), text)
 
+    def test_web_address(self) -> None:
+        """An address of the web is not taken for a host."""
+        with self.assertRaises(ValueError) as caught:
+            client.address("http://127.0.0.1:5000")
+        self.assertIn("only the host", str(caught.exception))
+
     def test_no_host(self) -> None:
         """A port without a host is refused."""
         for text in ("", ":70", "[]:70"):

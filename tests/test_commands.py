@@ -416,6 +416,15 @@ class UsersTests(CommandTestCase):
         """In no room, there is nobody to name."""
         self.assertIn("/join", self.error(self.visitor(), "not_in_room", "users"))
 
+    def test_operators(self) -> None:
+        """It says who of them runs the room."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        self.assertEqual(ben.ask("users").operators, ["ana"])
+        ana.ask("op", "ben")
+        self.assertEqual(ben.ask("users").operators, ["ana", "ben"])
+        ana.ask("leave")
+        self.assertEqual(ben.ask("users").operators, ["ben"])
+
     def test_bare(self) -> None:
         """It takes nothing but spaces."""
         self.error(self.visitor("ana", "lobby"), "bad_argument", "users", "lobby")

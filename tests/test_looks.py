@@ -217,6 +217,8 @@ class EventTests(SynchronousTestCase):
         """The users of a room are counted and named."""
         self.assertEqual(shown(Users(room="lobby", users=["ana", "bob"])),
                          ["-- In lobby (2): ana, bob"])  # fmt: skip
+        self.assertEqual(shown(Users(room="lobby", users=["ana", "bob"], operators=["bob"])),
+                         ["-- In lobby (2): ana, bob", "-- Operators here: bob"])  # fmt: skip
 
     def test_help(self) -> None:
         """Help has a column of commands and one of explanations."""
@@ -232,12 +234,18 @@ class EventTests(SynchronousTestCase):
         )
 
     def test_history(self) -> None:
-        """History is a heading and the messages."""
+        """History is a heading, the messages, and how to see those before."""
         event = History(room="lobby", messages=[message("one"), message("two")])
         self.assertEqual(
             shown(event),
-            ["-- 2 messages in lobby:", f"{CLOCK} <bob> one", f"{CLOCK} <bob> two"],
+            [
+                "-- 2 messages in lobby:",
+                f"{CLOCK} <bob> one",
+                f"{CLOCK} <bob> two",
+                f"-- Before that: /history 2 {event.messages[0].id}",
+            ],
         )
+        self.assertEqual(shown(History(room="lobby", messages=[])), ["-- 0 messages in lobby:"])
 
     def test_topic(self) -> None:
         """A topic says who set it, and is "none" when there is none."""
