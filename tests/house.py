@@ -24,7 +24,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase as TestCase
 
-from pylingo import accounts, identity, moderation, names
+from pylingo import accounts, commands, identity, moderation, names
 from pylingo.accounts import Accounts
 from pylingo.commands import Chat
 from pylingo.history import Log
@@ -32,6 +32,7 @@ from pylingo.protocol import (
     LARGEST_EVENT,
     AnyEvent,
     Done,
+    Error,
     Message,
     Private,
     Request,
@@ -88,6 +89,11 @@ def cheapen(test: TestCase) -> None:
 def texts(heard: list[Any]) -> list[str]:
     """What was said, of all that was heard."""
     return [event.text for event in heard if isinstance(event, Message | Private)]
+
+
+def codes(heard: list[Any]) -> list[str]:
+    """The codes of the errors, of all that was heard."""
+    return [event.code for event in heard if isinstance(event, Error)]
 
 
 def wait(awaitable: Coroutine[Any, Any, T] | Awaitable[T]) -> Deferred[T]:
@@ -449,3 +455,18 @@ class Caller(Int32StringReceiver):
 def _gone(why: Failure) -> Failure | None:
     """The connection ended first; that is an error only for a test that still waits."""
     return None if why.check(ConnectionDone, ConnectionLost) else why
+
+
+class DoorTestCase(TestCase):
+    """Tests of a door to a house."""
+
+    def setUp(self) -> None:
+        self.house = House()
+
+    def visitor(self, name: str = "", room: str = "") -> Visitor:
+        return self.house.visitor(name, room)
+
+    def add(self, name: str, function: Callable[..., Any]) -> None:
+        """A command of this test."""
+        commands.command(name, "", "A test's.")(function)
+        self.addCleanup(commands.TABLE.pop, name)

@@ -1,0 +1,327 @@
+"""Links that break, and what a connection makes of it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from twisted.internet import error
+from twisted.internet.defer import ensureDeferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo.connection import Connected, Disconnected, Ticket
+from pylingo.protocol import ChatError, Error, Left, Message, Resumed
+from tests.world import World, message, refused, sent, welcome
+
+
+class BrokenLinkTests(SynchronousTestCase):
+    """A link that is lost, and what is the same when it is back."""
+
+    def setUp(self) -> None:
+        self.world = World()
+
+    def lose(self) -> None:
+        """Break the newest link, and wait until there is another."""
+        known = len(self.world.links)
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        for _ in range(200):
+            if len(self.world.links) > known:
+                return
+            self.world.wait(0.5)
+        self.fail("it was not tried again")
+
+    def test_resumed(self) -> None:
+        """It comes back under the same name, in the same room, and says so."""
+        self.world.serve()
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.lose()
+        self.assertEqual((ana.connection.user, ana.connection.room), ("ana", "lobby"))
+        self.assertEqual(ana.of(Connected)[-1], Connected(again=True))
+        self.assertEqual([event.final for event in ana.of(Disconnected)], [False])
+        self.assertEqual(len(ana.of(Resumed)), 1)
+
+    def test_missed_messages(self) -> None:
+        """What was said meanwhile is heard, once, in order, then what is said live."""
+        self.world.serve()
+        bob = self.world.arrive(name="bob", room="lobby")
+        ana = self.world.arrive(name="ana", room="lobby")
+        ensureDeferred(bob.connection.say("before"))
+        self.world.flush()
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        for text in ("one", "two"):
+            ensureDeferred(bob.connection.say(text))
+        ensureDeferred(bob.connection.tell("ana", "three"))
+        self.world.flush()
+        self.assertEqual(ana.texts, ["before"])
+        self.world.wait(5)
+        ensureDeferred(bob.connection.say("four"))
+        self.world.flush()
+        self.assertEqual(ana.texts, ["before", "one", "two", "three", "four"])
+
+    def test_nobody_else_notices(self) -> None:
+        """A short break is not seen by the others in the room."""
+        self.world.serve()
+        bob = self.world.arrive(name="bob", room="lobby")
+        self.world.arrive(name="ana", room="lobby")
+        self.lose()
+        self.assertEqual(bob.of(Left), [])
+
+    def test_sent_again(self) -> None:
+        """A request without a reply is sent again under the same id, before newer ones."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        said = ensureDeferred(ana.connection.say("hi"))
+        self.world.flush()
+        first = self.world.link.requests[-1]
+        self.world.answers["say"] = sent(7)
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        later = ensureDeferred(ana.connection.say("typed in the pause"))
+        self.world.wait(5)
+        again = [request for request in self.world.link.requests if request.command == "say"]
+        self.assertEqual(again[0], first)
+        self.assertEqual([request.body for request in again], ["hi", "typed in the pause"])
+        self.assertEqual(self.successResultOf(said).id, 7)
+        self.successResultOf(later)
+
+    def test_said_once(self) -> None:
+        """A message whose acknowledgement was lost is not said twice, nor echoed twice."""
+        self.world.serve()
+        bob = self.world.arrive(name="bob", room="lobby")
+        ana = self.world.arrive(name="ana", room="lobby", echo=True)
+        said = ensureDeferred(ana.connection.say("hi"))
+        # The server has it, and its answer is lost.
+        link = self.world.link
+        link.dataReceived(self.world.written())
+        link.transport.loseConnection()
+        link.transport.stream.clear()
+        self.world.wait(5)
+        self.assertEqual(self.successResultOf(said).id, bob.of(Message)[0].id)
+        self.assertEqual((bob.texts, ana.texts), (["hi"], ["hi"]))
+
+    def test_answered_is_not_sent_again(self) -> None:
+        """What was answered stays said."""
+        self.world.answers["say"] = sent(7)
+        ana = self.world.arrive(room="lobby")
+        ensureDeferred(ana.connection.say("hi"))
+        self.world.flush()
+        self.lose()
+        self.assertNotIn("say", [request.command for request in self.world.link.requests])
+
+    def test_resume_says_what_was_seen(self) -> None:
+        """The session is resumed with its token and the last id that was seen."""
+        self.world.arrive(name="ana", room="lobby")
+        self.world.link.send(message(41), message(42))
+        self.world.flush()
+        self.lose()
+        self.assertEqual(self.world.link.asked[1], ("resume", "token-1 42"))
+
+    def test_next_token(self) -> None:
+        """The next time, it is the token that the resume gave."""
+        self.world.arrive(name="ana", room="lobby")
+        self.lose()
+        self.lose()
+        self.assertEqual(self.world.link.asked[1], ("resume", "token-2 0"))
+
+    def test_resumed_needs_no_name(self) -> None:
+        """A resumed session has its name and room, so they are not asked for."""
+        self.world.arrive(name="ana", room="lobby")
+        self.lose()
+        self.assertEqual(
+            [request.command for request in self.world.link.requests], ["hello", "resume"]
+        )
+
+    def test_other_name_on_return(self) -> None:
+        """Where the name was given away meanwhile, the connection knows its new one."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.answers["resume"] = lambda request: [
+            Resumed(user="guest-5", room=None, users=[], count=0, topic="", session="t",
+                    re=request.re)
+        ]  # fmt: skip
+        self.lose()
+        self.assertEqual((ana.connection.user, ana.connection.room), ("guest-5", None))
+
+    def test_not_resumable(self) -> None:
+        """A session that has ended is begun anew, under the name and in the room of before."""
+        self.world.serve()
+        ana = self.world.arrive(name="ana", room="lobby")
+        server = self.world.serve()
+        self.lose()
+        self.assertEqual((ana.connection.user, ana.connection.room), ("ana", "lobby"))
+        self.assertTrue(ana.connection.linked)
+        self.assertIn("ana", server.registry.users)
+
+    def test_new_session_is_the_one_resumed(self) -> None:
+        """After that it is the new session that is gone on with."""
+        self.world.arrive(name="ana", room="lobby")
+        self.world.answers["resume"] = refused("not_resumable")
+        self.world.answers["hello"] = lambda request: [welcome(request, session="new")]
+        self.lose()
+        del self.world.answers["resume"]
+        self.lose()
+        self.assertEqual(self.world.link.asked[1], ("resume", "new 0"))
+
+    def test_name_refused_on_return(self) -> None:
+        """Where the name is taken by then, the connection goes on as a guest and says so."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.answers["resume"] = refused("not_resumable")
+        self.world.answers["name"] = refused("name_taken", "The name ana is taken.")
+        self.lose()
+        self.assertEqual((ana.connection.user, ana.connection.room), ("guest-1", "lobby"))
+        self.assertIn("The name ana is taken.", [event.text for event in ana.of(Error)])
+        self.assertTrue(ana.connection.linked)
+
+    def test_banned_on_return(self) -> None:
+        """Where one is banned by then, the connection stays, so that one can log in."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        for command in ("resume", "name", "join"):
+            self.world.answers[command] = refused("forbidden", "You are banned. To log in: /login")
+        self.lose()
+        self.assertEqual((ana.connection.user, ana.connection.room), ("guest-1", None))
+        self.assertIn("You are banned. To log in: /login", [event.text for event in ana.of(Error)])
+        self.assertTrue(ana.connection.linked)
+
+    def test_lost_again_on_return(self) -> None:
+        """A link that breaks in the middle of the return costs neither name nor room."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.answers["resume"] = refused("not_resumable")
+        name = self.world.answers.pop("name")
+        self.lose()
+        self.assertEqual(self.world.link.asked[-1], ("name", "ana"))
+        self.world.answers["name"] = name
+        self.world.answers["resume"] = lambda request: [
+            Resumed(user="guest-1", room=None, users=[], count=0, topic="", session="t",
+                    re=request.re)
+        ]  # fmt: skip
+        self.lose()
+        self.assertEqual((ana.connection.user, ana.connection.room), ("ana", "lobby"))
+
+    def test_each_message_once(self) -> None:
+        """A message that comes again, live or replayed, is not heard again."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.link.send(message(1, "one"), message(2, "two"), message(2, "two"))
+        self.world.flush()
+        self.lose()
+        self.world.link.send(message(2, "two", replayed=True), message(3, "three", replayed=True))
+        self.world.flush()
+        self.assertEqual(ana.texts, ["one", "two", "three"])
+
+    def test_own_message_replayed(self) -> None:
+        """One's own message that was acknowledged is not heard again from the past."""
+        self.world.answers["say"] = sent(7)
+        ana = self.world.arrive(name="ana", room="lobby")
+        ensureDeferred(ana.connection.say("hi"))
+        self.world.flush()
+        self.lose()
+        self.world.link.send(message(7, "hi", replayed=True))
+        self.world.flush()
+        self.assertEqual(ana.texts, [])
+
+    def test_ticket(self) -> None:
+        """With its ticket, another run of the program goes on with the session."""
+        self.world.serve()
+        bob = self.world.arrive(name="bob", room="lobby")
+        ana = self.world.arrive(name="ana", room="lobby")
+        ensureDeferred(bob.connection.say("seen"))
+        self.world.flush()
+        ticket = ana.connection.ticket
+        ana.connection.stop()
+        self.world.flush()
+        ensureDeferred(bob.connection.say("missed"))
+        self.world.flush()
+        again = self.world.arrive(name="ana", ticket=ticket)
+        self.assertEqual(again.texts, ["missed"])
+        self.assertEqual((again.connection.user, again.connection.room), ("ana", "lobby"))
+
+    def test_ticket_and_another_room(self) -> None:
+        """A room that is asked for comes before the one the session was in."""
+        self.world.arrive(name="ana", room="attic", ticket=Ticket("old", 5))
+        self.assertEqual(self.world.link.asked[1:], [("resume", "old 5"), ("join", "attic")])
+
+    def test_ticket_and_the_same_room(self) -> None:
+        """The room that the session brings back need not be joined."""
+        self.world.arrive(name="ana", room="lobby", ticket=Ticket("old", 5))
+        self.assertEqual(self.world.link.asked[1:], [("resume", "old 5")])
+
+    def test_useless_ticket(self) -> None:
+        """A ticket that is too old is no trouble: the arrival is as without."""
+        self.world.serve()
+        ana = self.world.arrive(name="ana", room="lobby", ticket=Ticket("old", 5))
+        self.assertEqual((ana.connection.user, ana.connection.room), ("ana", "lobby"))
+        self.assertEqual(ana.failures, [])
+
+    def test_resume_later(self) -> None:
+        """A session can be taken up after the arrival, in place of the guest's."""
+        self.world.serve()
+        ana = self.world.arrive(name="ana", room="lobby")
+        ticket = ana.connection.ticket
+        ana.connection.stop()
+        self.world.flush()
+        guest = self.world.arrive()
+        assert ticket is not None
+        guest.connection.resume(ticket)
+        self.world.flush()
+        self.assertEqual((guest.connection.user, guest.connection.room), ("ana", "lobby"))
+
+    def test_pauses_grow(self) -> None:
+        """The pauses between tries grow, and stay below a minute."""
+        self.world.arrive()
+        self.world.trouble = error.ConnectionRefusedError()
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        self.world.wait(300)
+        tried = self.world.tried[1:]
+        pauses = [after - before for before, after in pairwise(tried)]
+        self.assertLess(pauses[0], 3)
+        self.assertGreater(max(pauses), 10)
+        self.assertLess(max(pauses), 60)
+        self.assertGreater(len(tried), 8)
+
+    def test_lost_is_said_once(self) -> None:
+        """However many tries fail, it is said once that the link is lost."""
+        ana = self.world.arrive()
+        self.world.trouble = error.ConnectionRefusedError()
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        self.world.wait(60)
+        self.assertEqual(len(ana.of(Disconnected)), 1)
+
+    def test_stop_in_a_pause(self) -> None:
+        """Stopping in a pause ends it at once, and no further try is made."""
+        ana = self.world.arrive(room="lobby")
+        self.world.trouble = error.ConnectionRefusedError()
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        said = ensureDeferred(ana.connection.say("too late"))
+        ana.connection.stop("I have to go.")
+        self.world.flush()
+        self.assertEqual(ana.closed, [None])
+        self.assertEqual(str(self.failureResultOf(said, ChatError).value), "I have to go.")
+        tries = len(self.world.tried)
+        self.world.wait(120)
+        self.assertEqual(len(self.world.tried), tries)
+
+    def test_close_in_a_pause(self) -> None:
+        """So does leaving."""
+        ana = self.world.arrive()
+        self.world.trouble = error.ConnectionRefusedError()
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        closed = ensureDeferred(ana.connection.close())
+        self.world.flush()
+        self.successResultOf(closed)
+
+    def test_no_reconnect(self) -> None:
+        """Without reconnection the first loss is final, and what waits is gone."""
+        ana = self.world.arrive(room="lobby", reconnect=False, where="example.org:5000")
+        said = ensureDeferred(ana.connection.say("hi"))
+        self.world.flush()
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        (lost,) = ana.of(Disconnected)
+        self.assertTrue(lost.final)
+        self.assertIn("example.org:5000", lost.reason)
+        self.assertEqual(self.failureResultOf(said, ChatError).value.code, "gone")
+        self.assertEqual(ana.closed, [None])
+        self.world.wait(60)
+        self.assertEqual(len(self.world.tried), 1)
