@@ -7,18 +7,20 @@ knows who is in the room and what waits to be acknowledged; not how anything is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from twisted.internet.defer import Deferred, ensureDeferred, fail
 from twisted.python.failure import Failure
 
-from pylingo import looks
+from pylingo import looks, names
 from pylingo.connection import Connected, Connection, Disconnected, Heard
 from pylingo.looks import Line
 from pylingo.protocol import (
     AnyEvent,
     ChatError,
     CommandHelp,
+    Done,
     Help,
     Joined,
     Left,
@@ -47,6 +49,20 @@ MOST_PENDING = 500
 SHOWN = 200
 """Characters that are shown of a message that was refused."""
 MESSAGES = frozenset({"say", "me", "msg"})
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something the person is asked: what stands before the answer, and who is told it.
+
+    What is typed is not to be seen, nor kept, if it is `hidden`. One that is `ours` can be taken
+    back; others belong to a connection that waits for the answer.
+    """
+
+    prompt: str
+    answer: Callable[[str], None]
+    hidden: bool = False
+    ours: bool = True
 
 
 class View(Protocol):
@@ -95,10 +111,9 @@ class Conversation:
         self._goal = room
         self._resume = resume
         self._count = 0
-        self._question: str | None = None
-        self._answer: Callable[[str], None] | None = None
-        self.hidden = False
-        """Whether what is typed is not to be seen, nor kept."""
+        self._questions: list[Question] = []
+        """What is asked now, and then. A hidden one is never replaced under the person's hands."""
+        self._settled = False
         self._heading = ""
         self._arrived = False
         self.abandon: Callable[[], None] = _nothing
@@ -109,8 +124,8 @@ class Conversation:
     @property
     def prompt(self) -> str:
         """What stands before the line that is typed."""
-        if self._question is not None:
-            return self._question
+        if self._questions:
+            return self._questions[0].prompt
         if self.connection is None or not (self._arrived or self._linked):
             return ""
         user, room = looks.tidy(self.connection.user), self.connection.room
@@ -119,7 +134,12 @@ class Conversation:
     @property
     def asking(self) -> bool:
         """Whether what is typed answers a question, and is no line to come back to."""
-        return self._question is not None or (self._room is None and self._linked)
+        return bool(self._questions) or (self._room is None and self._linked)
+
+    @property
+    def hidden(self) -> bool:
+        """Whether what is typed is not to be seen, nor kept."""
+        return bool(self._questions) and self._questions[0].hidden
 
     @property
     def urgent(self) -> bool:
@@ -131,7 +151,8 @@ class Conversation:
         """The line at the bottom."""
         room = self._room
         people = "1 person" if self._count == 1 else f"{self._count} people"
-        trying = "not connected, trying…" if self._question is None else "waiting for you"
+        asked = self._questions and not self._arrived
+        trying = "waiting for you" if asked else "not connected, trying…"
         return " | ".join(
             (
                 "connected" if self._linked else trying,
@@ -171,9 +192,8 @@ class Conversation:
     def typed(self, text: str) -> None:
         """A line, or a block of them, was entered."""
         line = text.strip()
-        if self._answer is not None and (self.hidden or not line.startswith("/")):
-            answer, self._answer, self._question, self.hidden = self._answer, None, None, False
-            answer(line)
+        if self._questions and (self.hidden or not line.startswith("/")):
+            self._questions.pop(0).answer(line)
         elif not line:
             pass
         elif self.connection is None:
@@ -206,7 +226,7 @@ class Conversation:
 
     def cancel(self) -> bool:
         """The person does not want to answer a hidden question; the result is if there was one."""
-        asked = self.hidden and self._linked
+        asked = self.hidden and self._questions[0].ours
         if asked:
             self.typed("")
         return asked
@@ -218,19 +238,17 @@ class Conversation:
     def arrived(self) -> None:
         """The connection is there, for the first time."""
         self._learn_rooms()
-        if self._name and self._name != self._user:
-            self._take_name(self._name)
-        elif self._name:
-            self._settle()
+        if self._name:
+            self._be(self._name)
         else:
             self._ask(f"Your name [{looks.tidy(self._user)}]: ", self._take_name)
 
     def ask(self, question: str, *, hidden: bool = False) -> Deferred[str]:
-        """Ask the person; the last line of `question` becomes the prompt."""
+        """Ask the person, who has to answer; the last line of `question` becomes the prompt."""
         answer: Deferred[str] = Deferred()
         *before, prompt = question.split("\n")
         self._show([[("class:info", f"-- {line}")] for line in before])
-        self._ask(prompt, answer.callback, hidden=hidden)
+        self._put(Question(prompt, answer.callback, hidden, ours=False))
         return answer
 
     # What the connection says.
@@ -252,6 +270,12 @@ class Conversation:
                 self._ring()
         if isinstance(event, Left) and self._room is None and not self.leaving:
             self._lobby()
+        match event:
+            case Renamed(re=str() | int()) | Done(user=str()):
+                # Perhaps in answer to a command that was typed at the question who to be.
+                self._settle()
+            case _:
+                pass
         self._refresh()
 
     def _follow(self, event: Heard) -> None:
@@ -266,9 +290,9 @@ class Conversation:
             case Joined() | Resumed():
                 self.people = dict.fromkeys(event.users or ())
                 self._count = event.count or 0
-                if not self.hidden:
+                if event.room is not None:
                     # A password that is half typed must not turn into something to say.
-                    self._answer = self._question = None
+                    self._questions = [one for one in self._questions if one.hidden]
             case Left() if self._room is None:
                 self.people, self._count = {}, 0
             case Left():
@@ -315,7 +339,7 @@ class Conversation:
             case "1":
                 self._ask("Name of the new room: ", self._create)
             case "2":
-                self._list().addCallback(lambda _: self._ask("Which room? ", self._join))
+                self._list().addCallback(lambda _: self._ask_room())
             case "3":
                 self._list().addCallback(lambda _: self._lobby())
             case "4" | "exit":
@@ -326,9 +350,23 @@ class Conversation:
                 )
                 self._lobby()
 
-    def _ask(self, question: str, answer: Callable[[str], None], *, hidden: bool = False) -> None:
-        self._question, self._answer, self.hidden = question, answer, hidden
+    def _ask(self, prompt: str, answer: Callable[[str], None], *, hidden: bool = False) -> None:
+        self._put(Question(prompt, answer, hidden))
+
+    def _put(self, question: Question) -> None:
+        """Ask it now, or after what is hidden; of what can be seen, only the last is asked."""
+        first = [one for one in self._questions if one.hidden or not one.ours]
+        then = [one for one in self._questions if one not in first]
+        if question.hidden or not question.ours:
+            first.append(question)
+        else:
+            then = [question]
+        self._questions = first + then
         self._refresh()
+
+    def _ask_room(self) -> None:
+        if self._room is None:
+            self._ask("Which room? ", self._join)
 
     def _take_name(self, name: str) -> None:
         if not name:
@@ -336,7 +374,14 @@ class Conversation:
             return
         resumed = self._resume(name) if self._resume is not None else None
         if resumed is not None:
-            resumed.addCallbacks(lambda _: self._settle(), lambda _: self._rename(name))
+            resumed.addCallbacks(lambda _: self._be(name), lambda _: self._rename(name))
+        else:
+            self._rename(name)
+
+    def _be(self, name: str) -> None:
+        """Take `name`, unless the session brought it."""
+        if name.casefold() == self._user.casefold():
+            self._settle()
         else:
             self._rename(name)
 
@@ -364,6 +409,10 @@ class Conversation:
 
     def _settle(self) -> None:
         """It is clear who one is; now where to go."""
+        if self._settled:
+            return
+        self._settled = True
+        self._questions = [one for one in self._questions if one.hidden]
         goal, self._goal = self._goal, ""
         if goal and goal != self._room:
             self._go("join", goal)
@@ -393,10 +442,11 @@ class Conversation:
             self._lobby()
 
     def _knock(self, event: AnyEvent, room: str) -> None:
-        """If the room is locked, ask for its password."""
-        shown = room.lstrip("#").casefold()
+        """If the room is locked, ask for its password; not one who says things meanwhile."""
+        key = names.room(room).key
         rows = event.rooms if isinstance(event, Rooms) else ()
-        if any(row.locked and row.name.casefold() == shown for row in rows):
+        locked = any(row.locked and names.room(row.name).key == key for row in rows)
+        if locked and self._room is None:
             question = f"The password of {looks.tidy(room)}, or nothing to stay out: "
             self._ask(question, lambda password: self._unlock(room, password), hidden=True)
         else:
@@ -404,7 +454,8 @@ class Conversation:
 
     def _unlock(self, room: str, password: str) -> None:
         if password:
-            self._request("join", f"{room} {password}").addErrback(self._stay_out)
+            asked = self._request("join", f"{room} {password}")
+            asked.addErrback(self._refused_entry, room)
         else:
             self._lobby()
 
@@ -473,10 +524,10 @@ class Conversation:
         elif command == "join" and len(words) == 1:
             self._go("join", words[0])
         elif len(words) + 1 == SECRETS.get(command):
-            self.ask("Password (not shown; Ctrl-C cancels): ", hidden=True).addCallback(
-                self._confirm if command in ("register", "password") else self._complete_secret,
-                request,
-            )
+            twice = command in ("register", "password")
+            go_on = self._confirm if twice else self._complete_secret
+            prompt = "Password (not shown; Ctrl-C cancels): "
+            self._ask(prompt, lambda password: go_on(password, request), hidden=True)
         else:
             self._send(request)
 
@@ -488,7 +539,7 @@ class Conversation:
                 self._show([[("class:error", "!! Those were not the same. Nothing was changed.")]])
 
         if password:
-            self.ask("Once more: ", hidden=True).addCallback(compare)
+            self._ask("Once more: ", compare, hidden=True)
 
     def _complete_secret(self, password: str, request: Request) -> None:
         if password:

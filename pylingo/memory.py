@@ -31,6 +31,7 @@ class Memory:
     """The session of one name on one server. Reading and writing it blocks, for very little."""
 
     def __init__(self, folder: Path, where: str, name: str) -> None:
+        self.name = name.casefold()
         key = sha256(f"{where} {name.casefold()}".encode()).hexdigest()[:32]
         self._file: int | None = None
         try:

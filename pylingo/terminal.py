@@ -72,9 +72,13 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         ticket = recall(name).recall()
         return current().resume(ticket) if ticket is not None else None
 
+    def mine() -> bool:
+        """Whether the session is one to be remembered: that of the name it was asked for."""
+        return bool(memories) and memories[0].name == current().user.casefold()
+
     def save() -> None:
         ticket = current().ticket
-        if memories and ticket is not None:
+        if mine() and ticket is not None:
             reactor.callInThread(memories[0].remember, ticket)
 
     def connect(endpoint: IStreamClientEndpoint, **more: Any) -> Connection:
@@ -83,6 +87,7 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
             conversation.heard,
             reactor,
             where=where,
+            ticket=recall(options.name).recall() if options.name else None,
             echo=True,
             password=lambda: conversation.ask("The server's password: ", hidden=True),
             **more,
@@ -139,12 +144,12 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
                 await screen.gone
     finally:
         finished.callback(None)
-    if memories and conversation.connection is not None:
+    if conversation.connection is not None and mine():
         memories[0].remember(None if current().closing else current().ticket)
     if trouble:
         print(f"pylingo: {looks.tidy(trouble)}", file=sys.stderr)
     if conversation.unsent:
-        print("pylingo: This was not sent:", file=sys.stderr)
+        print("pylingo: This may not have been sent:", file=sys.stderr)
     for text in conversation.unsent:
         print(looks.tidy(text), file=sys.stderr)
     return 1 if trouble or conversation.unsent else 0
@@ -181,8 +186,14 @@ class Tty:
         """Give it back to the shell; this returns when the shell lets us go on."""
         ours = [fcntl.fcntl(file, fcntl.F_GETFL) for file in self._files]
         self.__exit__()
+        # The terminal is not ours to give back, so these may end us at once.
+        ending = {
+            one: signal.signal(one, signal.SIG_DFL) for one in (signal.SIGTERM, signal.SIGHUP)
+        }
         os.kill(0, signal.SIGTSTP)
         self.__enter__()
+        for one, handler in ending.items():
+            signal.signal(one, handler)
         self._flag(ours)
 
     def _flag(self, flags: list[int]) -> None:

@@ -17,6 +17,7 @@ from pylingo.protocol import (
     ChatError,
     Closing,
     CommandHelp,
+    Done,
     Error,
     Help,
     Joined,
@@ -388,7 +389,46 @@ class LobbyTests(Seat):
         self.talk.typed("sesame")
         self.assertEqual(self.line.asked[-1], ("join", "#Attic sesame"))
         self.refuse("forbidden")
+        self.assertTrue(self.talk.hidden, "it is asked for again")
+        self.talk.typed("")
         self.assertEqual(self.said()[-5:], list(MENU))
+
+    def test_locked_room_from_another(self) -> None:
+        """Who is talking is not interrupted by a question; what is typed is no password."""
+        self.enter("lobby", "bob")
+        self.talk.typed("/join attic")
+        self.refuse("forbidden")
+        self.assertFalse(self.talk.hidden)
+
+    def test_late_question(self) -> None:
+        """An answer that comes late does not take the cover off a password that is being typed."""
+        late: list[Deferred[AnyEvent]] = []
+        request = self.line.request
+
+        def slow(command: str, body: str = "", **more: bool) -> Deferred[AnyEvent]:
+            if command != "list":
+                return request(command, body, **more)
+            late.append(Deferred())
+            return late[-1]
+
+        self.patch(self.line, "request", slow)
+        self.talk.typed("2")
+        self.talk.typed("/login ana")
+        self.assertTrue(self.talk.hidden)
+        late[0].callback(Rooms(rooms=[]))
+        self.assertTrue(self.talk.hidden)
+        self.talk.typed("sesame")
+        self.assertEqual(self.line.asked, [("login", "ana sesame")])
+        self.assertEqual(self.talk.prompt, "Which room? ")
+
+    def test_list_after_the_room(self) -> None:
+        """Who is in a room by the time the list comes is not asked for one."""
+        late: Deferred[AnyEvent] = Deferred()
+        self.patch(self.line, "request", lambda *_, **__: late)
+        self.talk.typed("2")
+        self.enter("lobby")
+        late.callback(Rooms(rooms=[]))
+        self.assertEqual(self.talk.prompt, "[lobby] guest-1> ")
 
     def test_locked_room_left_alone(self) -> None:
         """Nothing instead of the password is no try."""
@@ -465,13 +505,65 @@ class GoalTests(Seat):
         self.assertTrue(self.talk.cancel())
         self.assertEqual(self.talk.prompt, "Another name [guest-1]: ")
 
-    def test_resumed_there(self) -> None:
-        """Who is back in that room by the session stays there, without a menu."""
-        self.line.replies.clear()
-        self.line.room = "2"
-        self.talk._settle()
-        self.assertEqual(self.line.asked, [("name", "ana")])
+    def test_command_at_the_question(self) -> None:
+        """Who logs in by a command, instead of saying another name, goes there as well."""
+        self.refuse("name_taken")
+        self.talk.typed("/login zoe")
+        self.assertTrue(self.talk.hidden)
+        self.talk.typed("sesame")
+        self.assertEqual(self.talk.prompt, "Another name [guest-1]: ")
+        self.line.user = "zoe"
+        self.hear(Done(text="You are logged in as zoe.", user="zoe", re=2))
+        self.assertEqual(self.line.asked[1:], [("login", "zoe sesame"), ("join", "2")])
+        self.assertEqual(self.talk.prompt, "zoe> ")
+
+    def test_link_lost_at_the_question(self) -> None:
+        """The question stands when the link is back, and the way goes on after it."""
+        self.refuse("name_taken")
+        self.hear(Resumed(user="guest-1", room=None, users=[], count=0, topic="", session="t"))
+        self.assertEqual(self.talk.prompt, "Another name [guest-1]: ")
+        self.talk.typed("anna")
+        self.settle()
+        self.assertEqual(self.line.asked[1:], [("name", "anna"), ("join", "2")])
+
+
+class BackTests(Seat):
+    """Somebody has a session on arrival."""
+
+    name, room = "Ana", "lobby"
+
+    def begin(self) -> None:
+        """The test arrives."""
+
+    def back(self, user: str, room: str | None) -> None:
+        """Arrive in that session."""
+        self.line.user, self.line.room = user, room
+        Seat.begin(self)
+
+    def test_there(self) -> None:
+        """Who is back in the room stays there, without a menu."""
+        self.back("ana", "lobby")
+        self.assertEqual(self.line.asked, [])
         self.assertNotIn(MENU[0], self.said())
+
+    def test_elsewhere(self) -> None:
+        """The room that was asked for comes before that of the session."""
+        self.back("ana", "attic")
+        self.assertEqual(self.line.asked, [("join", "lobby")])
+
+    def test_somebody_else(self) -> None:
+        """Under another name than was asked for, that is asked for."""
+        self.back("guest-7", "lobby")
+        self.assertEqual(self.line.asked, [("name", "Ana")])
+
+    def test_somebody_else_by_choice(self) -> None:
+        """So it is with a name that was typed."""
+        self.name = self.room = ""
+        self.setUp()
+        self.back("guest-1", None)
+        self.known["ana"] = succeed(Sent(id=1, at=1))
+        self.talk.typed("ana")
+        self.assertEqual(self.line.asked, [("name", "ana")])
 
 
 class RoomTests(Seat):
@@ -716,6 +808,17 @@ class PasswordTests(Seat):
         self.assertTrue(self.talk.hidden)
         self.talk.typed("sesame")
         self.assertEqual(self.line.asked, [("login", "ana sesame")])
+
+    def test_cancel(self) -> None:
+        """One's own question can be taken back, with or without a link; a connection's cannot."""
+        self.talk.typed("/register")
+        self.line.linked = False
+        self.assertTrue(self.talk.cancel())
+        self.assertFalse(self.talk.hidden)
+        self.talk.ask("The server's password: ", hidden=True)
+        self.assertFalse(self.talk.cancel())
+        self.assertTrue(self.talk.hidden)
+        self.assertEqual(self.line.asked, [])
 
 
 class LinkTests(Seat):

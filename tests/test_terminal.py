@@ -38,11 +38,20 @@ class TtyTests(SynchronousTestCase):
     def test_suspended(self) -> None:
         """While the program is stopped the shell has it as it was found; then it is ours again."""
         stopped: list[Any] = []
-        self.patch(os, "kill", lambda *what: stopped.append((what, self.state())))
+        endings = signal.SIGTERM, signal.SIGHUP
+        before = [signal.getsignal(one) for one in endings]
+
+        def stop(*what: int) -> None:
+            stopped.append((what, self.state()))
+            stopped.append([signal.getsignal(one) for one in endings])
+
+        self.patch(os, "kill", stop)
         with Tty(self.theirs) as tty:
             self.change_flags()
             during = self.state()
             tty.suspend()
             self.assertEqual(self.state(), during)
-        self.assertEqual(stopped, [((0, signal.SIGTSTP), self.found)])
+        # What asks it to end while it is stopped ends it.
+        self.assertEqual(stopped, [((0, signal.SIGTSTP), self.found), [signal.SIG_DFL] * 2])
+        self.assertEqual([signal.getsignal(one) for one in endings], before)
         self.assertEqual(self.state(), self.found)
