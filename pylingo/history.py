@@ -368,6 +368,7 @@ def _insert(connection: sqlite3.Connection, posts: Sequence[Post]) -> None:
             batch = newest[post.place] = post.place, post.target.shown, []
             batches.append(batch)
         request = None if post.re is None else repr(post.re)
+        # As a `Line` has it.
         batch[2].append((post.id, post.user, post.text, post.action, post.sender.session, request))
     rows = [
         (lines[-1][0], place, target, _encode(lines).decode()) for place, target, lines in batches
