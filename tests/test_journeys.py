@@ -522,6 +522,24 @@ class SecretJourneys(Journey):
             if file.is_file():
                 self.assertNotIn(b"sesame", file.read_bytes(), file)
 
+    def test_not_own_name(self) -> None:
+        """Who could not have a name is not remembered as having it."""
+        server = self.serve()
+        ana = self.seat(server)
+        ana.type("/register sesame\r")
+        ana.shows("ana is yours now")
+        ana.type("/close\r")
+        self.assertEqual(ana.wait(), 0)
+        for _ in range(2):
+            other = self.terminal(server.address, "-n", "ana")
+            other.until(lambda glass: glass.before.startswith("The password of ana"))
+            other.type("\r")
+            other.until(lambda glass: glass.before.startswith("Another name [guest-"))
+            other.type("\r")
+            other.until(lambda glass: glass.before.startswith("guest-"))
+            other.process.send_signal(signal.SIGTERM)
+            other.wait()
+
     def test_certificate(self) -> None:
         """An unknown certificate is shown and remembered after a yes; a changed one refused."""
         server = self.serve("--tls", "auto")
