@@ -549,10 +549,12 @@ class Registry:
                 post.sender.hears((error,))
 
     def tell(self, event: Event, but: User | None = None) -> None:
-        """Everyone hears `event`, except one, and those who have not given the password."""
+        """Everyone hears `event`, except one, and those who are not let in."""
         events = (event,)
         for user in tuple(self.users.values()):
-            if user is not but and user.entered:
+            # Who is in a room was let in; of the others one has to ask.
+            let_in = user.entered and (user.rooms or self.rules.banned(user) is None)
+            if user is not but and let_in:
                 user.hears(events)
 
     def _holder(self, name: Name, but: User | None = None) -> User | None:

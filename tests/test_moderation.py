@@ -895,6 +895,13 @@ class AdminTests(ModerationTestCase):
         self.assertEqual(ana.hear()[-1], notice)
         self.assertEqual(ben.hear()[-1], notice)
         self.assertNotIn(notice, self.boss.hear())
+        eve = self.house.visitor("eve", host=HERE)
+        self.done(self.boss, "ban", "eve")
+        eve = self.house.visitor(host=HERE)
+        self.assertIsInstance(eve.ask("hello"), Welcome)
+        eve.hear()
+        self.done(self.boss, "announce", "not for eve")
+        self.assertEqual(eve.hear(), [])
         self.error(self.boss, "bad_argument", "announce", "  ")
         self.error(self.boss, "too_long", "announce", "x" * 8193)
 
