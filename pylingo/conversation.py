@@ -144,7 +144,7 @@ class Conversation:
     @property
     def urgent(self) -> bool:
         """Whether one Ctrl-C is enough: there is nothing to leave in good order."""
-        return not (self._linked or self.pending)
+        return not self._linked
 
     @property
     def bar(self) -> str:

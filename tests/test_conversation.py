@@ -869,10 +869,10 @@ class LinkTests(Seat):
         self.assertNotIn("quit", dict(self.line.asked))
 
     def test_leave_behind(self) -> None:
-        """With something unsent it takes more than a slip, and it is not forgotten."""
+        """What was not sent when one leaves is not forgotten."""
         self.lose()
         self.talk.typed("one")
-        self.assertFalse(self.talk.urgent)
+        self.assertTrue(self.talk.urgent)
         self.talk.leave()
         self.refuse("gone")
         self.assertEqual((self.talk.unsent, self.talk.waiting()), (["one"], []))
