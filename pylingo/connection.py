@@ -65,6 +65,7 @@ LONGEST_PAUSE = 30.0
 REMEMBERED = 20_000
 """Ids of messages that are remembered, so that none is heard twice."""
 SILENT = "Nothing was heard for too long."
+"""Why a link without a sign of life is given up."""
 FINAL = frozenset({"bye", "kicked", "banned", "replaced"})
 """Reasons of the server to close, after which the client does not come back by itself."""
 

@@ -437,7 +437,7 @@ class Conversation:
     def _refused_entry(self, why: Failure, room: str) -> None:
         if _code(why) == "forbidden":
             asked = self._request("list", quiet=True)
-            asked.addCallbacks(self._knock, self._stay_out, callbackArgs=(room,))
+            asked.addCallback(self._knock, room).addErrback(self._stay_out)
         else:
             self._lobby()
 

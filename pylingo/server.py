@@ -203,18 +203,8 @@ class ChatProtocol(Int32StringReceiver):
                 "{user} at {host} disconnected", user=self.user.name.shown, host=self.host
             )
             if self.user.hear == self.hear:
-                self._part()
+                self.chat.sessions.part(self.user, self.factory.now + self.factory.linger)
         self.factory.gone(self)
-
-    def _part(self) -> None:
-        """The user stays for a while without this connection, if there is a way back."""
-        user, sessions = self.user, self.chat.sessions
-        if not user.tokens or self.chat.registry.rules.banned(user) is not None:
-            user.quit("connection lost")
-            sessions.close(user)
-        else:
-            user.linger(self.factory.now + self.factory.linger)
-            sessions.save(user)
 
     # What commands and the chat call: the Door.
 

@@ -131,6 +131,18 @@ class Sessions:
         )
         self._log.keep(user.session, lambda connection: _save(connection, row))
 
+    def part(self, user: User, until: float) -> None:
+        """The connection of `user` is gone; who has a way back lingers until the clock says so.
+
+        Who was told no token has none, nor has who is banned from the server.
+        """
+        if not user.tokens or self._registry.rules.banned(user) is not None:
+            user.quit("connection lost")
+            self.close(user)
+        else:
+            user.linger(until)
+            self.save(user)
+
     def drop(self, user: User) -> None:
         """Let go of a user who is gone; the session can be resumed until a day has passed."""
         for token in user.tokens:

@@ -446,6 +446,13 @@ class LobbyTests(Seat):
         self.assertFalse(self.talk.hidden)
         self.assertEqual(self.said()[-5:], list(MENU))
 
+    def test_refused_room_without_a_name(self) -> None:
+        """Who may not go anywhere, and named no room at all, is back at the menu."""
+        self.talk.typed("1")
+        self.talk.typed("a b")
+        self.refuse("forbidden")
+        self.assertEqual(self.said()[-5:], list(MENU))
+
     def test_locked_room_and_no_list(self) -> None:
         """Where the list cannot be had, the menu comes."""
         self.talk.typed("/join attic")

@@ -637,7 +637,7 @@ class ReadTests(LogTestCase):
             self.assertEqual(ids(missed), [post.id for post in posts if post.id > upto])
 
     def test_broken(self) -> None:
-        """A row that nobody can read is an error of the database, and is closed again."""
+        """A row that nobody can read is an error of the database."""
         self.said(self.ana, "hi")
         writer = self.house.database.writer
         writer.execute("UPDATE batches SET said = '[[1, 2]]'")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IProtocolFactory, ISSLTransport, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
@@ -117,7 +118,7 @@ class World:
         self.tried.append(self.clock.seconds())
         if self.trouble is not None:
             return deferLater(self.clock, 0, _raise, self.trouble)
-        client: Any = factory.buildProtocol(None)  # type: ignore[arg-type]
+        client: Any = factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000))
         server: Any = self.build()
         self.links.append(server)
         wire = FakeTransport(server, True)
