@@ -1,0 +1,422 @@
+"""Arriving: who to be, where to go, and the menu for those who are in no room."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, fail, succeed
+
+from pylingo.conversation import MENU
+from pylingo.protocol import AnyEvent, ChatError, Done, Renamed, Resumed, Rooms, Sent
+from tests.seat import Seat, left
+
+
+class ArrivalTests(Seat):
+    """Somebody arrives without a name and without a room."""
+
+    name = ""
+
+    def test_asked_for_a_name(self) -> None:
+        """The name is asked for first, with the guest's name as what Enter keeps."""
+        self.assertEqual(self.talk.prompt, "Your name [guest-1]: ")
+        self.assertNotIn(MENU[0], self.said())
+
+    def test_greeting(self) -> None:
+        """The server's greeting is shown before the question."""
+        self.assertIn("-- Welcome. You are guest-1 here.", self.said())
+
+    def test_enter_keeps_the_guest_name(self) -> None:
+        """Just Enter keeps it, and the menu comes."""
+        self.talk.typed("")
+        self.assertEqual(self.line.asked, [])
+        self.assertEqual(self.said()[-5:], list(MENU))
+        self.assertEqual(self.talk.prompt, "guest-1> ")
+
+    def test_a_name(self) -> None:
+        """A name is asked of the server; then the menu comes."""
+        self.talk.typed(" ana ")
+        self.assertEqual(self.line.asked, [("name", "ana")])
+        self.line.user = "ana"
+        self.answer(Renamed(user="guest-1", to="ana"))
+        self.assertEqual(self.said()[-5:], list(MENU))
+        self.assertEqual(self.talk.prompt, "ana> ")
+
+    def test_a_taken_name(self) -> None:
+        """A name that is refused is asked for again."""
+        self.talk.typed("ana")
+        self.refuse("name_taken")
+        self.assertEqual(self.talk.prompt, "Another name [guest-1]: ")
+        self.talk.typed("anna")
+        self.assertEqual(self.line.asked[-1], ("name", "anna"))
+
+    def test_a_remembered_name(self) -> None:
+        """A name with a session that is remembered goes on with that."""
+        self.known["ana"] = Deferred()
+        self.talk.typed("ana")
+        self.line.user, self.line.room = "ana", "lobby"
+        resumed = Resumed(user="ana", room="lobby", users=["ana"], count=1, topic="", session="t")
+        self.hear(resumed)
+        self.known["ana"].callback(resumed)
+        self.assertEqual(self.line.asked, [])
+        self.assertEqual(self.talk.prompt, "[lobby] ana> ")
+        self.assertNotIn(MENU[0], self.said())
+
+    def test_a_session_that_ended(self) -> None:
+        """Where that session has ended, the name is taken as any other."""
+        self.known["ana"] = fail(ChatError("not_resumable", "It has ended."))
+        self.talk.typed("ana")
+        self.assertEqual(self.line.asked, [("name", "ana")])
+
+    def test_a_command_instead(self) -> None:
+        """Slash commands work also where a question is asked, and the question stays."""
+        self.talk.typed("/help")
+        self.assertEqual(self.line.asked, [("help", "")])
+        self.assertEqual(self.talk.prompt, "Your name [guest-1]: ")
+
+    def test_joining_instead(self) -> None:
+        """Who joins a room by command has answered enough."""
+        self.talk.typed("/join lobby")
+        self.enter()
+        self.assertEqual(self.talk.prompt, "[lobby] guest-1> ")
+
+
+class WaitingTests(Seat):
+    """There is a screen, but no connection yet."""
+
+    def begin(self) -> None:
+        self.talk.connection = None
+        self.talk.begin(self.wall)
+
+    def test_prompt(self) -> None:
+        """There is no prompt, and the bar says that there is no connection."""
+        self.assertEqual(self.talk.prompt, "")
+        self.assertIn("not connected", self.talk.bar)
+
+    def test_typed(self) -> None:
+        """A line that is typed is not lost without a word."""
+        self.talk.typed("hello?")
+        self.assertEqual(self.said(), ["!! There is no connection yet. Wait a moment."])
+
+    def test_complete(self) -> None:
+        """Tab has nothing to offer, and does no harm."""
+        for text in ("/", "a", "/join "):
+            self.assertEqual(self.talk.complete(text), [])
+
+    def test_leave(self) -> None:
+        """Who does not want to wait is gone at once."""
+        given_up: list[bool] = []
+        self.talk.abandon = lambda: given_up.append(True)
+        self.assertTrue(self.talk.urgent)
+        self.talk.leave()
+        self.assertEqual(given_up, [True])
+
+    def test_question(self) -> None:
+        """Of a question of several lines the last is the prompt."""
+        asked = self.talk.ask("It is ab:cd.\nIs that right? [yes/no] ")
+        self.assertEqual(self.said(), ["-- It is ab:cd."])
+        self.assertEqual(self.talk.prompt, "Is that right? [yes/no] ")
+        self.talk.typed("yes")
+        self.assertEqual(self.successResultOf(asked), "yes")
+
+    def test_hidden_question(self) -> None:
+        """An answer that is hidden may begin with anything, and is nobody else's."""
+        asked = self.talk.ask("The server's password: ", hidden=True)
+        self.assertTrue(self.talk.hidden)
+        self.talk.typed("/sesame")
+        self.assertEqual(self.successResultOf(asked), "/sesame")
+        self.assertFalse(self.talk.hidden)
+
+
+class LobbyTests(Seat):
+    """Somebody with a name is in no room."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.said()
+
+    def test_menu(self) -> None:
+        """The menu has its four entries, numbered."""
+        self.talk.typed("9")
+        shown = "\n".join(self.said())
+        for entry in ("1  create a room", "2  join a room", "3  list the rooms", "4  exit"):
+            self.assertIn(entry, shown)
+
+    def test_prompt(self) -> None:
+        """The prompt has just the name."""
+        self.assertEqual(self.talk.prompt, "guest-1> ")
+
+    def test_create(self) -> None:
+        """1 asks for a name and makes that room."""
+        self.talk.typed("1")
+        self.assertEqual(self.talk.prompt, "Name of the new room: ")
+        self.talk.typed("kitchen")
+        self.assertEqual(self.line.asked, [("create", "kitchen")])
+
+    def test_join_by_number(self) -> None:
+        """2 shows the rooms, numbered and with their users, and takes a number."""
+        self.talk.typed("2")
+        self.assertEqual(
+            self.said(), ["   1 -- lobby (2 users)", "   2 -- attic (1 user, locked)  old"]
+        )
+        self.assertEqual(self.talk.prompt, "Which room? ")
+        self.talk.typed("2")
+        self.assertEqual(self.line.asked, [("join", "attic")])
+
+    def test_join_by_name(self) -> None:
+        """It takes a name as well."""
+        self.talk.typed("2")
+        self.talk.typed("cellar")
+        self.assertEqual(self.line.asked, [("join", "cellar")])
+
+    def test_join_a_number_that_is_not_there(self) -> None:
+        """A number that no room has is the name of a room."""
+        for number in ("0", "3", "²"):
+            self.talk.typed("2")
+            self.talk.typed(number)
+            self.assertEqual(self.line.asked[-1], ("join", number))
+
+    def test_changed_mind(self) -> None:
+        """Just Enter at a question is the way back to the menu."""
+        for choice in ("1", "2"):
+            self.talk.typed(choice)
+            self.said()
+            self.talk.typed("")
+            self.assertEqual(self.said(), list(MENU))
+            self.assertEqual(self.talk.prompt, "guest-1> ")
+        self.assertEqual(self.line.asked, [])
+
+    def test_list(self) -> None:
+        """3 shows the rooms, then the menu."""
+        self.talk.typed("3")
+        self.assertEqual(
+            self.said(), ["   1 -- lobby (2 users)", "   2 -- attic (1 user, locked)  old", *MENU]
+        )
+
+    def test_list_of_nothing(self) -> None:
+        """Where there are no rooms, it says so."""
+        self.line.listed = Rooms(rooms=[])
+        self.talk.typed("3")
+        self.assertEqual(self.said(), ["-- There are no rooms yet.", *MENU])
+
+    def test_exit(self) -> None:
+        """4 leaves the chat; so does `exit`, in any case."""
+        for word in ("4", "exit", "EXIT"):
+            self.setUp()
+            self.talk.typed(word)
+            self.assertTrue(self.line.closing, word)
+
+    def test_refused_room(self) -> None:
+        """A room that one may not enter leads back to the menu."""
+        self.talk.typed("1")
+        self.talk.typed("a b")
+        self.refuse()
+        self.assertEqual(self.said()[-5:], list(MENU))
+        self.assertEqual(self.talk.prompt, "guest-1> ")
+
+    def test_text(self) -> None:
+        """Something said in no room is not sent; it is said that nobody would hear it."""
+        self.talk.typed("hello?")
+        self.assertEqual(self.line.asked, [])
+        self.assertIn("Nobody hears that", self.said()[0])
+
+    def test_empty_line(self) -> None:
+        """Just Enter does nothing."""
+        self.talk.typed("  ")
+        self.assertEqual((self.line.asked, self.said()), ([], []))
+
+    def test_back_from_a_room(self) -> None:
+        """Who leaves a room is shown the menu."""
+        self.enter("lobby", "bob")
+        self.line.room = None
+        self.hear(left("guest-1", re=2))
+        self.assertEqual(self.said(), ["<-- You left lobby", *MENU])
+
+    def test_locked_room(self) -> None:
+        """For a room that is locked the password is asked for, without showing it."""
+        self.talk.typed("/join #Attic")
+        self.refuse("forbidden")
+        self.assertTrue(self.talk.hidden)
+        self.assertIn("password of #Attic", self.talk.prompt)
+        self.talk.typed("sesame")
+        self.assertEqual(self.line.asked[-1], ("join", "#Attic sesame"))
+        self.refuse("forbidden")
+        self.assertTrue(self.talk.hidden, "it is asked for again")
+        self.talk.typed("")
+        self.assertEqual(self.said()[-5:], list(MENU))
+
+    def test_locked_room_from_another(self) -> None:
+        """Who is talking is not interrupted by a question; what is typed is no password."""
+        self.enter("lobby", "bob")
+        self.talk.typed("/join attic")
+        self.refuse("forbidden")
+        self.assertFalse(self.talk.hidden)
+
+    def test_late_question(self) -> None:
+        """An answer that comes late does not take the cover off a password that is being typed."""
+        late: list[Deferred[AnyEvent]] = []
+        request = self.line.request
+
+        def slow(command: str, body: str = "", **more: bool) -> Deferred[AnyEvent]:
+            if command != "list":
+                return request(command, body, **more)
+            late.append(Deferred())
+            return late[-1]
+
+        self.patch(self.line, "request", slow)
+        self.talk.typed("2")
+        self.talk.typed("/login ana")
+        self.assertTrue(self.talk.hidden)
+        late[0].callback(Rooms(rooms=[]))
+        self.assertTrue(self.talk.hidden)
+        self.talk.typed("sesame")
+        self.assertEqual(self.line.asked, [("login", "ana sesame")])
+        self.assertEqual(self.talk.prompt, "Which room? ")
+
+    def test_list_after_the_room(self) -> None:
+        """Who is in a room by the time the list comes is not asked for one."""
+        late: Deferred[AnyEvent] = Deferred()
+        self.patch(self.line, "request", lambda *_, **__: late)
+        self.talk.typed("2")
+        self.enter("lobby")
+        late.callback(Rooms(rooms=[]))
+        self.assertEqual(self.talk.prompt, "[lobby] guest-1> ")
+
+    def test_locked_room_left_alone(self) -> None:
+        """Nothing instead of the password is no try."""
+        self.talk.typed("2")
+        self.talk.typed("2")
+        self.refuse("forbidden")
+        self.assertTrue(self.talk.cancel())
+        self.assertEqual(self.line.asked, [("join", "attic")])
+        self.assertEqual(self.said()[-5:], list(MENU))
+
+    def test_room_that_is_not_locked(self) -> None:
+        """Who is kept out of an open room is not asked for its password."""
+        self.talk.typed("/join lobby")
+        self.refuse("forbidden")
+        self.assertFalse(self.talk.hidden)
+        self.assertEqual(self.said()[-5:], list(MENU))
+
+    def test_refused_room_without_a_name(self) -> None:
+        """Who may not go anywhere, and named no room at all, is back at the menu."""
+        self.talk.typed("1")
+        self.talk.typed("a b")
+        self.refuse("forbidden")
+        self.assertEqual(self.said()[-5:], list(MENU))
+
+    def test_locked_room_and_no_list(self) -> None:
+        """Where the list cannot be had, the menu comes."""
+        self.talk.typed("/join attic")
+        list_: Deferred[AnyEvent] = Deferred()
+        self.patch(self.line, "request", lambda *_, **__: list_)
+        self.refuse("forbidden")
+        list_.errback(ChatError("gone", "It is gone."))
+        self.assertEqual(self.said()[-5:], list(MENU))
+
+
+class GoalTests(Seat):
+    """Somebody said on the command line who to be and where to go."""
+
+    name, room = "ana", "2"
+
+    def settle(self) -> None:
+        """Be who one wants to be."""
+        self.line.user = "ana"
+        self.answer(Renamed(user="guest-1", to="ana"))
+
+    def test_name_and_room(self) -> None:
+        """Both are asked for, one after the other; a number is a room's name here."""
+        self.assertEqual(self.line.asked, [("name", "ana")])
+        self.settle()
+        self.assertEqual(self.line.asked[1:], [("join", "2")])
+
+    def test_taken(self) -> None:
+        """Another name is asked for, and then the way goes on."""
+        self.refuse("name_taken")
+        self.assertEqual(self.talk.prompt, "Another name [guest-1]: ")
+        self.talk.typed("anna")
+        self.settle()
+        self.assertEqual(self.line.asked[1:], [("name", "anna"), ("join", "2")])
+
+    def test_no_other(self) -> None:
+        """Nothing instead of another name: one goes there as a guest."""
+        self.refuse("name_taken")
+        self.talk.typed("")
+        self.assertEqual(self.line.asked[1:], [("join", "2")])
+
+    def test_own(self) -> None:
+        """A registered name takes its password, hidden, and as often as it is wrong."""
+        self.refuse("name_registered")
+        for code in ("wrong_password", ""):
+            self.assertTrue(self.talk.hidden)
+            self.assertIn("password of ana", self.talk.prompt)
+            self.talk.typed("sesame")
+            self.assertEqual(self.line.asked[-1], ("login", "ana sesame"))
+            if code:
+                self.refuse(code)
+        self.settle()
+        self.assertEqual(self.line.asked[-1], ("join", "2"))
+
+    def test_not_own(self) -> None:
+        """Nothing instead of the password is for another name."""
+        self.refuse("name_registered")
+        self.assertTrue(self.talk.cancel())
+        self.assertEqual(self.talk.prompt, "Another name [guest-1]: ")
+
+    def test_command_at_the_question(self) -> None:
+        """Who logs in by a command, instead of saying another name, goes there as well."""
+        self.refuse("name_taken")
+        self.talk.typed("/login zoe")
+        self.assertTrue(self.talk.hidden)
+        self.talk.typed("sesame")
+        self.assertEqual(self.talk.prompt, "Another name [guest-1]: ")
+        self.line.user = "zoe"
+        self.hear(Done(text="You are logged in as zoe.", user="zoe", re=2))
+        self.assertEqual(self.line.asked[1:], [("login", "zoe sesame"), ("join", "2")])
+        self.assertEqual(self.talk.prompt, "zoe> ")
+
+    def test_link_lost_at_the_question(self) -> None:
+        """The question stands when the link is back, and the way goes on after it."""
+        self.refuse("name_taken")
+        self.hear(Resumed(user="guest-1", room=None, users=[], count=0, topic="", session="t"))
+        self.assertEqual(self.talk.prompt, "Another name [guest-1]: ")
+        self.talk.typed("anna")
+        self.settle()
+        self.assertEqual(self.line.asked[1:], [("name", "anna"), ("join", "2")])
+
+
+class BackTests(Seat):
+    """Somebody has a session on arrival."""
+
+    name, room = "Ana", "lobby"
+
+    def begin(self) -> None:
+        """The test arrives."""
+
+    def back(self, user: str, room: str | None) -> None:
+        """Arrive in that session."""
+        self.line.user, self.line.room = user, room
+        Seat.begin(self)
+
+    def test_there(self) -> None:
+        """Who is back in the room stays there, without a menu."""
+        self.back("ana", "lobby")
+        self.assertEqual(self.line.asked, [])
+        self.assertNotIn(MENU[0], self.said())
+
+    def test_elsewhere(self) -> None:
+        """The room that was asked for comes before that of the session."""
+        self.back("ana", "attic")
+        self.assertEqual(self.line.asked, [("join", "lobby")])
+
+    def test_somebody_else(self) -> None:
+        """Under another name than was asked for, that is asked for."""
+        self.back("guest-7", "lobby")
+        self.assertEqual(self.line.asked, [("name", "Ana")])
+
+    def test_somebody_else_by_choice(self) -> None:
+        """So it is with a name that was typed."""
+        self.name = self.room = ""
+        self.setUp()
+        self.back("guest-1", None)
+        self.known["ana"] = succeed(Sent(id=1, at=1))
+        self.talk.typed("ana")
+        self.assertEqual(self.line.asked, [("name", "ana")])
