@@ -37,7 +37,7 @@ class Figures:
             yield GaugeMetricFamily(f"pylingo_{name}", help, value)
         for name, help, count in (
             ("messages", "Messages stored", chat.log.stored),
-            ("deliveries", "Messages told to members of rooms", factory.deliveries),
+            ("deliveries", "Messages told to members of rooms", factory.turn.deliveries),
             ("sent_bytes", "Bytes handed to the network", factory.turn.sent),
             ("slow", "Peers dropped for reading too slowly", factory.slow),
             ("refused", "Connections past the bounds", factory.refused),

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProduc
 from zope.interface import implementer
 
 from pylingo.protocol import Closing, Event, Message, Private, Sent, Stored, encode
+from pylingo.rooms import User
 
 PIECE = 64 * 1024
 """Bytes handed to a transport at once (and the rest of the frame that they end in)."""
@@ -43,11 +44,13 @@ class Owner(Protocol):
 class Turn:
     """What is told in this turn of the reactor, and to whom something is to be sent at its end.
 
-    `sent` counts the bytes handed on, `high` is the most that ever waited for one peer.
+    `sent` counts the bytes handed on, `deliveries` the messages told to members of rooms, and
+    `high` is the most that ever waited for one peer.
     """
 
     def __init__(self, call_later: Callable[[float, Callable[[], None]], IDelayedCall]) -> None:
         self.sent = 0
+        self.deliveries = 0
         self.high = 0
         self.outboxes: list[Outbox] = []
         self.events: Sequence[Event] = ()
@@ -87,6 +90,35 @@ class Turn:
         self.events, self.frames, self.group = (), b"", None
         self._known.clear()
         self._alive.clear()
+
+    def spread(self, users: Sequence[User], events: Sequence[Event]) -> None:
+        """Messages for the members of a room: the most frequent thing in the whole chat.
+
+        What goes straight to a socket goes in a loop that does nothing else. After each visit to
+        the kernel everything has to be fetched from far away, and a call above all.
+        """
+        self.tell(events)
+        frames, size = self.frames, self.size
+        direct: list[SocketOutbox] = []
+        for user in users:
+            hear = user.hear
+            if type(hear) is SocketOutbox and hear.open:
+                direct.append(hear)
+            else:
+                user.hears(events)
+        for outbox in direct:
+            try:
+                sent = outbox.write(frames)
+            except OSError:
+                sent = 0
+            if sent != size:
+                try:
+                    outbox.rest(frames, sent)
+                except Exception:  # noqa: BLE001 - as in `User.hears`: it is nobody else's trouble
+                    user = next(user for user in users if user.hear is outbox)
+                    user.registry.broken(user)
+        self.deliveries += len(events) * len(users)
+        self.sent += size * len(users)
 
     def begin(self) -> None:
         """The first of them is about to be there."""
@@ -128,8 +160,8 @@ class Outbox:
         self._drained: Deferred[None] | None = None
         self._attach()
 
-    def hear(self, events: Sequence[Event]) -> None:
-        """Tell the peer of `events`: the one callable between a user and a connection."""
+    def __call__(self, events: Sequence[Event]) -> None:
+        """Tell the peer of `events`: this is what the user hears with."""
         turn = self._turn
         if events is not turn.events:
             turn.tell(events)
@@ -259,39 +291,26 @@ class Outbox:
 class SocketOutbox(Outbox):
     """Frames for a plain TCP transport, past its buffer where that is empty."""
 
-    __slots__ = ("_handed", "_write")
+    __slots__ = ("_handed", "write")
 
     def _attach(self) -> None:
-        self._write = self.transport.getHandle().send
+        self.write: Callable[[bytes], int] = self.transport.getHandle().send
+        """Hands bytes to the system; the result is how many it took."""
         self._handed = 0
 
     def finish(self) -> None:
         """There is a producer only while something waits."""
 
-    def hear(self, events: Sequence[Event]) -> None:
-        turn = self._turn
-        if not (self.open and events is turn.group):
-            Outbox.hear(self, events)
-            return
-        # `send`, without the call: this is the most frequent thing in the whole chat.
-        frames, write = turn.frames, self._write
-        try:
-            sent = write(frames)
-        except OSError:
-            sent = 0
-        if sent != turn.size:
-            self._rest(frames, sent)
-
     def send(self, frames: bytes) -> None:
         try:
-            sent = self._write(frames)
+            sent = self.write(frames)
         except OSError:
             # Full; or broken, and then the transport will find out in its own way.
             sent = 0
         if sent != len(frames):
-            self._rest(frames, sent)
+            self.rest(frames, sent)
 
-    def _rest(self, frames: bytes, sent: int) -> None:
+    def rest(self, frames: bytes, sent: int) -> None:
         """Leave to the transport what the socket did not take."""
         self.blocked = True
         self.open = False

@@ -329,8 +329,8 @@ class Registry:
         """Told whom a private message was handed to, and its id."""
         self.broken: Callable[[User], None] = _nothing
         """Told, while the exception is handled, whose `hear` has failed."""
-        self.told: Callable[[Sequence[Event], int], None] = _nothing
-        """Told what was told to how many members of a room."""
+        self.spread: Callable[[Sequence[User], Sequence[Event]], None] = _each
+        """Tells several users the same; a door that can do it faster than one by one may."""
         self.several: set[User] = set()
         """Users who are in several rooms."""
         self.operated: Counter[str] = Counter()
@@ -507,13 +507,8 @@ class Registry:
             if self.several:
                 apart |= self.several & room.members.keys()
             others = [member for member in room.members if member not in apart]
-            for member in others:
-                hear = member.hear
-                try:
-                    hear(events)
-                except Exception:  # noqa: BLE001 - as in `User.hears`, which costs a call
-                    self.broken(member)
-            self.told(events, len(others))
+            if others:
+                self.spread(others, events)
         for user in apart:
             streams = [rooms[r.name.key] for r in user.rooms if r.name.key in rooms]
             answers = said.get(user, ())
@@ -569,6 +564,11 @@ class Registry:
     def _drop(self, user: User) -> None:
         del self.users[user.name.key]
         del self._user_looks[user.name.skeleton]
+
+
+def _each(users: Sequence[User], events: Sequence[Event]) -> None:
+    for user in users:
+        user.hears(events)
 
 
 def _nothing(*_: object) -> None:

@@ -138,7 +138,7 @@ class ChatProtocol(Int32StringReceiver):
             transport.setTcpNoDelay(True)
         bound(transport)
         self.outbox: Outbox = outbox(transport, self.factory.turn, self, direct=self.plain)
-        self.hear = self.outbox.hear
+        self.hear = self.outbox
         self.deadline = self.factory.now + FIRST_REQUEST
         self.heard_at = self.factory.now
         self.host: str = getattr(self.address, "host", "")
@@ -202,7 +202,7 @@ class ChatProtocol(Int32StringReceiver):
             self.log.info(
                 "{user} at {host} disconnected", user=self.user.name.shown, host=self.host
             )
-            if self.user.hear == self.hear:
+            if self.user.hear is self.hear:
                 self.chat.sessions.part(self.user, self.factory.now + self.factory.linger)
         self.factory.gone(self)
 
@@ -428,7 +428,6 @@ class ChatFactory(Factory):
         self.chat = chat
         self.registry = chat.registry
         self.registry.broken = self._broken
-        self.registry.told = self._told
         self.clock = clock
         self.linger = linger
         self.keep_days = keep_days
@@ -436,8 +435,6 @@ class ChatFactory(Factory):
         self.burst = burst
         self.most_users = most_users
         self.most_per_host = most_per_host
-        self.deliveries = 0
-        """Messages told to members of rooms so far."""
         self.slow = 0
         """Peers dropped for reading too slowly."""
         self.refused = 0
@@ -445,6 +442,7 @@ class ChatFactory(Factory):
         self.lag = 0.0
         """Seconds that the last look at all connections came too late."""
         self.turn = Turn(clock.callLater)
+        self.registry.spread = self.turn.spread
         self.doors: dict[ChatProtocol, None] = {}
         self.now = clock.seconds()
         """The time, as of the last look at all connections; good for bounds in seconds."""
@@ -484,10 +482,6 @@ class ChatFactory(Factory):
                 door.transport.abortConnection()
         else:
             self._hosts[door.host] += 1
-
-    def _told(self, events: Sequence[Event], count: int) -> None:
-        self.deliveries += len(events) * count
-        self.turn.sent += len(self.turn.frames) * count
 
     def _broken(self, user: User) -> None:
         self.log.failure("telling {user} something failed", user=user.name.shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -14,7 +15,8 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.outbox import MOST_WAITING, PIECE, Outbox, SocketOutbox, Turn, outbox
-from pylingo.protocol import Closing, Joined, Message, encode
+from pylingo.protocol import Closing, Event, Joined, Message, encode
+from pylingo.rooms import Registry, User
 
 SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
 PATIENCE = 10_000
@@ -95,10 +97,10 @@ class TurnTests(SynchronousTestCase):
         transport = StringTransport()
         box = outbox(transport, self.turn, Owner(), direct=False)
         message, joined = Message(1, 0, "lobby", "ana", "hi"), Joined("lobby", "ben")
-        box.hear([message])
+        box([message])
         self.assertEqual(transport.value(), encode(message))
-        box.hear((joined,))
-        box.hear([message])
+        box((joined,))
+        box([message])
         self.assertEqual(transport.value(), encode(message))
         self.clock.advance(0)
         self.assertEqual(transport.value(), encode(message) + encode(joined) + encode(message))
@@ -110,12 +112,12 @@ class TurnTests(SynchronousTestCase):
         one, two, three = (Message(n, 0, "lobby", "ana", "hi") for n in (1, 2, 3))
         joined = Joined("lobby", "ben")
         box.hold()
-        box.hear([one, two])
-        box.hear((joined,))
-        box.hear([three])
+        box([one, two])
+        box((joined,))
+        box([three])
         box.put(b"first")
         box.release(after=1)
-        box.hear((joined,))
+        box((joined,))
         self.clock.advance(0)
         frames = map(encode, (two, joined, three, joined))
         self.assertEqual(transport.value(), b"first" + b"".join(frames))
@@ -126,10 +128,10 @@ class TurnTests(SynchronousTestCase):
         box = outbox(transport, self.turn, owner, direct=False)
         message, bye = Message(1, 0, "lobby", "ana", "hi"), Closing(reason="bye", text="")
         box.hold()
-        box.hear([message])
-        box.hear((bye,))
-        box.hear([message])
-        box.hear((bye,))
+        box([message])
+        box((bye,))
+        box([message])
+        box((bye,))
         box.release()
         self.clock.advance(0)
         self.assertEqual((transport.value(), owner.ends), (encode(bye), 1))
@@ -422,3 +424,88 @@ class SocketOutboxTests(SynchronousTestCase):
         self.clock.advance(0)
         taken += self.take_all(chunk)
         self.assertTrue(taken == whole, f"lost or out of order; PYLINGO_SEED={SEED}")
+
+
+class SpreadTests(SynchronousTestCase):
+    """The same for many: peers on sockets, on transports with buffers, and whoever else hears."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.turn = Turn(self.clock.callLater)
+        self.registry = Registry(lambda _: None)
+        self.broken: list[User] = []
+        self.registry.broken = self.broken.append
+        self.peers: list[socket.socket] = []
+        self.pipes: list[Pipe] = []
+        self.boxes: list[SocketOutbox] = []
+        self.users = [self.on_socket() for _ in range(3)]
+        self.group = [Message(n, 0, "lobby", "ana", "x" * 5_000) for n in range(20)]
+        self.frames = b"".join(map(encode, self.group))
+
+    def on_socket(self) -> User:
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            self.addCleanup(end.close)
+            end.setblocking(False)
+        pipe = Pipe(ours)
+        box = outbox(pipe, self.turn, Owner(), direct=True)  # type: ignore[arg-type]
+        assert isinstance(box, SocketOutbox)
+        self.peers.append(theirs)
+        self.pipes.append(pipe)
+        self.boxes.append(box)
+        return self.registry.enter(box)
+
+    def taken(self, number: int) -> bytes:
+        """All that one peer gets."""
+        taken = b""
+        for _ in range(PATIENCE):
+            with contextlib.suppress(BlockingIOError):
+                while data := self.peers[number].recv(1 << 20):
+                    taken += data
+            if not self.boxes[number].size:
+                return taken
+            self.pipes[number].turn()
+        raise AssertionError("it does not come to an end")
+
+    def test_all(self) -> None:
+        """Everyone hears all of it, whatever they hear with, and it is counted."""
+        transport = StringTransport()
+        heard: list[Event] = []
+        buffered = outbox(transport, self.turn, Owner(), direct=False)
+        users = [*self.users, self.registry.enter(buffered), self.registry.enter(heard.extend)]
+        self.turn.spread(users, self.group)
+        self.assertEqual([self.taken(number) for number in range(3)], [self.frames] * 3)
+        self.assertEqual((transport.value(), heard), (self.frames, self.group))
+        self.assertEqual((self.turn.deliveries, self.turn.sent), (100, 5 * len(self.frames)))
+
+    def test_order(self) -> None:
+        """Who has something waiting gets it first; for whom it is kept back, it is kept back."""
+        self.boxes[0].put(b"first")
+        self.boxes[1].hold()
+        self.turn.spread(self.users, self.group)
+        self.clock.advance(0)
+        self.assertEqual(self.taken(0), b"first" + self.frames)
+        self.assertEqual(self.taken(1), b"")
+        self.boxes[1].release()
+        self.clock.advance(0)
+        self.assertEqual(self.taken(1), self.frames)
+
+    def test_full(self) -> None:
+        """What a socket does not take comes later, whole and in order; the others wait for none."""
+        for _ in range(5):
+            self.turn.spread(self.users[:1], self.group)
+        self.assertTrue(self.boxes[0].blocked)
+        self.turn.spread(self.users, self.group)
+        self.assertEqual([self.taken(1), self.taken(2)], [self.frames] * 2)
+        self.assertEqual(self.taken(0), self.frames * 6)
+
+    def test_gone(self) -> None:
+        """A socket that is broken is nobody else's trouble; nor is a fault of ours."""
+        self.peers[0].close()
+        self.turn.spread(self.users, self.group)
+        self.assertTrue(self.boxes[0].blocked)
+        self.assertEqual([self.taken(1), self.taken(2)], [self.frames] * 2)
+        self.pipes[1].producer = object()
+        self.turn.spread(self.users, self.group * 9)
+        self.assertEqual(self.broken, [self.users[1]])
+        self.assertEqual(self.taken(2), self.frames * 9)
