@@ -94,29 +94,25 @@ class Turn:
     def spread(self, users: Sequence[User], events: Sequence[Event]) -> None:
         """Messages for the members of a room: the most frequent thing in the whole chat.
 
-        What goes straight to a socket goes in a loop that does nothing else. After each visit to
-        the kernel everything has to be fetched from far away, and a call above all.
+        What goes straight to a socket is handed over here, without a call for each member: after
+        every visit to the kernel all code is cold, and a call has most of it.
         """
         self.tell(events)
         frames, size = self.frames, self.size
-        direct: list[SocketOutbox] = []
         for user in users:
             hear = user.hear
-            if type(hear) is SocketOutbox and hear.open:
-                direct.append(hear)
-            else:
-                user.hears(events)
-        for outbox in direct:
             try:
-                sent = outbox.write(frames)
-            except OSError:
-                sent = 0
-            if sent != size:
-                try:
-                    outbox.rest(frames, sent)
-                except Exception:  # noqa: BLE001 - as in `User.hears`: it is nobody else's trouble
-                    user = next(user for user in users if user.hear is outbox)
-                    user.registry.broken(user)
+                if type(hear) is SocketOutbox and hear.open:
+                    try:
+                        sent = hear.write(frames)
+                    except OSError:
+                        sent = 0
+                    if sent != size:
+                        hear.rest(frames, sent)
+                else:
+                    hear(events)
+            except Exception:  # noqa: BLE001 - as in `User.hears`, which costs a call
+                user.registry.broken(user)
         self.deliveries += len(events) * len(users)
         self.sent += size * len(users)
 
