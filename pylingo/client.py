@@ -113,6 +113,18 @@ async def dial(
     where = f"{options.host}:{options.port}"
     known = tls.KnownHosts(config_path() / "known_hosts")
     pin = tls.Pin(known.find(where))
+
+    def changed() -> str:
+        return (
+            f"The certificate of {where} has changed. It is {pin.seen} now. Somebody may be "
+            f"listening in. If the change is right, remove the line of {where} from {known.path} "
+            "and connect again."
+        )
+
+    def check(transport: Any) -> str:
+        trouble = pin(transport)
+        return changed() if trouble and pin.seen != (pin.expected or pin.seen) else trouble
+
     if pin.expected is None:
         made = connection(wrapClientTLS(optionsForClientTLS(options.host), plain))
         try:
@@ -123,7 +135,7 @@ async def dial(
         else:
             return made
     while True:
-        made = connection(wrapClientTLS(tls.unverified(), plain), check=pin)
+        made = connection(wrapClientTLS(tls.unverified(), plain), check=check)
         try:
             await made.start()
         except ChatError:
@@ -132,12 +144,7 @@ async def dial(
         else:
             return made
         if pin.expected is not None:
-            raise ChatError(
-                "untrusted",
-                f"The certificate of {where} has changed. It is {pin.seen} now. Somebody may be "
-                "listening in. If the change is right, remove the line of "
-                f"{where} from {known.path} and connect again.",
-            )
+            raise ChatError("untrusted", changed())
         if ask is None:
             raise ChatError(
                 "untrusted",

@@ -177,6 +177,8 @@ class Connection:
         self.welcome: Welcome | None = None
         self.closing: Closing | None = None
         """What the server said when it ended this for good."""
+        self.doubt = ""
+        """Why this ended although the server was trusted before."""
         self.closed: Deferred[None] = Deferred()
         """Fires when the connection has ended for good."""
         self._tell = heard
@@ -472,6 +474,9 @@ class Connection:
             # Nothing but hello has been said so far.
             trouble = self._check(wire.transport)
             if trouble:
+                if self._started is None:
+                    # It was trusted before. To try again and again would not tell why.
+                    self._final = self.doubt = trouble
                 wire.abort(trouble)
                 return
         match event:

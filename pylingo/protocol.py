@@ -319,9 +319,11 @@ def decode_event(frame: bytes) -> AnyEvent | None:
 
 
 def parse(line: str) -> Request:
-    """What a person typed: a slash command, or something to say."""
+    """What a person typed: a slash command, or something to say, with two slashes for one."""
     if not line.startswith("/"):
         return Request("say", line)
+    if line.startswith("//"):
+        return Request("say", line[1:])
     command, _, body = line[1:].partition(" ")
     return Request(command, body)
 

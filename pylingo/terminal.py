@@ -158,6 +158,8 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
 def _last_words(connection: Connection) -> str:
     """What to say when it was not the person who ended it."""
     closing = connection.closing
+    if connection.doubt:
+        return connection.doubt
     return closing.text if closing is not None and closing.reason != "bye" else ""
 
 

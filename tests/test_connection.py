@@ -201,7 +201,10 @@ class TrustTests(SynchronousTestCase):
         self.assertEqual([command for command, _ in world.link.asked], ["hello"])
 
     def test_untrusted_on_return(self) -> None:
-        """A server that is another one when the link comes back is told nothing either."""
+        """A server that is another one when the link comes back is told nothing, and that ends it.
+
+        It is said why, and what was not sent is not lost without a word.
+        """
         world = World()
         answers = [""]
         ana = world.arrive(
@@ -209,8 +212,10 @@ class TrustTests(SynchronousTestCase):
         )
         world.link.drop()
         world.wait(10)
-        self.assertFalse(ana.connection.linked)
-        self.assertGreater(len(world.links), 1)
+        self.assertEqual(ana.closed, [None])
+        self.assertEqual(ana.connection.doubt, "You have changed.")
+        self.assertIsNotNone(ana.connection.ticket)
+        self.assertEqual(len(world.links), 2)
         for link in world.links[1:]:
             self.assertEqual([command for command, _ in link.asked], ["hello"])
 

@@ -327,7 +327,7 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(parse("/msg ana  hi "), Request("msg", "ana  hi "))
         self.assertEqual(parse("/Who"), Request("Who"))
         self.assertEqual(parse("/"), Request(""))
-        self.assertEqual(parse("//x y"), Request("/x", "y"))
+        self.assertEqual(parse("//x y"), Request("say", "/x y"))
 
     @random
     @given(plain_text)
