@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import scrypt
 from math import ceil
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -25,6 +26,8 @@ from pylingo.names import Name
 from pylingo.protocol import ChatError
 from pylingo.rooms import Registry, Room, User
 from pylingo.rules import Sanction
+
+T = TypeVar("T")
 
 LONGEST_PASSWORD = 1_024
 """Bytes of UTF-8."""
@@ -100,6 +103,7 @@ class Accounts:
         for key, shown, hash, read in connection.execute("SELECT * FROM accounts"):
             self._put(key, Account(names.user(shown), hash, read))
         self._kept.update(_load(connection, registry))
+        registry.guests = _guests(connection)
         registry.reserved = self.reserved
         registry.keep = self.keep
         registry.delivered = self.delivered
@@ -160,6 +164,8 @@ class Accounts:
         if account is None or not right:
             raise wrong()
         self.tries.right(*whose)
+        # What was said before, here or by who is logged in elsewhere, is answered before.
+        await self._log.flushed()
         if self._registry.rules.bans.get(account.name.key):
             raise ChatError("forbidden", "That name is banned here. Ask an admin.")
         return account
@@ -221,6 +227,12 @@ class Accounts:
         if account is not None and id > account.read:
             self._read(account, id)
 
+    def undelivered(self, user: User, id: int) -> None:
+        """What was handed to a logged-in user after `id` did not arrive, or perhaps not."""
+        account = self.known.get(user.account or "")
+        if account is not None and account.read > id:
+            self._read(account, id)
+
     @contextmanager
     def handing(self, account: Account | None) -> Iterator[None]:
         """While what was missed is handed over: broken off, it is for the next login again."""
@@ -273,11 +285,22 @@ class Accounts:
 
     def _hash(self, password: str) -> Deferred[str]:
         secret = _secret(password)
-        return self._run(lambda: _make(secret))
+        return self._in_thread(lambda: _make(secret))
 
     def _check(self, hash: str, password: str) -> Deferred[bool]:
         secret = _secret(password)
-        return self._run(lambda: _matches(hash, secret))
+        return self._in_thread(lambda: _matches(hash, secret))
+
+    def _in_thread(self, job: Callable[[], T]) -> Deferred[T]:
+        """Do it in the thread, unless nobody waits for it any more when its turn comes."""
+        waiting = [True]
+
+        def over(result: Any) -> Any:
+            waiting.clear()
+            return result
+
+        done: Deferred[T] = self._run(lambda: job() if waiting else None)
+        return done.addBoth(over)
 
 
 def wrong() -> ChatError:
@@ -330,6 +353,13 @@ def _load(connection: sqlite3.Connection, registry: Registry) -> list[str]:
         those = all_rules[key].bans if kind == "ban" else all_rules[key].mutes
         those[sanction.key] = sanction
     return list(all_rules)
+
+
+def _guests(connection: sqlite3.Connection) -> int:
+    """The highest number in the name of a guest who may come back."""
+    query = """SELECT max(CAST(substr(name, 7) AS INTEGER)) FROM sessions
+        WHERE name GLOB 'guest-[0-9]*' AND length(name) < 16"""
+    return connection.execute(query).fetchone()[0] or 0
 
 
 def _change(connection: sqlite3.Connection, key: str, hash: str, session: int) -> None:

@@ -89,8 +89,11 @@ class Door(Protocol):
     def hold(self) -> None:
         """Keep back what is heard from now on."""
 
-    def release(self, after: int = 0) -> None:
-        """Let go of what was kept back, but messages with ids up to `after`."""
+    def release(self, after: int = 0, *, private: bool = False) -> None:
+        """Let go of what was kept back, but messages with ids up to `after`.
+
+        If `private`, only of those that are said to this user alone.
+        """
 
     def drained(self) -> Deferred[None]:
         """Fires when the peer has taken everything so far."""
@@ -283,10 +286,13 @@ def msg(door: Door, body: str) -> None:
     name, registry, user = names.user(who), door.chat.registry, door.user
     account = door.chat.accounts.known.get(name.key)
     here = registry.owners.get(name.key) if account is not None else None
+    other = here or registry.users.get(name.key)
     if account is not None and here is None:
         user.write("@" + name.key, account.name, text, re=door.re)
-    else:
-        user.tell(here or registry.user(name), text, re=door.re)
+    elif other is not None:
+        user.tell(other, text, re=door.re)
+    elif not user.answered(text, door.re):
+        registry.user(name)
 
 
 @command("history", "[COUNT [ID]]", "Show the last messages here, or those before one.", cost=3)
@@ -467,13 +473,16 @@ async def _catch_up(door: Door, token: str, after: int) -> None:
         door.release()
 
 
-async def replay(door: Door, places: list[tuple[str, int]]) -> None:
-    """Tell what was said at places after ids, up to now, in pieces; the door is holding."""
+async def replay(door: Door, places: list[tuple[str, int]], *, private: bool = False) -> None:
+    """Tell what was said at places after ids, up to now, in pieces; the door is holding.
+
+    If `private`, these are the places of one user alone.
+    """
     registry, log = door.chat.registry, door.chat.log
     complete = False
     while not complete:
         upto = registry.last
-        door.release(after=upto)
+        door.release(after=upto, private=private)
         door.hold()
         missed, complete = await log.missed(places, upto)
         door.replay(missed)

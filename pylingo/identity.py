@@ -49,6 +49,7 @@ async def login(door: Door, body: str) -> None:
         door.chat.sessions.close(before)
         door.chat.registry.replace(before)
     with accounts.handing(account):
+        read, heard = account.read, door.chat.registry.last
         accounts.enter(user, account)
         door.hold()
         try:
@@ -56,7 +57,8 @@ async def login(door: Door, body: str) -> None:
             door.reply(Done(text=f"You are logged in as {user.name}.", user=user.name.shown))
             _log.info("{user} logged in", user=user.name.shown)
             if before is not user:
-                await replay(door, [(user.place, account.read)])
+                places = [(user.place, read), (f"~{user.session}", heard)]
+                await replay(door, places, private=True)
         finally:
             door.release()
 

@@ -181,14 +181,17 @@ class Outbox:
         self._held = []
         self._reopen()
 
-    def release(self, after: int = 0) -> None:
-        """Let go of what was kept back, but messages with ids up to `after`."""
+    def release(self, after: int = 0, *, private: bool = False) -> None:
+        """Let go of what was kept back, but messages with ids up to `after`.
+
+        If `private`, only of those that are said to this user alone.
+        """
         held, self._held = self._held, None
         self._reopen()
         if held:
             told: Iterable[bytes] = held[1::2]
             if after:
-                told = map(_newer, held[::2], told, repeat(after))
+                told = map(_newer, held[::2], told, repeat(after), repeat(private))
             frames = b"".join(told)
             if frames:
                 self.put(frames)
@@ -346,9 +349,10 @@ class SocketOutbox(Outbox):
         self.transport.write(piece)
 
 
-def _newer(events: Sequence[Event], frames: bytes, after: int) -> bytes:
+def _newer(events: Sequence[Event], frames: bytes, after: int, private: bool) -> bytes:
     """`frames`, which are `events`, without messages that have ids up to `after`."""
-    newer = [e for e in events if not isinstance(e, Message | Private) or e.id > after]
+    kinds = Private if private else Message | Private
+    newer = [e for e in events if not isinstance(e, kinds) or e.id > after]
     return frames if len(newer) == len(events) else b"".join(map(encode, newer))
 
 

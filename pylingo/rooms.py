@@ -248,8 +248,11 @@ class User:
 
         Raises `ChatError`: ``not_in_room``, ``forbidden`` for the muted, or as `names.message`.
         """
-        room = next(reversed(self.rooms), None) or self.here
-        if room.rules.mutes and room.rules.muted(self):
+        room = next(reversed(self.rooms), None)
+        if room is None or (room.rules.mutes and room.rules.muted(self)):
+            if self.answered(text, re):
+                return
+            room = self.here
             raise ChatError(
                 "forbidden", f"You are muted in {room.name}. Ask an operator to unmute you."
             )
@@ -263,6 +266,17 @@ class User:
         """Say something to one who is away, for the next login. Raises `ChatError` likewise."""
         self._post(place, name, text, re)
 
+    def answered(self, text: str, re: RequestId | None) -> bool:
+        """Whether it is a resending of what is stored, which is answered whatever has changed."""
+        key = resending(repr(re), names.clean(text))
+        first = self.requests.get(key, 0) if re is not None else 0
+        if not 0 < first <= self.registry.last:
+            return False
+        shown = self.name.shown
+        post = Post(self, self.hear, self.place, self.name, shown, text, re, first=first)
+        self.registry.append(post)
+        return True
+
     def _post(
         self, place: str, target: Name, text: str, re: RequestId | None,
         action: bool = False, recipient: User | None = None,
@@ -274,6 +288,8 @@ class User:
         """
         rules = self.registry.rules
         if rules.mutes and rules.muted(self):
+            if self.answered(text, re):
+                return
             raise ChatError(
                 "forbidden", "You are muted on this server. Ask an admin to unmute you."
             )
@@ -344,13 +360,14 @@ class Registry:
         """The id of the newest message that was published."""
         self._user_looks: dict[str, User] = {}
         self._room_looks: dict[str, Room] = {}
-        self._guests = 0
+        self.guests = 0
+        """The highest number in a guest's name so far."""
 
     def enter(self, hear: Hear, session: int = 0, host: str = "") -> User:
         """A new user, with a guest's name."""
         while True:
-            self._guests += 1
-            name = names.user(f"guest-{self._guests}")
+            self.guests += 1
+            name = names.user(f"guest-{self.guests}")
             if self._holder(name) is None:
                 break
         user = User(self, name, hear, session, host)

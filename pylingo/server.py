@@ -122,6 +122,8 @@ class ChatProtocol(Int32StringReceiver):
     _debt: IDelayedCall | None = None
     _stall: tuple[float, tuple[int, int]] | None = None
     _ended = False
+    _has = 0
+    """The id up to which the peer certainly has what it was told."""
     _running: Deferred[None] | None = None
 
     def __init__(self, factory: ChatFactory, address: IAddress | None) -> None:
@@ -203,13 +205,21 @@ class ChatProtocol(Int32StringReceiver):
                 "{user} at {host} disconnected", user=self.user.name.shown, host=self.host
             )
             if self.user.hear is self.hear:
-                self.chat.sessions.part(self.user, self.factory.now + self.factory.linger)
+                self._part()
         self.factory.gone(self)
+
+    def _part(self) -> None:
+        self.chat.sessions.part(self.user, self.factory.now + self.factory.linger)
 
     # What commands and the chat call: the Door.
 
     def ended(self) -> None:
         """The last frame waits to be sent."""
+        if self.welcomed and (self.outbox.blocked or unsent(self.transport) > 0):
+            # It does not have all that it was told, and what comes from now on it will not hear.
+            self.chat.accounts.undelivered(self.user, self._has)
+            if self.user.hear is self.hear and self.user.tokens:
+                self._part()
         self._close()
         if self._running is not None:
             self._running.cancel()
@@ -227,8 +237,8 @@ class ChatProtocol(Int32StringReceiver):
     def hold(self) -> None:
         self.outbox.hold()
 
-    def release(self, after: int = 0) -> None:
-        self.outbox.release(after)
+    def release(self, after: int = 0, *, private: bool = False) -> None:
+        self.outbox.release(after, private=private)
 
     def drained(self) -> Deferred[None]:
         return self.outbox.drained()
@@ -260,8 +270,12 @@ class ChatProtocol(Int32StringReceiver):
         elif now - self.heard_at >= QUIET and not self.asked:
             self.asked = True
             self.outbox.put(PING)
-        if self.outbox.blocked and not self.closing:
+        if self.closing or not self.welcomed:
+            pass
+        elif self.outbox.blocked:
             self._look_at_stall(now)
+        elif self.user.account is not None and unsent(self.transport) <= 0:
+            self._has = self.chat.registry.last
 
     def _look_at_stall(self, now: float) -> None:
         taken = (self.outbox.moved, unsent(self.transport))
@@ -282,6 +296,7 @@ class ChatProtocol(Int32StringReceiver):
         self.welcomed = True
         self.user = self.chat.sessions.open(self.hear, self.host)
         self.user.entered = not self.chat.password
+        self._has = self.chat.registry.last
         self.log.info("{user} connected from {host}", user=self.user.name.shown, host=self.host)
         if command.casefold() != "hello":
             self.outbox.put(encode(greeting(self)))
@@ -328,8 +343,18 @@ class ChatProtocol(Int32StringReceiver):
                 self._close()
 
     def _refuse(self, error: ChatError) -> None:
-        self.reply(Error(code=error.code, text=error.text, fatal=error.fatal))
-        if error.fatal:
+        reply = Error(code=error.code, text=error.text, fatal=error.fatal)
+        if not error.fatal:
+            self.reply(reply)
+            return
+        # What was accepted before is answered before.
+        self.pauseProducing()
+        self._running = self.chat.log.flushed().addCallback(self._give_up, reply)
+        self._running.addErrback(_cancelled)
+
+    def _give_up(self, _: object, last: Event) -> None:
+        self.reply(last)
+        if not self.closing:
             self._close()
 
     def _broken(self, bug: Failure) -> None:

@@ -64,7 +64,9 @@ class Sessions:
     def token(self, user: User, used: str | None = None) -> str:
         """A new token for `user`, who came with the one that was `used`, if any."""
         token = secrets.token_urlsafe(TOKEN)
-        kept = (_hash(used),) if used is not None else user.tokens[:1]
+        # Of those given out before, the client may have got the newest one, or only the first.
+        known = dict.fromkeys((*user.tokens[:1], *user.tokens[-1:]))
+        kept = (_hash(used),) if used is not None else tuple(known)
         for old in user.tokens:
             del self._users[old]
         user.tokens = (*kept, _hash(token))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo import commands, names
+from pylingo import accounts, commands, names
 from pylingo.accounts import TRIES, WINDOW
 from pylingo.protocol import (
     Closing,
@@ -308,6 +308,24 @@ class LoginTests(IdentityTestCase):
         self.assertEqual([visitor.closed for visitor in crowd], [True] * 4 + [False])
         self.assertEqual(list(self.house.registry.users), ["ana"])
 
+    def test_abandoned(self) -> None:
+        """What is not waited for any more takes no time of the thread of passwords."""
+        made: list[bytes] = []
+
+        def make(secret: bytes) -> str:
+            made.append(secret)
+            return "a hash"
+
+        self.patch(accounts, "_make", make)
+        crowd = [self.house.visitor(name) for name in ("ana", "ben", "may")]
+        self.house.hashes.hold()
+        for visitor in crowd:
+            visitor.begin("register", visitor.welcome.user)
+        crowd[1].drop()
+        self.house.hashes.release()
+        self.house.settle()
+        self.assertEqual(len(made), 2)
+
     def test_again(self) -> None:
         """To log in once more, where one is already, changes nothing but the name."""
         ana = self.house.owner("ana", "lobby")
@@ -423,6 +441,35 @@ class LoginTests(IdentityTestCase):
         self.error(thief, "not_resumable", "resume", f"{lost.welcome.session} 0")
         self.assertIsInstance(thief.ask("resume", f"{ana.welcome.session} 0"), Resumed)
 
+    def test_said_meanwhile(self) -> None:
+        """What is said in the room, or in private, while a login is stored is heard live."""
+        self.house.owner("ana").ask("close")
+        guest, ben = self.house.visitor("may", "tea"), self.house.visitor("ben", "tea")
+        self.house.hashes.hold()
+        guest.begin("login", f"ana {SECRET}")
+        self.house.hashes.release()
+        # This comes with the turn in which the login is stored.
+        ben.send(*(request("say", text) for text in ("one", "two")), request("msg", "ana three"))
+        heard = guest.hear()
+        self.assertEqual(texts(heard), ["one", "two", "three"])
+        self.assertEqual([e.replayed for e in heard if isinstance(e, Message)], [False, False])
+        self.assertEqual([type(event) for event in heard].count(Done), 1)
+
+    def test_answered_first(self) -> None:
+        """What was said at the connection that a login ends is answered before it ends."""
+        ana = self.house.owner("ana", "tea")
+        self.house.commits.hold()
+        said = [ana.begin("say", str(number)) for number in range(3)]
+        self.house.settle()
+        other = self.house.visitor()
+        other.begin("login", f"ana {SECRET}")
+        self.house.settle()
+        self.house.commits.release()
+        self.house.settle()
+        heard = ana.hear()
+        self.assertEqual([event.re for event in heard[:-1]], said)
+        self.assertIsInstance(heard[-1], Closing)
+
     def test_changed_password_ends_sessions_whatever_comes(self) -> None:
         """It does so also if the connection ends before the answer."""
         lost = self.house.owner("ana", "lobby")
@@ -465,6 +512,18 @@ class InboxTests(IdentityTestCase):
         self.assertEqual({(e.replayed, e.user, e.to) for e in private}, {(True, "ben", "ana")})
         ana.ask("close")
         self.assertEqual(self.inbox(self.login()), [])
+
+    def test_dropped(self) -> None:
+        """What one who read too slowly did not get comes with the next login."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        self.house.wait(2)
+        ana.stall()
+        for number in range(200):
+            ben.ask("msg", f"ana {number:03} {'x' * 8000}")
+        self.assertEqual(self.house.factory.slow, 1)
+        self.assertEqual(
+            [text[:3] for text in self.inbox(self.login())], [f"{n:03}" for n in range(200)]
+        )
 
     def test_after_restart(self) -> None:
         """They wait through a restart, and that they were heard is known after one."""

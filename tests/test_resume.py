@@ -21,6 +21,7 @@ from pylingo.protocol import (
     Resumed,
     Sent,
 )
+from pylingo.rules import Sanction
 from pylingo.server import EXPIRED, LOOKED_AT
 from tests.house import DoorTestCase, House, Visitor, codes, request, texts
 
@@ -411,6 +412,49 @@ class ResumeTests(DoorTestCase):
         self.assertEqual(texts(again.hear()), ["1", "2"])
         self.assertEqual(self.flushLoggedErrors(), [])
 
+    def test_hello_again(self) -> None:
+        """Another greeting brings another token; the one of the resuming stays good."""
+        ana = self.visitor("ana", "lobby")
+        ana.drop()
+        back = self.visitor()
+        resumed = back.ask("resume", f"{ana.welcome.session} 0")
+        back.ask("hello", "test")
+        back.drop()
+        self.assertIsInstance(self.visitor().ask("resume", f"{resumed.session} 0"), Resumed)
+
+    def test_resent_elsewhere(self) -> None:
+        """What is stored is answered again, whatever has become of where it was said."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        said, told = request("say", "hi", 7), request("msg", "ben psst", 8)
+        ana.hear()
+        ana.send(said + told)
+        first = ana.hear()
+        ana.ask("leave")
+        ben.ask("close")
+        ana.hear()
+        ana.send(said + told)
+        self.assertEqual(ana.hear(), first)
+        ana.send(request("say", "else", 7) + request("msg", "ben else", 8))
+        self.assertEqual(codes(ana.hear()), ["not_in_room", "no_such_user"])
+
+    def test_resent_muted(self) -> None:
+        """The same for who was muted meanwhile, in the room or everywhere."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        said = request("say", "hi", 7)
+        ben.send(said)
+        first = ben.hear()
+        ana.ask("mute", "ben")
+        ben.hear()
+        ben.send(said)
+        self.assertEqual(ben.hear(), first)
+        place = self.house.registry.users["ben"].place
+        mute = Sanction("ben", "ben", place, "", "ana", "")
+        self.house.registry.rules.mutes["ben"] = mute
+        ben.ask("join", "tea")
+        ben.hear()
+        ben.send(said)
+        self.assertEqual(ben.hear(), first)
+
 
 class RestartTests(DoorTestCase):
     def setUp(self) -> None:
@@ -434,6 +478,15 @@ class RestartTests(DoorTestCase):
         ben_back.ask("say", "3")
         self.assertEqual(texts(back.hear()), ["1", "2", "3"])
         self.assertEqual(texts(ben_back.hear()), ["1", "2"])
+
+    def test_guest(self) -> None:
+        """A guest's name is not given to another after a restart."""
+        guest = self.visitor(room="lobby")
+        self.restart()
+        back = self.visitor()
+        self.assertNotEqual(back.ask("hello").user, guest.welcome.user)
+        reply = back.ask("resume", f"{guest.welcome.session} 0")
+        self.assertEqual((reply.user, reply.room), (guest.welcome.user, "lobby"))
 
     def test_resend(self) -> None:
         """What was stored and not acknowledged is not stored again when it is resent."""

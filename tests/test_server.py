@@ -170,6 +170,16 @@ class FrameTests(DoorTestCase):
             visitor.send(request("ping", "", id))
         self.assertEqual([e.re for e in visitor.hear()], [0, "", -5, 2**60, "x" * 64, "é"])
 
+    def test_answers_before(self) -> None:
+        """What was accepted before a frame that ends the connection is answered before."""
+        for bad in (frame(b"{"), b"\x00\x10\x00\x00"):
+            ana = self.visitor("ana", "lobby")
+            ana.send(request("say", "hi", 1) + bad + request("say", "dropped", 2))
+            sent, error = ana.hear()
+            self.assertEqual((type(sent), sent.re), (Sent, 1))
+            self.assertIsInstance(error, Error)
+            self.assertTrue(ana.closed)
+
 
 class FirstTests(DoorTestCase):
     def test_silent(self) -> None:
