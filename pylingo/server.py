@@ -349,8 +349,10 @@ class ChatProtocol(Int32StringReceiver):
             return
         # What was accepted before is answered before.
         self.pauseProducing()
-        self._running = self.chat.log.flushed().addCallback(self._give_up, reply)
-        self._running.addErrback(_cancelled)
+        flushed = self.chat.log.flushed().addCallback(self._give_up, reply)
+        if not flushed.called:
+            self._running = flushed
+        flushed.addErrback(_cancelled).addCallback(self._ran)
 
     def _give_up(self, _: object, last: Event) -> None:
         self.reply(last)
