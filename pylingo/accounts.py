@@ -229,9 +229,7 @@ class Accounts:
 
     def undelivered(self, user: User, id: int) -> None:
         """What was handed to a logged-in user after `id` did not arrive, or perhaps not."""
-        account = self.known.get(user.account or "")
-        if account is not None and account.read > id:
-            self._read(account, id)
+        self._unread(self.known.get(user.account or ""), id)
 
     @contextmanager
     def handing(self, account: Account | None) -> Iterator[None]:
@@ -240,8 +238,7 @@ class Accounts:
         try:
             yield
         except BaseException:
-            if account is not None and account.read > read:
-                self._read(account, read)
+            self._unread(account, read)
             raise
 
     def keep(self, room: Room | None) -> None:
@@ -260,6 +257,10 @@ class Accounts:
             for s in those.values()
         ]
         self._log.keep(("room", key), lambda c: _keep(c, row, people, sanctions, kept=kept))
+
+    def _unread(self, account: Account | None, id: int) -> None:
+        if account is not None and account.read > id:
+            self._read(account, id)
 
     def _read(self, account: Account, id: int) -> None:
         account.read = id

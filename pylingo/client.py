@@ -123,7 +123,7 @@ async def dial(
 
     def check(transport: Any) -> str:
         trouble = pin(transport)
-        return changed() if trouble and pin.seen != (pin.expected or pin.seen) else trouble
+        return changed() if trouble == tls.CHANGED else trouble
 
     if pin.expected is None:
         made = connection(wrapClientTLS(optionsForClientTLS(options.host), plain))

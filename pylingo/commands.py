@@ -292,7 +292,7 @@ def msg(door: Door, body: str) -> None:
     elif other is not None:
         user.tell(other, text, re=door.re)
     elif not user.answered(text, door.re):
-        registry.user(name)
+        registry.user(name)  # which raises that there is none
 
 
 @command("history", "[COUNT [ID]]", "Show the last messages here, or those before one.", cost=3)

@@ -209,8 +209,7 @@ class Conversation:
         elif len(self.pending) >= MOST_PENDING:
             self._show([[("class:error", "!! Too much waits to be sent. Wait for the server.")]])
         else:
-            # Two slashes are for what is to be said with one.
-            self._send(Request("say", line[1:] if line.startswith("//") else text.rstrip()))
+            self._send(parse(line) if line.startswith("//") else Request("say", text.rstrip()))
         self._refresh()
 
     def leave(self) -> None:

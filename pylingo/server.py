@@ -274,7 +274,7 @@ class ChatProtocol(Int32StringReceiver):
             pass
         elif self.outbox.blocked:
             self._look_at_stall(now)
-        elif self.user.account is not None and unsent(self.transport) <= 0:
+        elif self.outbox.open and self.user.account is not None and unsent(self.transport) <= 0:
             self._has = self.chat.registry.last
 
     def _look_at_stall(self, now: float) -> None:

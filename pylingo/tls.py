@@ -20,6 +20,8 @@ from OpenSSL import SSL, crypto
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.python.failure import Failure
 
+CHANGED = "The server's certificate has changed."
+"""What a `Pin` says of one that is not the known one."""
 LIFETIME = timedelta(days=3650)
 """How long a certificate of our own making is good."""
 
@@ -158,7 +160,7 @@ class Pin:
         if self.expected is None:
             return "The server's certificate is not known."
         if self.seen != self.expected:
-            return "The server's certificate has changed."
+            return CHANGED
         return ""
 
 

@@ -56,7 +56,7 @@ class Wire:
     async def close(self) -> None:
         self.closing = True
 
-    def stop(self, why: str = "") -> None:  # noqa: ARG002
+    def stop(self, why: str = "") -> None:  # noqa: ARG002 - as `Connection` has it
         self.stopped = True
 
 
