@@ -111,7 +111,11 @@ class Log:
 
     def append(self, post: Post) -> None:
         """Store `post`; it is published, or refused, when its turn has come."""
-        post.id = self.number()
+        post.id = id = self.number()
+        # Now, while all of it is in the processor's cache, and not in the thread, which would keep
+        # the reactor from Python's lock for longer than all else that storing does there.
+        line = Line(id, post.user, post.text, post.action, post.sender.session, post.request)
+        post.line = _encode(line)
         self._posts.append(post)
         if not self._storing:
             self._soon()
@@ -357,8 +361,8 @@ def _commit(
 
 def _insert(connection: sqlite3.Connection, posts: Sequence[Post]) -> None:
     """A row for each place, not for each message, which would take longer than all else here."""
-    batches: list[tuple[str, str, list[tuple[Any, ...]]]] = []
-    newest: dict[str, tuple[str, str, list[tuple[Any, ...]]]] = {}
+    batches: list[tuple[str, str, list[Post]]] = []
+    newest: dict[str, tuple[str, str, list[Post]]] = {}
     for post in posts:
         if post.first:
             continue
@@ -367,11 +371,10 @@ def _insert(connection: sqlite3.Connection, posts: Sequence[Post]) -> None:
             # One whose name is shown in another way now begins a new one: ids must not overlap.
             batch = newest[post.place] = post.place, post.target.shown, []
             batches.append(batch)
-        request = None if post.re is None else repr(post.re)
-        # As a `Line` has it.
-        batch[2].append((post.id, post.user, post.text, post.action, post.sender.session, request))
+        batch[2].append(post)
     rows = [
-        (lines[-1][0], place, target, _encode(lines).decode()) for place, target, lines in batches
+        (said[-1].id, place, target, f"[{b','.join([post.line for post in said]).decode()}]")
+        for place, target, said in batches
     ]
     # Many rows in one statement: while it runs, the reactor's thread goes on undisturbed.
     done = 0

@@ -71,15 +71,15 @@ class Turn:
         known = self._known
         self.events = events
         # By what they are, not by what they say: it is in this turn, and most are heard by many.
-        self.frames = b"".join([known.get(id(e)) or self._frame(e) for e in events])
+        # The answer to who said something is heard by nobody else.
+        self.frames = b"".join(
+            [known.get(id(e)) or (encode(e) if type(e) is Sent else self._frame(e)) for e in events]
+        )
         self.size = len(self.frames)
         self.final = type(events[-1]) is Closing
         self.group = events if isinstance(events[0], Stored) and not self.final else None
 
     def _frame(self, event: Event) -> bytes:
-        if type(event) is Sent:
-            # Nobody else hears it.
-            return encode(event)
         if not self._alive:
             self._call_later(0, self._forget)
         self._alive.append(event)

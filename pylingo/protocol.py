@@ -256,11 +256,11 @@ class _Envelope(Struct):
     event: str
 
 
-_encoder = msgspec.json.Encoder()
+_json = msgspec.json.Encoder().encode
 _length = Layout(">I").pack
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _BRACKETS = re.compile(r"[\[{\]}]")
-_requests = msgspec.json.Decoder(Request)
+_request = msgspec.json.Decoder(Request).decode
 _events: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _envelopes = msgspec.json.Decoder(_Envelope)
 _anything: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
@@ -269,7 +269,7 @@ _KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(AnyEvent))
 
 def encode(thing: Event | Request) -> bytes:
     """The whole frame, length included."""
-    payload = _encoder.encode(thing)
+    payload = _json(thing)
     return _length(len(payload)) + payload
 
 
@@ -286,10 +286,10 @@ def decode(frame: bytes) -> Request:
     """
     try:
         # As text: msgspec checks the UTF-8 only of those strings that it keeps.
-        text = frame.decode()
-        if len(frame) > DEEPEST and _deep(frame, text):
+        text = frame if frame.isascii() else frame.decode()
+        if len(frame) > DEEPEST and _deep(frame):
             raise _bad_frame()
-        request = _requests.decode(text)
+        request = _request(text)
     except msgspec.ValidationError as error:
         raise _not_a_request(frame, error) from None
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
@@ -328,11 +328,11 @@ def parse(line: str) -> Request:
     return Request(command, body)
 
 
-def _deep(frame: bytes, text: str) -> bool:
+def _deep(frame: bytes) -> bool:
     if frame.count(b"[") + frame.count(b"{") <= DEEPEST:
         return False
     depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
+    for bracket in _BRACKETS.findall(_STRINGS.sub("", frame.decode())):
         depth += 1 if bracket in "[{" else -1
         if depth > DEEPEST:
             return True

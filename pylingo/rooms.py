@@ -67,7 +67,7 @@ def silence(events: Sequence[Event]) -> None:
     """What a user without a connection hears with."""
 
 
-def resending(request: str, text: str) -> int:
+def resending(request: str | None, text: str) -> int:
     """What a message and its resending have in common, as a key; only for this process."""
     return hash((request, text))
 
@@ -77,8 +77,8 @@ class Post(Struct, eq=False, gc=False):
 
     `place` is where the log files it, `target` the name of the room or of the one to hear it, and
     `recipient` the latter if here. `user` is by which name, and `hear` at which door, it was said.
-    `id` is what the log gave it, 0 before; `first` the id of the earlier post that this one is a
-    resending of, or 0.
+    `first` is the id of the earlier post that this one is a resending of, or 0; `request` is `re`
+    as the log keeps it. `id` and `line`, what is stored of it, are the log's.
     """
 
     sender: User
@@ -91,14 +91,21 @@ class Post(Struct, eq=False, gc=False):
     action: bool = False
     recipient: User | None = None
     first: int = 0
+    request: str | None = None
     id: int = 0
+    line: bytes = b""
 
     def again(self) -> None:
         """The earlier one was not stored: be a resending of a later one, or the first itself."""
-        key = resending(repr(self.re), self.text)
+        key = resending(self.request, self.text)
         self.first = self.sender.requests.setdefault(key, self.id)
         if self.first == self.id:
             self.first = 0
+
+    def sent(self) -> Sent:
+        """What the one who said it is told."""
+        id = self.first or self.id
+        return Sent(id, id // 1000, re=self.re)
 
     def event(self) -> Message | Private:
         """What those who hear it are told."""
@@ -268,12 +275,13 @@ class User:
 
     def answered(self, text: str, re: RequestId | None) -> bool:
         """Whether it is a resending of what is stored, which is answered whatever has changed."""
-        key = resending(repr(re), names.clean(text))
-        first = self.requests.get(key, 0) if re is not None else 0
+        request = repr(re)
+        first = self.requests.get(resending(request, names.clean(text)), 0) if re is not None else 0
         if not 0 < first <= self.registry.last:
             return False
         shown = self.name.shown
         post = Post(self, self.hear, self.place, self.name, shown, text, re, first=first)
+        post.request = request
         self.registry.append(post)
         return True
 
@@ -286,7 +294,8 @@ class User:
         Another text under a used id is another message: careless, but nothing is to be lost.
         Raises `ChatError` ``forbidden`` for the muted on the whole server, or as `names.message`.
         """
-        rules = self.registry.rules
+        registry = self.registry
+        rules = registry.rules
         if rules.mutes and rules.muted(self):
             if self.answered(text, re):
                 return
@@ -294,15 +303,16 @@ class User:
                 "forbidden", "You are muted on this server. Ask an admin to unmute you."
             )
         text = names.message(text)
-        requests, key, first = self.requests, 0, 0
-        if re is not None:
-            key = resending(repr(re), text)
-            first = requests.get(key, 0)
-        post = Post(
-            self, self.hear, place, target, self.name.shown, text, re, action, recipient, first
-        )
-        self.registry.append(post)
-        if re is not None and not first:
+        post = Post(self, self.hear, place, target, self.name.shown, text, re, action, recipient)
+        if re is None:
+            registry.append(post)
+            return
+        requests = self.requests
+        post.request = request = repr(re)
+        key = resending(request, text)
+        post.first = first = requests.get(key, 0)
+        registry.append(post)
+        if not first:
             requests[key] = post.id
             if len(requests) > MOST_REQUESTS + SOME_REQUESTS:
                 for old in tuple(islice(requests, SOME_REQUESTS)):
@@ -491,64 +501,65 @@ class Registry:
         Everyone in a room hears the same sequence, so that a door need encode it only once. Who
         said something of it, is told something private or is in several rooms gets their own.
         """
-        rooms: dict[str, list[Stored]] = defaultdict(list)
-        said: dict[User, list[tuple[list[Stored], int, Sent | None]]] = defaultdict(list)
-        extra: dict[User, list[Stored]] = defaultdict(list)
+        said: dict[str, tuple[dict[User, None], list[Post]]] = {}
+        apart: dict[User, list[Stored]] = defaultdict(list)
         for post in posts:
-            id, sender, recipient, re = post.id, post.sender, post.recipient, post.re
-            events = None
+            recipient = post.recipient
             if not post.first:
-                self.last = id
+                self.last = post.id
                 if recipient is None and post.place[0] == "#":
-                    events = rooms[post.target.key]
-                    events.append(post.event())
+                    key = post.target.key
+                    if key not in said:
+                        # The room of that name now: the one before may have emptied meanwhile.
+                        said[key] = self.rooms[key].members if key in self.rooms else {}, []
+                    members, here = said[key]
+                    here.append(post)
+                    if post.sender in members:
+                        continue
                 elif recipient is not None:
-                    extra[recipient].append(post.event())
+                    apart[recipient].append(post.event())
                     if recipient.account is not None and recipient.hear is not silence:
-                        self.delivered(recipient, id)
-            if post.hear is sender.hear:
-                # Otherwise another connection serves the sender now: it did not say this, and
-                # hears it as everyone does.
-                stored = post.first or id
-                sent = Sent(stored, stored // 1000, re=re) if re is not None else None
-                if events is not None:
-                    said[sender].append((events, len(events) - 1, sent))
-                elif sent is not None:
-                    extra[sender].append(sent)
-        apart = said.keys() | extra.keys()
-        for key, events in rooms.items():
-            # The room of that name now: the one it was said in may have emptied meanwhile.
-            room = self.rooms.get(key)
-            if room is None:
-                continue
-            if self.several:
-                apart |= self.several & room.members.keys()
-            others = [member for member in room.members if member not in apart]
-            if others:
-                self.spread(others, events)
-        for user in apart:
-            streams = [rooms[r.name.key] for r in user.rooms if r.name.key in rooms]
-            answers = said.get(user, ())
-            heard: list[Stored] = []
-            for events in streams:
-                stream: list[Stored | None] = [*events]
-                # In the place of what the user said stands the answer to it, if one was asked for.
-                for of, index, sent in answers:
-                    if of is events:
-                        stream[index] = sent
-                heard += filter(None, stream)
-            more: list[Stored] = [*extra.get(user, ())]
-            # Who said something may have left that room meanwhile, and is answered all the same.
-            more += [sent for of, _, sent in answers if sent is not None and of not in streams]
-            if more or len(streams) > 1:
-                heard = sorted([*heard, *more], key=attrgetter("id"))
+                        self.delivered(recipient, post.id)
+            # An answer to what is not heard here, or not any more.
+            if post.re is not None and post.hear is post.sender.hear:
+                apart[post.sender].append(post.sent())
+        for members, here in said.values():
+            self._publish(members, here, apart)
+        for user, heard in apart.items():
             if heard:
-                user.hears(heard)
+                user.hears(sorted(heard, key=attrgetter("id")))
+
+    def _publish(
+        self, members: dict[User, None], posts: Sequence[Post], apart: dict[User, list[Stored]]
+    ) -> None:
+        """What was said in one room; who is to hear of more than that gets it with the rest."""
+        events = [post.event() for post in posts]
+        talkers: dict[User, list[Stored | None]] = {}
+        for index, post in enumerate(posts):
+            sender = post.sender
+            if post.hear is sender.hear and sender in members:
+                heard = talkers.get(sender)
+                if heard is None:
+                    heard = talkers[sender] = [*events]
+                # In the place of what one said stands the answer to it, if there is to be one.
+                heard[index] = None if post.re is None else post.sent()
+            # Otherwise another connection serves the sender now: it did not say this, and hears
+            # it as everyone does.
+        more = (apart.keys() | self.several) & members.keys() if apart or self.several else ()
+        for user in more:
+            apart[user] += filter(None, talkers.pop(user, events))
+        others = [user for user in members if user not in talkers and user not in more]
+        if others:
+            self.spread(others, events)
+        for user, stream in talkers.items():
+            told = [event for event in stream if event is not None]
+            if told:
+                user.hears(told)
 
     def refuse(self, posts: Iterable[Post]) -> None:
         """Not stored: tell those who said it."""
         for post in posts:
-            requests, key = post.sender.requests, resending(repr(post.re), post.text)
+            requests, key = post.sender.requests, resending(post.request, post.text)
             if requests.get(key) == post.id:
                 del requests[key]
             if post.hear is post.sender.hear:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
+from random import Random
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -385,6 +387,54 @@ class PublishTests(ChatTestCase):
             ben.say(f"attic {number}")
         self.chat.publish()
         self.assertEqual([event.id for event in heard], [1, 2, 3, 4, 5, 6])
+
+    def test_any_group(self) -> None:
+        """Whatever comes in one group: as if it had been told one by one, in the order of ids."""
+        for seed in range(300):
+            with self.subTest(seed=seed):
+                self._any_group(Random(seed))
+
+    def _any_group(self, dice: Random) -> None:
+        chat = Chat()
+        rooms = [names.room(f"room{number}") for number in range(3)]
+        users, heard = zip(*[chat.user(f"user{number}") for number in range(5)], strict=True)
+        for user in users:
+            for room in dice.sample(rooms, dice.choice([0, 1, 1, 1, 2, 3])):
+                user.join(room)
+        for number in range(dice.randrange(1, 20)):
+            user, re = dice.choice(users), dice.choice([None, number])
+            if user.room is None or dice.random() < 0.2:
+                user.tell(dice.choice(users), f"{number}", re=re)
+            else:
+                user.say(f"{number}", re=re, action=dice.random() < 0.2)
+            if dice.random() < 0.1:
+                chat.posts[-1].first = chat.registry.last = 1_000 + number
+        for user in users:
+            chance = dice.random()
+            if chance < 0.1:
+                user.linger(60.0)
+            elif chance < 0.2 and user.room is not None:
+                user.leave(user.room)
+        chat.registry.last = 2_000
+        posts = chat.posts[:]
+        for events in heard:
+            events.clear()
+        chat.publish()
+        expected: list[list[Any]] = [[] for _ in users]
+        for post in posts:
+            place = chat.registry.rooms.get(post.target.key) if post.recipient is None else None
+            for user, events in zip(users, expected, strict=True):
+                answered = post.sender is user and post.hear is user.hear
+                in_room = place is not None and user in place.members and not answered
+                hears = not post.first and user.hear is not silence
+                if hears and (in_room or post.recipient is user):
+                    events.append(post.event())
+                if answered and post.re is not None:
+                    events.append(post.sent())
+        for events in expected:
+            events.sort(key=attrgetter("id"))
+        for user, events, right in zip(users, heard, expected, strict=True):
+            self.assertEqual(events, right, user.name.shown)
 
     def test_one_sequence(self) -> None:
         """Everyone in a room hears the same sequence of events, so it is encoded once."""
