@@ -38,7 +38,7 @@ class Figures:
         for name, help, count in (
             ("messages", "Messages stored", chat.log.stored),
             ("deliveries", "Messages told to members of rooms", factory.turn.deliveries),
-            ("sent_bytes", "Bytes handed to the network", factory.turn.sent),
+            ("sent_bytes", "Bytes for clients", factory.turn.sent),
             ("slow", "Peers dropped for reading too slowly", factory.slow),
             ("refused", "Connections past the bounds", factory.refused),
             ("commits", "Transactions", chat.log.groups),

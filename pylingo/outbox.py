@@ -44,7 +44,7 @@ class Owner(Protocol):
 class Turn:
     """What is told in this turn of the reactor, and to whom something is to be sent at its end.
 
-    `sent` counts the bytes handed on, `deliveries` the messages told to members of rooms, and
+    `sent` counts the bytes for peers, `deliveries` the messages told to members of rooms, and
     `high` is the most that ever waited for one peer.
     """
 
@@ -110,6 +110,8 @@ class Turn:
                     if sent != size:
                         hear.rest(frames, sent)
                 else:
+                    # Who hears something in another way counts it there.
+                    self.sent -= size
                     hear(events)
             except Exception:  # noqa: BLE001 - as in `User.hears`, which costs a call
                 user.registry.broken(user)
@@ -123,10 +125,8 @@ class Turn:
     def end(self) -> None:
         """Send it all."""
         outboxes, self.outboxes = self.outboxes, []
-        sent = 0
         for outbox in outboxes:
-            sent += outbox.flush()
-        self.sent += sent
+            outbox.flush()
 
 
 @implementer(IPushProducer)
@@ -162,6 +162,7 @@ class Outbox:
         if events is not turn.events:
             turn.tell(events)
         if self.open and events is turn.group:
+            turn.sent += turn.size
             self.send(turn.frames)
         elif self._ended:
             pass
@@ -207,6 +208,10 @@ class Outbox:
 
     def put(self, frames: bytes) -> None:
         """Send `frames` at the end of this turn, or when the peer takes more."""
+        self._turn.sent += len(frames)
+        self._put(frames)
+
+    def _put(self, frames: bytes) -> None:
         waiting = self._frames
         if self.blocked:
             waiting.append(frames)
@@ -230,23 +235,24 @@ class Outbox:
 
     def clear(self) -> None:
         """Forget what has not been handed on; what has been ends with a whole frame."""
+        waiting = sum(map(len, self._frames))
+        self._turn.sent -= waiting
         if self.blocked:
-            self.size -= sum(map(len, self._frames))
+            self.size -= waiting
         self._frames.clear()
         self._reopen()
 
-    def flush(self) -> int:
-        """Send what waits, as far as it can be sent now; the result is how many bytes it was."""
+    def flush(self) -> None:
+        """Send what waits, as far as it can be sent now."""
         frames = self._frames
         if not frames or self.blocked:
-            return 0
+            return
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         frames.clear()
         self._reopen()
         self.send(data)
         if self._drained is not None:
             self._announce()
-        return len(data)
 
     def drained(self) -> Deferred[None]:
         """Fires when nothing waits any more. One may wait for it at a time."""
@@ -325,7 +331,7 @@ class SocketOutbox(Outbox):
         # This asks for the first piece at once, and for the next when that was taken.
         self.transport.registerProducer(self, False)
         if end < len(frames):
-            self.put(frames[end:])
+            self._put(frames[end:])
 
     def resumeProducing(self) -> None:
         self.moved += 1

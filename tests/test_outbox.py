@@ -476,7 +476,20 @@ class SpreadTests(SynchronousTestCase):
         self.turn.spread(users, self.group)
         self.assertEqual([self.taken(number) for number in range(3)], [self.frames] * 3)
         self.assertEqual((transport.value(), heard), (self.frames, self.group))
-        self.assertEqual((self.turn.deliveries, self.turn.sent), (100, 5 * len(self.frames)))
+        self.assertEqual((self.turn.deliveries, self.turn.sent), (100, 4 * len(self.frames)))
+
+    def test_counted_once(self) -> None:
+        """What waits is counted as what goes at once, and what is let go is not counted."""
+        self.boxes[0].put(b"first")
+        self.boxes[1].hold()
+        self.turn.spread(self.users, self.group)
+        self.users[2].hears(list(self.group))
+        self.boxes[1].release()
+        self.boxes[2].put(b"left")
+        self.boxes[2].clear()
+        self.clock.advance(0)
+        taken = [self.taken(number) for number in range(3)]
+        self.assertEqual(self.turn.sent, sum(map(len, taken)))
 
     def test_order(self) -> None:
         """Who has something waiting gets it first; for whom it is kept back, it is kept back."""
