@@ -60,6 +60,8 @@ PULSE = 10.0
 """Seconds between looks at the link; one that was silent that long is asked for a sign of life."""
 SILENCE = 25.0
 """Seconds without a sign of life after which the link counts as lost."""
+PARTING = 2.0
+"""Seconds that the server has to answer when there is no time to wait for it."""
 LONGEST_PAUSE = 30.0
 """Seconds between two tries to connect again, at most, and some jitter."""
 REMEMBERED = 20_000
@@ -270,7 +272,7 @@ class Connection:
 
     async def close(self) -> None:
         """Leave the chat, when everything asked so far has been answered."""
-        if self._ready and self._final is None:
+        if self._wire is not None and self._wire.welcomed and self._final is None:
             try:
                 await self.request("close")
             except ChatError as trouble:
@@ -278,6 +280,17 @@ class Connection:
                     raise
         self.stop()
         await self.closed
+
+    def part(self) -> None:
+        """Leave the chat as `close` does, but in `PARTING` seconds at most."""
+        # What comes before the answer has to be read, whoever may have paused that.
+        self.resumeProducing()
+        parting = ensureDeferred(self.close()).addTimeout(PARTING, self._reactor)
+        parting.addErrback(self._not_parted)
+
+    def _not_parted(self, why: Failure) -> None:
+        why.trap(ChatError, error.TimeoutError)
+        self.stop()
 
     def stop(self, why: str = "The connection was closed.") -> None:
         """End the connection at once; the session can be resumed."""
@@ -295,12 +308,12 @@ class Connection:
 
     def resumeProducing(self) -> None:
         """Read on."""
-        if self._wire is not None:
+        if self._wire is not None and self._wire.paused:
             self._wire.resumeProducing()
 
     def stopProducing(self) -> None:
         """Nobody wants to hear any more."""
-        self.stop()
+        self.part()
 
     def resume(self, ticket: Ticket) -> Deferred[AnyEvent]:
         """Go on with an earlier session in place of the one that a first arrival got."""

@@ -93,7 +93,7 @@ class Pipe(LineReceiver):
         if isinstance(event, Closing) and event.reason == "bye":
             self._closing = True
         if isinstance(event, Disconnected):
-            if not self._closing:
+            if not self._closing and event.reason != self._told:
                 lost = self.connection.unanswered
                 lines = "1 line was" if lost == 1 else f"{lost} lines were"
                 more = f" {lines} not acknowledged." if lost else ""
@@ -110,11 +110,18 @@ class Pipe(LineReceiver):
             self._status = 1
             self._told = event.text
 
+    def leave(self) -> None:
+        """Whoever started this wants it to end: take leave, so that the name is free again."""
+        self._status = 1
+        self._closing = True
+        self.connection.part()
+
     def failed(self, trouble: ChatError) -> None:
         """There was no getting in."""
         self._status = 1
-        if trouble.text != self._told:
+        if not self._closing and trouble.text != self._told:
             self._complain(trouble.text)
+        self._told = trouble.text
 
     def _print(self, line: bytes) -> None:
         if self._output:
@@ -151,6 +158,7 @@ class Pipe(LineReceiver):
 async def converse(reactor: Any, options: argparse.Namespace) -> int:
     """Talk until the input, or the connection, ends. The result is the exit status."""
     pipe = Pipe(options.json, sys.stderr)
+    ended: Deferred[None] = Deferred()
     secret = os.environ.get("PYLINGO_PASSWORD")
 
     def connect(endpoint: IStreamClientEndpoint, **more: Any) -> Connection:
@@ -167,6 +175,11 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         )
         return pipe.connection
 
+    def end() -> Deferred[None]:
+        pipe.leave()
+        return ended
+
+    reactor.addSystemEventTrigger("before", "shutdown", end)
     StandardIO(pipe, reactor=reactor)
     try:
         connection = await dial(options, reactor, connect, None)
@@ -178,7 +191,9 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         await connection.closed
         pipe.transport.unregisterProducer()
     pipe.transport.loseConnection()
-    return await pipe.finished
+    status = await pipe.finished
+    ended.callback(None)
+    return status
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from twisted.internet import error
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo.connection import Connected, Disconnected
+from pylingo.connection import PARTING, Connected, Connection, Disconnected, Heard
 from pylingo.protocol import (
     LARGEST_EVENT,
     ChatError,
@@ -458,9 +458,38 @@ class TalkTests(SynchronousTestCase):
         self.assertEqual((before, self.ana.texts), ([], ["one", "two"]))
 
     def test_nobody_wants_to_hear(self) -> None:
-        """A consumer that is gone ends the connection."""
+        """A consumer that is gone ends the connection, and the name is free at once."""
+        self.ana.connection.pauseProducing()
         self.ana.connection.stopProducing()
         self.world.flush()
+        self.assertEqual(self.ana.closed, [None])
+        self.assertEqual([event.reason for event in self.bob.of(Left)], ["bye"])
+
+    def test_part(self) -> None:
+        """Leaving in a hurry waits for what was asked as long as it may, and no longer."""
+        said = ensureDeferred(self.ana.connection.say("last words"))
+        self.ana.connection.part()
+        self.world.flush()
+        self.successResultOf(said)
+        self.assertEqual(self.ana.closed, [None])
+
+    def test_part_on_arrival(self) -> None:
+        """Who is just arriving arrives first, and leaves no ghost behind."""
+
+        def heard(event: Heard) -> None:
+            if isinstance(event, Welcome):
+                cid.part()
+
+        cid = Connection(self.world, heard, self.world.clock, name="cid", room="lobby")
+        cid.start()
+        self.world.flush()
+        self.assertTrue(cid.closed.called)
+        self.assertEqual([event.reason for event in self.bob.of(Left)], ["bye"])
+
+    def test_part_without_an_answer(self) -> None:
+        """A server that says nothing is left all the same."""
+        self.ana.connection.part()
+        self.world.wait(PARTING)
         self.assertEqual(self.ana.closed, [None])
 
 

@@ -45,6 +45,7 @@ class Wire:
         self.asked: list[tuple[str, str]] = []
         self.replies: list[Deferred[AnyEvent]] = []
         self.closing = 0
+        self.parted = 0
 
     @property
     def unanswered(self) -> int:
@@ -54,6 +55,9 @@ class Wire:
         self.asked.append((command, body))
         self.replies.append(Deferred())
         return self.replies[-1]
+
+    def part(self) -> None:
+        self.parted += 1
 
     async def close(self) -> None:
         self.closing += 1
@@ -245,7 +249,15 @@ class OutputTests(PipeTests):
         """A refusal that was heard already is not told twice."""
         self.pipe.heard(Error(code="name_taken", text="Taken.", fatal=False))
         self.pipe.failed(ChatError("name_taken", "Taken."))
+        self.pipe.heard(Disconnected("Taken.", True))
         self.assertEqual((self.complaints, self.end()), ("pylingo: Taken.\n", 1))
+
+    def test_leave(self) -> None:
+        """When it is told to end it leaves the chat, with status 1 and without complaints."""
+        self.pipe.leave()
+        self.assertEqual(self.wire.parted, 1)
+        self.pipe.heard(Disconnected("It was closed.", True))
+        self.assertEqual((self.complaints, self.end()), ("", 1))
 
     def test_output_gone(self) -> None:
         """When nobody reads any more it ends with status 1, quietly."""
