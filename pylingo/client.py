@@ -1,7 +1,8 @@
 """The person's command line: ``pylingo [HOST[:PORT]]``.
 
-On a terminal it shows a `Screen`; with redirected input it is a `Pipe`, which sends each line and
-prints what comes. Either is joined to a `Connection` here, and this is all the joining there is.
+On a terminal it shows a `Screen`; with redirected input, or where the terminal cannot move its
+cursor (``TERM=dumb``), it is a `Pipe`, which sends each line and prints what comes. Either is
+joined to a `Connection` here, and this is all the joining there is.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the client; the exit status is 0 when all went well."""
     options = parse(arguments)
     # Nothing of Twisted is loaded for --help, which should answer at once.
-    if sys.stdin.isatty() and sys.stdout.isatty() and not options.json:
+    dumb = os.environ.get("TERM") == "dumb"
+    if sys.stdin.isatty() and sys.stdout.isatty() and not (dumb or options.json):
         from pylingo.terminal import run
     else:
         from pylingo.pipe import run
@@ -58,11 +60,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="plain text",
     )
     parser.add_argument("--version", action="version", version=f"pylingo {__version__}")
-    options = parser.parse_args(arguments)
+    options, more = parser.parse_known_args(arguments)
     try:
         options.host, options.port = address(options.address)
     except ValueError as error:
         parser.error(str(error))
+    if more and more[0].isdigit():
+        parser.error(f"Say the port after a colon: pylingo {options.address}:{more[0]}")
+    elif more:
+        parser.error(f"There is no {more[0]!r} among the options.")
     return options
 
 

@@ -29,7 +29,7 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.shortcuts import PromptSession
-from prompt_toolkit.styles import Style
+from prompt_toolkit.styles import Attrs, Style
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
@@ -147,7 +147,7 @@ class Screen(TwistedProtocol):
         self._size = size
         self._seconds = seconds
         self._term = term
-        self._depth = None if colour else ColorDepth.DEPTH_1_BIT
+        self._output_type = Vt100_Output if colour else _Plain
         self._history = history
         self._suspend = suspend
         self._lines: list[Line] = []
@@ -161,18 +161,14 @@ class Screen(TwistedProtocol):
     def connectionMade(self) -> None:
         self._input = self._resources.enter_context(create_pipe_input())
         stream: Any = _Stream(self.transport)
-        self._output = Vt100_Output(
-            stream,
-            lambda: Size(*reversed(self._size())),
-            term=self._term,
-            default_color_depth=self._depth,
+        self._output = self._output_type(
+            stream, lambda: Size(*reversed(self._size())), term=self._term
         )
         self._session: PromptSession[str] = PromptSession(
             self._prompt,
             input=self._input,
             output=self._output,
             style=STYLE,
-            color_depth=self._depth,
             completer=_Completer(self._desk),
             complete_while_typing=False,
             reserve_space_for_menu=6,
@@ -310,6 +306,16 @@ class Screen(TwistedProtocol):
                 self.show([[("class:info", "-- Press Ctrl-C once more to leave.")]])
 
         return keys
+
+
+class _Plain(Vt100_Output):
+    """A terminal that is told to show all letters in the same way."""
+
+    def set_attributes(self, attrs: Attrs, color_depth: ColorDepth) -> None:
+        """Neither colours nor anything else."""
+
+    def reset_attributes(self) -> None:
+        """There is nothing to take back."""
 
 
 class _Completer(Completer):

@@ -216,7 +216,14 @@ class Client(Process):
 class Terminal:
     """A client on a pseudo-terminal, and the screen of that."""
 
-    def __init__(self, home: Path, *arguments: str, columns: int = 60, rows: int = 16) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *arguments: str,
+        columns: int = 60,
+        rows: int = 16,
+        term: str = "xterm",
+    ) -> None:
         self.glass = Glass(columns, rows, self.type)
         self.raw = b""
         # Both sides are kept open, as the shell would keep them from which one starts a program:
@@ -227,7 +234,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pylingo", *arguments],
             preexec_fn=lambda: os.login_tty(self._theirs),
-            env=surroundings(home),
+            env={**surroundings(home), "TERM": term},
             cwd=home,
         )
         self.pid = self.process.pid

@@ -85,6 +85,11 @@ class ParseTests(SynchronousTestCase):
         """A wrong address is one sentence, and status 1."""
         self.assertIn("pylingo: '99999' is no port.", self.refused("h:99999"))
 
+    def test_port_apart(self) -> None:
+        """A port after a space is what other programs want; it is said how it is done here."""
+        self.assertIn("pylingo example.org:5077", self.refused("example.org", "5077"))
+        self.assertIn("'lobby'", self.refused("example.org", "lobby"))
+
     def test_unknown_option(self) -> None:
         """So is an option that there is not."""
         self.assertIn("--dance", self.refused("--dance"))
