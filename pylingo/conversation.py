@@ -14,11 +14,12 @@ from twisted.internet.defer import Deferred, ensureDeferred, fail
 from twisted.python.failure import Failure
 
 from pylingo import looks, names
-from pylingo.connection import Connected, Connection, Disconnected, Heard
+from pylingo.connection import FINAL, Connected, Connection, Disconnected, Heard
 from pylingo.looks import Line
 from pylingo.protocol import (
     AnyEvent,
     ChatError,
+    Closing,
     CommandHelp,
     Done,
     Help,
@@ -41,6 +42,10 @@ MENU = (
     "   2  join a room",
     "   3  list the rooms",
     "   4  exit",
+)
+KEYS = (
+    "-- Tab completes commands, rooms and names; Alt-Enter begins a new line in what you type.",
+    "-- Two slashes say what begins with one: //help is heard as /help.",
 )
 SECRETS = {"login": 2, "register": 1, "password": 1, "enter": 1, "lock": 1}
 """How many words follow the commands that end with a password."""
@@ -257,12 +262,16 @@ class Conversation:
         me = self._user
         self._follow(event)
         shown = not (isinstance(event, Disconnected) and (self.leaving or event.final))
+        if isinstance(event, Closing) and event.reason in FINAL - {"bye"}:
+            shown = False  # It is the last that is said, when the screen is put away.
         if isinstance(event, Welcome) and self._arrived:
             shown = False  # Once is enough: one goes on as whoever one was.
         if isinstance(event, Connected):
             self._arrived = True
         if shown:
             self._show([*self._headings(event), *looks.lines(event, me)])
+        if isinstance(event, Help) and len(event.commands) > 1:
+            self._show([[("class:info", line)] for line in KEYS])
         if isinstance(event, Message | Private) and event.user != me and not event.replayed:
             private = isinstance(event, Private)
             if private or looks.mentions(event.text, me):
@@ -364,8 +373,12 @@ class Conversation:
         self._refresh()
 
     def _ask_room(self) -> None:
-        if self._room is None:
+        if self._room is not None:
+            return
+        if self.rooms:
             self._ask("Which room? ", self._join)
+        else:
+            self._lobby()
 
     def _take_name(self, name: str) -> None:
         if not name:
@@ -520,12 +533,15 @@ class Conversation:
         command, words = request.command.casefold(), request.body.split()
         if command in ("quit", "close") and not self._linked:
             self.leave()
-        elif command == "join" and len(words) == 1:
+            return
+        if not self._linked and command not in MESSAGES:
+            self._show([[("class:info", f"-- /{command} waits until you are connected again.")]])
+        if command == "join" and len(words) == 1:
             self._go("join", words[0])
         elif len(words) + 1 == SECRETS.get(command):
             twice = command in ("register", "password")
             go_on = self._confirm if twice else self._complete_secret
-            prompt = "Password (not shown; Ctrl-C cancels): "
+            prompt = "Password (Ctrl-C cancels): "
             self._ask(prompt, lambda password: go_on(password, request), hidden=True)
         else:
             self._send(request)
@@ -546,9 +562,10 @@ class Conversation:
 
     def _send(self, request: Request) -> None:
         sent = self._request(request.command, request.body)
-        if request.command.casefold() in MESSAGES:
+        draft = _draft(request) if request.command.casefold() in MESSAGES else ""
+        if draft:
             key = object()
-            self.pending[key] = _draft(request)
+            self.pending[key] = draft
             sent.addBoth(self._acknowledged, key)
         # That it was refused is heard as an event.
         sent.addErrback(lambda why: why.trap(ChatError))
@@ -571,11 +588,11 @@ def _code(why: Failure) -> str:
 
 
 def _draft(request: Request) -> str:
-    """A message as its writer knows it."""
+    """A message as its writer knows it; nothing if it says nothing."""
     if request.command.casefold() != "msg":
-        return request.body
+        return request.body.strip() and request.body
     who, _, text = request.body.strip().partition(" ")
-    return f"[you -> {who}] {text}"
+    return text and f"[you -> {who}] {text}"
 
 
 def _short(text: str) -> str:

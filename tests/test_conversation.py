@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from pylingo.connection import Connected, Connection, Disconnected
-from pylingo.conversation import Conversation
+from pylingo.conversation import KEYS, Conversation
 from pylingo.protocol import (
     Closing,
     CommandHelp,
@@ -119,6 +119,14 @@ class RoomTests(Seat):
         self.refuse("forbidden")
         self.assertEqual(self.talk.waiting(), [])
 
+    def test_nothing_said(self) -> None:
+        """A message that says nothing waits for nothing but its refusal."""
+        for line in ("/me", "/msg", "/msg bob"):
+            self.talk.typed(line)
+            self.assertEqual(self.talk.waiting(), [])
+            self.refuse()
+            self.assertEqual(self.said(), [])
+
     def test_drawn_when_acknowledged(self) -> None:
         """The screen learns that there is less to wait for."""
         self.talk.typed("one")
@@ -198,6 +206,13 @@ class RoomTests(Seat):
         self.talk.leave()
         self.hear(Closing(reason="bye", text="Bye."), Disconnected("Bye.", True))
         self.assertEqual(self.said(), ["-- Bye."])
+
+    def test_last_words(self) -> None:
+        """Why the server ended it for good is said when the screen is put away, so not here."""
+        self.hear(Closing(reason="kicked", text="Go."), Disconnected("Go.", True))
+        self.assertEqual(self.said(), [])
+        self.hear(Closing(reason="shutdown", text="Wait."))
+        self.assertEqual(self.said(), ["-- Wait."])
 
 
 class PasswordTests(Seat):
@@ -309,6 +324,14 @@ class LinkTests(Seat):
         self.talk.typed("hello?")
         self.assertEqual(self.talk.waiting(), ["hello?"])
 
+    def test_command_in_a_pause(self) -> None:
+        """So does a command, and it is said that it waits."""
+        self.lose()
+        self.said()
+        self.talk.typed("/topic tea")
+        self.assertEqual(self.said(), ["-- /topic waits until you are connected again."])
+        self.assertIn(("topic", "tea"), self.line.asked)
+
     def test_leave_in_a_pause(self) -> None:
         """In a pause there is nothing to end in good order: leaving is at once."""
         self.assertFalse(self.talk.urgent)
@@ -405,6 +428,13 @@ class CompletionTests(Seat):
         rows = [*COMMANDS, CommandHelp("dance", [], "", "Dance.")]
         self.hear(Help(commands=rows))
         self.assertEqual(self.texts("/da"), ["/dance "])
+
+    def test_help(self) -> None:
+        """The list of commands ends with the keys, and how to say what begins with a slash."""
+        self.hear(Help(commands=COMMANDS))
+        self.assertEqual(self.said()[-len(KEYS) :], [*KEYS])
+        self.hear(Help(commands=COMMANDS[:1]))
+        self.assertEqual(len(self.said()), 1)
 
     def test_help_on_one(self) -> None:
         """Help on one command does not make one forget the others."""

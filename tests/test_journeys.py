@@ -51,8 +51,8 @@ class Journey(SynchronousTestCase):
         client.prints(f"--> You joined {room}")
         return client
 
-    def terminal(self, *arguments: str, columns: int = 60, rows: int = 16) -> Terminal:
-        terminal = Terminal(self.home / "desk", *arguments, columns=columns, rows=rows)
+    def terminal(self, *arguments: str, **more: Any) -> Terminal:
+        terminal = Terminal(self.home / "desk", *arguments, **more)
         self.addCleanup(terminal.kill)
         return terminal
 
@@ -242,6 +242,36 @@ class PipeJourneys(Journey):
         self.person(server, "bob").write("anybody?\n")
         self.assertEqual(client.wait(), 1)
         self.assertEqual(client.err, "")
+
+    def test_dumb_terminal(self) -> None:
+        """A terminal that cannot move its cursor gets lines, and nothing else."""
+        server = self.serve()
+        ana = self.terminal(server.address, "--name", "ana", "--room", "lobby", term="dumb")
+        ana.shows("--> You joined lobby: ana")
+        ana.type("/users\n")
+        ana.shows("-- In lobby (1): ana")
+        self.assertNotIn(b"\x1b", ana.raw)
+
+    def test_name_free_again(self) -> None:
+        """Who ends with nobody to read it, or by a signal, leaves no ghost that has the name."""
+        server = self.serve()
+        bob = self.person(server, "bob")
+        for end in (signal.SIGTERM, signal.SIGINT, None):
+            read, write = os.pipe()
+            client = self.client(server.address, "--name", "ana", "--room", "lobby", stdout=write)
+            os.close(write)
+            os.read(read, 1)
+            if end is not None:
+                client.process.send_signal(end)
+            else:
+                os.close(read)
+                bob.write("anybody?\n")
+            self.assertEqual((client.wait(), client.err), (1, ""))
+            if end is not None:
+                os.close(read)
+        bob.eof()
+        bob.wait()
+        self.assertEqual(bob.out.count("<-- ana left lobby (bye)"), 3)
 
     def test_nothing_left_behind(self) -> None:
         """A client with pipes writes no file."""
@@ -494,7 +524,7 @@ class SecretJourneys(Journey):
         server = self.serve()
         ana = self.seat(server)
         ana.type("/register\r")
-        for question in ("Password (not shown; Ctrl-C cancels): ", "Once more: "):
+        for question in ("Password (Ctrl-C cancels): ", "Once more: "):
             ana.until(partial(_asks, question))
             ana.type("open sesame\r")
         ana.until(lambda glass: glass.before == "[lobby] ana> ")
@@ -510,7 +540,7 @@ class SecretJourneys(Journey):
         other.type("\r")
         other.until(lambda glass: glass.before.startswith("Another name"))
         other.type("/login ana\r")
-        other.until(lambda glass: glass.before == "Password (not shown; Ctrl-C cancels): ")
+        other.until(lambda glass: glass.before == "Password (Ctrl-C cancels): ")
         other.type("open sesame\r")
         other.until(lambda glass: "ana" in glass.before and "guest" not in glass.before)
         again = self.terminal(server.address, "-n", "ana", "-r", "lobby")

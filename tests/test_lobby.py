@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, fail, succeed
 
 from pylingo.conversation import MENU
-from pylingo.protocol import AnyEvent, ChatError, Done, Renamed, Resumed, Rooms, Sent
+from pylingo.protocol import AnyEvent, ChatError, Done, Renamed, Resumed, Rooms, RoomSummary, Sent
 from tests.seat import Seat, left
 
 
@@ -196,6 +196,13 @@ class LobbyTests(Seat):
         self.talk.typed("3")
         self.assertEqual(self.said(), ["-- There are no rooms yet.", *MENU])
 
+    def test_join_nothing(self) -> None:
+        """There, 2 asks for no room either."""
+        self.line.listed = Rooms(rooms=[])
+        self.talk.typed("2")
+        self.assertEqual(self.said(), ["-- There are no rooms yet.", *MENU])
+        self.assertEqual(self.talk.prompt, "guest-1> ")
+
     def test_exit(self) -> None:
         """4 leaves the chat; so does `exit`, in any case."""
         for word in ("4", "exit", "EXIT"):
@@ -264,7 +271,7 @@ class LobbyTests(Seat):
         self.talk.typed("2")
         self.talk.typed("/login ana")
         self.assertTrue(self.talk.hidden)
-        late[0].callback(Rooms(rooms=[]))
+        late[0].callback(Rooms(rooms=[RoomSummary("lobby", 2, "", False)]))
         self.assertTrue(self.talk.hidden)
         self.talk.typed("sesame")
         self.assertEqual(self.line.asked, [("login", "ana sesame")])
