@@ -258,6 +258,10 @@ class _Envelope(Struct):
 
 _json = msgspec.json.Encoder().encode
 _length = Layout(">I").pack
+_ESCAPES = re.compile(
+    rb"\\u(?:d[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|d[89a-f][0-9a-f]{2})|\\.",
+    re.IGNORECASE | re.DOTALL,
+)
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _BRACKETS = re.compile(r"[\[{\]}]")
 _request = msgspec.json.Decoder(Request).decode
@@ -279,7 +283,7 @@ def answer(event: Event, re: RequestId | None) -> Event:
 
 
 def decode(frame: bytes) -> Request:
-    """Read a client's frame, without its length.
+    """Read a client's frame, without its length; half a pair of escapes reads as U+FFFD.
 
     Raises `ChatError` ``bad_frame`` (fatal) for what is no JSON object in UTF-8, and `BadRequest`
     for an object that is no request.
@@ -290,9 +294,13 @@ def decode(frame: bytes) -> Request:
         if len(frame) > DEEPEST and _deep(frame):
             raise _bad_frame()
         request = _request(text)
-    except msgspec.ValidationError as error:
-        raise _not_a_request(frame, error) from None
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+        # It is JSON to have half a character in a string; no program should be cut off for that.
+        whole = _ESCAPES.sub(_mended, frame)
+        if whole != frame:
+            return decode(whole)
+        if isinstance(error, msgspec.ValidationError):
+            raise _not_a_request(frame, error) from None
         raise _bad_frame() from None
     id = request.id
     if type(id) is int and not -LARGEST_ID < id < LARGEST_ID:
@@ -326,6 +334,12 @@ def parse(line: str) -> Request:
         return Request("say", line[1:])
     command, _, body = line[1:].partition(" ")
     return Request(command, body)
+
+
+def _mended(escape: re.Match[bytes]) -> bytes:
+    """An escape in a string; U+FFFD for half of a pair."""
+    half = len(escape[0]) == len(rb"\ufffd")
+    return rb"\ufffd" if half else escape[0]
 
 
 def _deep(frame: bytes) -> bool:

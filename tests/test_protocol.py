@@ -248,7 +248,10 @@ class DecodeTests(SynchronousTestCase):
             b'{"command":"say"',
             b'{"command":"say"} x',
             b"{'command':'say'}",
-            b'{"command":"say","body":"\\ud800"}',
+            b'{"command":"say","body":"\\ud8zz"}',
+            b'{"command":"say","body":"\\ud800',
+            b'{"command":"say"}\\ud800',
+            b'["\\ud800"]',
             b'{"command":"say","x":NaN}',
             b"[]",
             b'["say"]',
@@ -259,6 +262,20 @@ class DecodeTests(SynchronousTestCase):
         ):
             error = self.assertRaises(ChatError, decode, frame)
             self.assertEqual((error.code, error.fatal), ("bad_frame", True), frame)
+
+    def test_half_a_pair(self) -> None:
+        """Half of an escaped pair is no character, but it is JSON, and ends nothing."""
+        for body, read in (
+            (r"a\ud83d", "a\ufffd"),
+            (r"\udE00 b", "\ufffd b"),
+            (r"\ud83d\ud83d\ude00\ude00", "\ufffd\U0001f600\ufffd"),
+            (r"\\ud83d \u0061\uD800", "\\ud83d a\ufffd"),
+        ):
+            request = decode(b'{"command":"say","body":"%s","id":"%s"}' % ((body.encode(),) * 2))
+            self.assertEqual((request.body, request.re), (read, read))
+        self.assertEqual(decode(rb'{"command":"list","x":{"\ud800":1}}').command, "list")
+        error = self.assertRaises(BadRequest, decode, rb'{"command":5,"id":7,"x":"\ud800"}')
+        self.assertEqual(error.id, 7)
 
     def test_deep(self) -> None:
         """Absurdly deep nesting is a bad frame, closed or not, inside an object or not."""
