@@ -5,8 +5,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.task import react
 
-from pylingo.connection import ChatError, Connection
-from pylingo.protocol import Message
+from pylingo.connection import ChatError, Connection, Message
 
 
 async def main(reactor, server, room):
@@ -15,6 +14,7 @@ async def main(reactor, server, room):
             Deferred.fromCoroutine(bot.say(f"{event.user}: {event.text[6:]}"))
 
     bot = Connection(clientFromString(reactor, server), heard, reactor, name="echo", room=room)
+    reactor.addSystemEventTrigger("before", "shutdown", bot.part)
     try:
         await bot.start()
     except ChatError as trouble:

@@ -281,12 +281,13 @@ class Connection:
         self.stop()
         await self.closed
 
-    def part(self) -> None:
+    def part(self) -> Deferred[None]:
         """Leave the chat as `close` does, but in `PARTING` seconds at most."""
         # What comes before the answer has to be read, whoever may have paused that.
         self.resumeProducing()
         parting = ensureDeferred(self.close()).addTimeout(PARTING, self._reactor)
         parting.addErrback(self._not_parted)
+        return self.closed
 
     def _not_parted(self, why: Failure) -> None:
         why.trap(ChatError, error.TimeoutError)

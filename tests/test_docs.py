@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -55,7 +56,7 @@ class BotTests(SynchronousTestCase):
         return bot
 
     def test_answers(self) -> None:
-        """It answers each who asks, once; not itself, nor what was asked before it came."""
+        """It answers each who asks, once; not itself, nor what was asked before. It takes leave."""
         server = Server(self.home / "server")
         self.addCleanup(server.kill)
         early = Client(self.home / "bea", server.address, "--name", "bea", "--room", "lobby")
@@ -74,6 +75,9 @@ class BotTests(SynchronousTestCase):
         # The answer to the last one is also the proof that there is none to the others.
         self.assertEqual(ana.out.count("<echo>"), 3, ana.out)
         self.assertIsNone(bot.process.poll(), bot.err)
+        bot.process.send_signal(signal.SIGINT)
+        ana.prints("<-- echo left lobby (bye)")
+        bot.wait()
         self.assertEqual(bot.err, "")
 
     def test_comes_back(self) -> None:
