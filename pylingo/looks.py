@@ -106,7 +106,8 @@ def lines(event: Heard, me: str, now: float | None = None) -> Iterator[Line]:
         case Help():
             yield from _help(event.commands)
         case History():
-            yield [("class:info", f"-- {len(event.messages)} messages in {tidy(event.room)}:")]
+            what = _many(len(event.messages), "message")
+            yield [("class:info", f"-- {what} in {tidy(event.room)}:")]
             for message in event.messages:
                 yield from _said(message, me, now)
             for oldest in event.messages[:1]:
@@ -136,10 +137,14 @@ def rooms(event: Rooms) -> Iterator[Line]:
     if not event.rooms:
         yield [("class:info", "-- There are no rooms yet.")]
     for room in event.rooms:
-        people = "1 user" if room.count == 1 else f"{room.count} users"
         locked = ", locked" if room.locked else ""
         topic = f"  {tidy(room.topic)}" if room.topic else ""
+        people = _many(room.count, "user")
         yield [("class:info", f"-- {tidy(room.name)} ({people}{locked}){topic}")]
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _said(event: Message | Private, me: str, now: float | None) -> Iterator[Line]:

@@ -161,7 +161,8 @@ def bans(door: Door, body: str) -> Done:
     lines: list[str] = []
     for sanction in _rules(door, room).bans.values():
         host = f" [{sanction.host}]" if admin and sanction.host else ""
-        lines.append(f"{sanction.shown}{host}, by {sanction.by}{_because(sanction.reason)}")
+        why = _because(sanction.reason)
+        lines.append(f"{sanction.shown}{host} was banned by {sanction.by}{why}")
     return Done(text="\n".join(fitting(lines, text_size)) or "Nobody is banned.")
 
 

@@ -91,7 +91,7 @@ class PipeJourneys(Journey):
         ana.prints("-- In lobby (3): ana, bob, cid")
         ana.prints("-- lobby (3 users)")
         ana.prints("/join ROOM")
-        ana.prints("-- 1 messages in lobby:")
+        ana.prints("-- 1 message in lobby:")
         cid.write("/name sid\n/leave\n")
         ana.prints("-- cid is now sid")
         ana.prints("<-- sid left lobby")

@@ -668,9 +668,9 @@ class BanTests(ModerationTestCase):
         self.assertEqual(ana.ask("bans").text, "Nobody is banned.")
         self.house.visitor("eve", "den", host=HERE)
         self.done(ana, "ban", "eve too much spam")
-        self.assertEqual(ana.ask("bans").text, "eve, by ana: too much spam")
+        self.assertEqual(ana.ask("bans").text, "eve was banned by ana: too much spam")
         boss = self.house.owner("boss", "den")
-        self.assertEqual(boss.ask("bans").text, f"eve [{HERE}], by ana: too much spam")
+        self.assertEqual(boss.ask("bans").text, f"eve [{HERE}] was banned by ana: too much spam")
         for event in ana.heard:
             self.assertNotIn(HERE, str(event))
 
