@@ -38,7 +38,13 @@ async def lock(door: Door, body: str) -> Done:
     if _room(door) is not room:
         raise ChatError("not_in_room", f"You are not in {room.name} any more.")
     room.rules.lock = hash
-    return await _done(door, room, "is locked now")
+    done = await _done(door, room, "is locked now")
+    if room.rules.kept:
+        return done
+    return Done(
+        text=f"{done.text} It will be open again when all have left it, or the server was "
+        "restarted; /register prevents that."
+    )
 
 
 @command("unlock", "", "Let everyone join your room again.")

@@ -401,6 +401,14 @@ class LockTests(ModerationTestCase):
         self.assertIsInstance(ben.ask("join", "den"), Joined)
         self.assertEqual(self.here(), ["ana", "ben", "cem"])
 
+    def test_guests_lock(self) -> None:
+        """A guest learns that the lock will not last, and what to do so that it does."""
+        ana = self.house.visitor("ana", "den")
+        self.assertIn("/register", ana.ask("lock", "mellon").text)
+        ana.ask("register", "open sesame")
+        self.assertTrue(self.house.registry.rooms["den"].rules.kept)
+        self.assertEqual(ana.ask("lock", "mellon").text, "den is locked now.")
+
     def test_stays_where_one_was(self) -> None:
         """Who is refused stays in the room where one was."""
         self.done(self.house.visitor("ana", "den"), "lock", "mellon")
