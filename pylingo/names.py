@@ -143,6 +143,15 @@ def _skeleton(text: str) -> str:
 @lru_cache(maxsize=4096)
 def _looks(character: str) -> str:
     """The plain letter that `character` looks like, or the first of those it looks like."""
+    if character == "\u04cf":
+        return "l"  # The palochka: its dot is in the tables only.
+    plain = _plainest(character)
+    # Names are the same in any case, so they look alike if they do in any.
+    large = plain if plain.isascii() else _plainest(character.upper())
+    return large if large.isascii() else plain
+
+
+def _plainest(character: str) -> str:
     from confusable_homoglyphs.confusables import confusables_data
 
     while not character.isascii():

@@ -58,6 +58,11 @@ class NameTests(SynchronousTestCase):
             self.assertNotEqual(first.key, second.key)
             self.assertEqual(first.skeleton, second.skeleton, (one, other))
 
+    def test_twins_in_any_case(self) -> None:
+        """Names are the same in any case, so they look alike if they do in any."""
+        for one, other in (("kim", "кim"), ("MAM", "мам"), ("apple", "аррӏе"), ("LL", "ӏӏ")):
+            self.assertEqual(names.user(one).skeleton, names.user(other).skeleton, (one, other))
+
     def test_empty(self) -> None:
         """No name is no name."""
         for text in ("", " ", "\t\n", "\u3000"):
