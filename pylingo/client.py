@@ -27,6 +27,7 @@ PORT = 5000
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the client; the exit status is 0 when all went well."""
+    _open_streams()
     options = parse(arguments)
     # Nothing of Twisted is loaded for --help, which should answer at once.
     dumb = os.environ.get("TERM") == "dumb"
@@ -35,6 +36,19 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         from pylingo.pipe import run
     raise SystemExit(run(options))
+
+
+def _open_streams() -> None:
+    """Standard streams that were closed by who started this are open, and lead nowhere."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is the missing one.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for good
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -21,7 +21,14 @@ from typing import Any, TypeAlias, TypeVar
 
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, fail
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    TimeoutError,
+    ensureDeferred,
+    fail,
+    succeed,
+)
 from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import LoopingCall
@@ -245,13 +252,18 @@ class Connection:
         Fails with `ChatError` when the reply is an error, and with ``gone`` when the connection
         ends for good before there was one.
         """
-        request = Request(command, body, next(self._ids))
+        request = self._request(command, body)
         if self._final is not None:
             return fail(ChatError("gone", self._final))
         if len(frame := encode(request)) - 4 > LARGEST_REQUEST:
             trouble = "That is too long to be sent. Send it in several parts."
             self._tell(Error(code="too_long", text=trouble, fatal=False))
             return fail(ChatError("too_long", trouble))
+        if command.casefold() == "pong":
+            # It is what has no reply, and what a link that is not there does not need.
+            if self._ready and self._wire is not None:
+                self._wire.transport.write(frame)
+            return succeed(Pong(body=body))
         pending = _Pending(request, Deferred(), self.room, quiet)
         self._pending[request.re or 0] = pending
         if self._ready and self._wire is not None:
@@ -290,7 +302,7 @@ class Connection:
         return self.closed
 
     def _not_parted(self, why: Failure) -> None:
-        why.trap(ChatError, error.TimeoutError)
+        why.trap(ChatError, TimeoutError)
         self.stop()
 
     def stop(self, why: str = "The connection was closed.") -> None:
@@ -382,8 +394,14 @@ class Connection:
         wire = self._wire
         if wire is None:
             return
-        silent = self._reactor.seconds() - self._last_sign
-        if silent >= (SILENCE if wire.welcomed else FIRST_EVENT):
+        now = self._reactor.seconds()
+        silent = now - self._last_sign
+        if wire.paused:
+            # It is we who do not read; so that the server knows that we are here.
+            if silent >= PULSE:
+                self._last_sign = now
+                wire.transport.write(encode(Request("ping")))
+        elif silent >= (SILENCE if wire.welcomed else FIRST_EVENT):
             wire.abort(SILENT)
         elif silent >= PULSE and wire.welcomed:
             wire.transport.write(encode(Request("ping")))
@@ -465,9 +483,14 @@ class Connection:
             wire.abort("Something went wrong here.")
         why.raiseException()
 
+    def _request(self, command: str, body: str) -> Request:
+        """With an id of its own; what is no Unicode, as from another encoding, is U+FFFD."""
+        body = body.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return Request(command, body, next(self._ids))
+
     def _ask(self, wire: _Wire, command: str, body: str) -> Deferred[AnyEvent]:
         """A request of the arrival itself, ahead of those that wait; a new link makes its own."""
-        request = Request(command, body, next(self._ids))
+        request = self._request(command, body)
 
         def forget(_: object) -> None:
             self._pending.pop(request.re or 0, None)

@@ -198,7 +198,9 @@ class Conversation:
         """A line, or a block of them, was entered."""
         line = text.strip()
         if self._questions and (self.hidden or not line.startswith("/")):
-            self._questions.pop(0).answer(line)
+            # Without a password there is nothing to try, where somebody waits for it.
+            if line or self._questions[0].ours or not self.hidden:
+                self._questions.pop(0).answer(line)
         elif not line:
             pass
         elif self.connection is None:
@@ -229,8 +231,11 @@ class Conversation:
         self.leaving = True
 
     def cancel(self) -> bool:
-        """The person does not want to answer a hidden question; the result is if there was one."""
-        asked = self.hidden and self._questions[0].ours
+        """The person does not want to answer a question; the result is if there was one.
+
+        Who to be has to be answered.
+        """
+        asked = bool(self._questions) and self._questions[0].ours and (self.hidden or self._settled)
         if asked:
             self.typed("")
         return asked
@@ -249,10 +254,16 @@ class Conversation:
 
     def ask(self, question: str, *, hidden: bool = False) -> Deferred[str]:
         """Ask the person, who has to answer; the last line of `question` becomes the prompt."""
-        answer: Deferred[str] = Deferred()
+
+        def withdraw(_: object) -> None:
+            self._questions = [one for one in self._questions if one is not asked]
+            self._refresh()
+
+        answer: Deferred[str] = Deferred(withdraw)
         *before, prompt = question.split("\n")
         self._show([[("class:info", f"-- {line}")] for line in before])
-        self._put(Question(prompt, answer.callback, hidden, ours=False))
+        asked = Question(prompt, answer.callback, hidden, ours=False)
+        self._put(asked)
         return answer
 
     # What the connection says.
@@ -554,7 +565,7 @@ class Conversation:
                 self._show([[("class:error", "!! Those were not the same. Nothing was changed.")]])
 
         if password:
-            self._ask("Once more: ", compare, hidden=True)
+            self._ask("The same once more: ", compare, hidden=True)
 
     def _complete_secret(self, password: str, request: Request) -> None:
         if password:

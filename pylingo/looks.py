@@ -25,6 +25,7 @@ from pylingo.protocol import (
     Left,
     Message,
     Notice,
+    Pong,
     Private,
     Renamed,
     Resumed,
@@ -119,6 +120,8 @@ def lines(event: Heard, me: str, now: float | None = None) -> Iterator[Line]:
             yield [("class:info", f"-- Topic of {tidy(event.room)}: {topic}{who}")]
         case Done() | Notice():
             yield from _block("class:info", event.text)
+        case Pong(re=int() | str()):
+            yield [("class:info", f"-- The server is there. {tidy(event.body)}".rstrip())]
         case Closing():
             yield from _block("class:error" if event.reason != "bye" else "class:info", event.text)
         case Error():

@@ -12,6 +12,7 @@ import os
 import time
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 
 from pylingo.connection import Ticket
 
@@ -34,6 +35,8 @@ class Memory:
         self.name = name.casefold()
         key = sha256(f"{where} {name.casefold()}".encode()).hexdigest()[:32]
         self._file: int | None = None
+        self._lock = Lock()
+        """What is remembered is written in a thread."""
         try:
             sessions = folder / "sessions"
             sessions.mkdir(exist_ok=True, mode=0o700)
@@ -61,20 +64,22 @@ class Memory:
 
     def remember(self, ticket: Ticket | None) -> None:
         """Keep `ticket` for the next run; None forgets."""
-        if self._file is None:
-            return
         known = (
             {"session": ticket.session, "last": ticket.last, "at": time.time()} if ticket else {}
         )
         data = json.dumps(known).encode()
-        try:
-            os.pwrite(self._file, data, 0)
-            os.ftruncate(self._file, len(data))
-        except OSError:
-            pass  # A full disk costs the memory, not the chat.
+        with self._lock:
+            if self._file is None:
+                return
+            try:
+                os.pwrite(self._file, data, 0)
+                os.ftruncate(self._file, len(data))
+            except OSError:
+                pass  # A full disk costs the memory, not the chat.
 
     def close(self) -> None:
         """Let another client use it."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None

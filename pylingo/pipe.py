@@ -13,7 +13,11 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
-from twisted.internet.interfaces import IHalfCloseableProtocol, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
@@ -21,9 +25,9 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pylingo import looks
+from pylingo import looks, names
 from pylingo.client import dial
-from pylingo.connection import Connected, Connection, Disconnected, Heard
+from pylingo.connection import PARTING, Connected, Connection, Disconnected, Heard
 from pylingo.protocol import ChatError, Closing, Error, parse
 
 MOST_UNANSWERED = 64
@@ -38,8 +42,9 @@ class Pipe(LineReceiver):
     MAX_LENGTH = 1024 * 1024
     transport: Any
 
-    def __init__(self, json: bool, errors: Any) -> None:
+    def __init__(self, json: bool, errors: Any, clock: IReactorTime) -> None:
         self.connection: Connection
+        self._clock = clock
         self.finished: Deferred[int] = Deferred()
         self._json = json
         self._errors = errors
@@ -47,6 +52,7 @@ class Pipe(LineReceiver):
         self._ended = False
         self._output = True
         self._closing = False
+        self._quitting = False
         self._told = ""
 
     # What the terminal's side says.
@@ -60,6 +66,10 @@ class Pipe(LineReceiver):
         if not text.strip():
             return
         request = parse(text)
+        if self._quitting:
+            self._complain(f"What comes after the end is not sent: {text}")
+            return
+        self._quitting = request.command.casefold() in ("quit", "close")
         reply = self.connection.request(request.command, request.body)
         reply.addErrback(self._refused)
         reply.addCallback(self._answered)
@@ -100,14 +110,12 @@ class Pipe(LineReceiver):
                 self._complain(event.reason + more)
         elif self._json:
             if not isinstance(event, Connected):
-                self._print(msgspec.json.encode(event))
-        elif isinstance(event, Error):
-            self._complain(event.text)
-        else:
+                self._print(names.clean(msgspec.json.encode(event).decode()).encode())
+        elif not isinstance(event, Error):
             for line in looks.lines(event, self.connection.user):
                 self._print(looks.plain(line).encode())
         if isinstance(event, Error):
-            self._status = 1
+            self._complain(event.text)
             self._told = event.text
 
     def leave(self) -> None:
@@ -115,6 +123,8 @@ class Pipe(LineReceiver):
         self._status = 1
         self._closing = True
         self.connection.part()
+        # What nobody reads is not waited for any longer either.
+        self._clock.callLater(PARTING, self._finish, 1)
 
     def failed(self, trouble: ChatError) -> None:
         """There was no getting in."""
@@ -157,7 +167,7 @@ class Pipe(LineReceiver):
 
 async def converse(reactor: Any, options: argparse.Namespace) -> int:
     """Talk until the input, or the connection, ends. The result is the exit status."""
-    pipe = Pipe(options.json, sys.stderr)
+    pipe = Pipe(options.json, sys.stderr, reactor)
     ended: Deferred[None] = Deferred()
     secret = os.environ.get("PYLINGO_PASSWORD")
 

@@ -11,6 +11,7 @@ Nothing here knows the network, or where its terminal is.
 from __future__ import annotations
 
 import asyncio
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import History
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.layout import Dimension
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.renderer import print_formatted_text
@@ -37,6 +39,8 @@ from twisted.python.failure import Failure
 
 from pylingo.looks import COLOURS, Line, plain
 
+MENU = 6
+"""Lines that a menu of completions has, where the screen is large enough."""
 SHOWN_PENDING = 5
 """Lines that wait to be acknowledged, shown above the prompt."""
 PATIENCE = 2.0
@@ -153,6 +157,9 @@ class Screen(TwistedProtocol):
         self._lines: list[Line] = []
         self._printing: asyncio.Future[None] | None = None
         self._interrupted = -PATIENCE
+        self._draft: Document | None = None
+        """What was being typed when something hidden was asked."""
+        self._decoder = getincrementaldecoder("utf-8")("replace")
         self._left = False
         self._resources = ExitStack()
 
@@ -171,7 +178,6 @@ class Screen(TwistedProtocol):
             style=STYLE,
             completer=_Completer(self._desk),
             complete_while_typing=False,
-            reserve_space_for_menu=6,
             multiline=True,
             prompt_continuation="  ",
             is_password=Condition(lambda: self._desk.hidden),
@@ -181,13 +187,16 @@ class Screen(TwistedProtocol):
             erase_when_done=True,
         )
         self._app = self._session.app
+        self._window = self._app.layout.current_window
+        self._window.height = self._height
         running = asyncio.ensure_future(
             self._session.prompt_async(handle_sigint=False, set_exception_handler=False)
         )
         Deferred.fromFuture(running).addBoth(self._ended)
 
     def dataReceived(self, data: bytes) -> None:
-        self._input.send_bytes(data)
+        # What is not UTF-8 could be drawn, but neither sent nor stored.
+        self._input.send_text(self._decoder.decode(data))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         if not self._left:
@@ -205,8 +214,17 @@ class Screen(TwistedProtocol):
 
     def refresh(self) -> None:
         """Draw the prompt and the bar anew."""
-        if not self._left:
-            self._app.invalidate()
+        if self._left:
+            return
+        # A line that was begun is not the beginning of a password.
+        buffer = self._session.default_buffer
+        if self._desk.hidden and self._draft is None:
+            self._draft = buffer.document
+            buffer.reset()
+        elif self._draft is not None and not self._desk.hidden:
+            buffer.set_document(self._draft)
+            self._draft = None
+        self._app.invalidate()
 
     def ring(self) -> None:
         """Ring the bell once."""
@@ -251,6 +269,15 @@ class Screen(TwistedProtocol):
             result.raiseException()
 
     # Drawing and keys.
+
+    def _height(self) -> Dimension:
+        """What is typed takes half of the screen at most, a menu of completions as much."""
+        columns, rows = self._size()
+        most = max(1, rows // 2)
+        window = self._window
+        lines = window.content.preferred_height(columns, most, True, window.get_line_prefix) or 1
+        menu = self._session.default_buffer.complete_state is not None
+        return Dimension(min=min(MENU, most) if menu else 1, preferred=max(lines, MENU * menu))
 
     def _prompt(self) -> FormattedText:
         waiting = self._desk.waiting()

@@ -21,10 +21,10 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pylingo import looks
 from pylingo.client import dial
-from pylingo.connection import Connection
+from pylingo.connection import Connection, Heard
 from pylingo.conversation import Conversation
 from pylingo.memory import Memory, state_path
-from pylingo.protocol import AnyEvent, ChatError
+from pylingo.protocol import AnyEvent, ChatError, Done, Renamed, Resumed
 from pylingo.screen import Screen
 
 SAVED = 2.0
@@ -81,10 +81,15 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         if mine() and ticket is not None:
             reactor.callInThread(memories[0].remember, ticket)
 
+    def heard(event: Heard) -> None:
+        conversation.heard(event)
+        if isinstance(event, Renamed | Resumed | Done):
+            save()
+
     def connect(endpoint: IStreamClientEndpoint, **more: Any) -> Connection:
         connection = conversation.connection = Connection(
             endpoint,
-            conversation.heard,
+            heard,
             reactor,
             where=where,
             ticket=recall(options.name).recall() if options.name else None,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from twisted.internet import error
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo.connection import PARTING, Connected, Connection, Disconnected, Heard
+from pylingo.connection import PARTING, SILENCE, Connected, Connection, Disconnected, Heard
 from pylingo.protocol import (
     LARGEST_EVENT,
     ChatError,
@@ -457,6 +458,27 @@ class TalkTests(SynchronousTestCase):
         self.world.flush()
         self.assertEqual((before, self.ana.texts), ([], ["one", "two"]))
 
+    def test_long_pause(self) -> None:
+        """Who does not read for minutes is there all the same, and hears everything then."""
+        self.ana.connection.pauseProducing()
+        ensureDeferred(self.bob.connection.say("one"))
+        self.world.wait(4 * SILENCE)
+        self.ana.connection.resumeProducing()
+        self.world.flush()
+        self.assertEqual((self.ana.texts, self.ana.of(Disconnected)), (["one"], []))
+
+    def test_no_reply(self) -> None:
+        """What has no reply is not waited for."""
+        self.successResultOf(self.ana.connection.request("pong"))
+        self.assertEqual(self.ana.connection.unanswered, 0)
+
+    def test_other_encoding(self) -> None:
+        """What is no Unicode, as an argument in another encoding, is said as well as it goes."""
+        said = ensureDeferred(self.ana.connection.say("caf\udce9 \U0001f600"))
+        self.world.flush()
+        self.successResultOf(said)
+        self.assertEqual(self.bob.texts, ["caf\ufffd \U0001f600"])
+
     def test_nobody_wants_to_hear(self) -> None:
         """A consumer that is gone ends the connection, and the name is free at once."""
         self.ana.connection.pauseProducing()
@@ -487,10 +509,17 @@ class TalkTests(SynchronousTestCase):
         self.assertEqual([event.reason for event in self.bob.of(Left)], ["bye"])
 
     def test_part_without_an_answer(self) -> None:
-        """A server that says nothing is left all the same."""
-        self.ana.connection.part()
-        self.world.wait(PARTING)
-        self.assertEqual(self.ana.closed, [None])
+        """A server that says nothing is left all the same, and nothing is complained about."""
+        world = World()
+        world.answers["close"] = lambda _: []
+        ana = world.arrive(name="ana", room="lobby")
+        said = ana.connection.request("say", "hi")
+        ana.connection.part()
+        world.wait(PARTING)
+        self.assertEqual(ana.closed, [None])
+        self.assertEqual(self.failureResultOf(said, ChatError).value.code, "gone")
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
 
 class ClosingTests(SynchronousTestCase):

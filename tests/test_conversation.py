@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
+from twisted.internet.defer import CancelledError
+
 from pylingo.connection import Connected, Connection, Disconnected
 from pylingo.conversation import KEYS, Conversation
 from pylingo.protocol import (
@@ -290,6 +292,24 @@ class PasswordTests(Seat):
         self.assertFalse(self.talk.cancel())
         self.assertTrue(self.talk.hidden)
         self.assertEqual(self.line.asked, [])
+
+    def test_nothing(self) -> None:
+        """Where a connection waits for a password, none is no try."""
+        asked = self.talk.ask("The server's password: ", hidden=True)
+        self.talk.typed("")
+        self.assertNoResult(asked)
+        self.talk.typed("sesame")
+        self.assertEqual(self.successResultOf(asked), "sesame")
+
+    def test_not_waited_for(self) -> None:
+        """A question that nobody waits for any more is not asked any more."""
+        first, second = (self.talk.ask(f"The password ({n}): ", hidden=True) for n in range(2))
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.assertEqual(self.talk.prompt, "The password (1): ")
+        self.talk.typed("sesame")
+        self.assertEqual(self.successResultOf(second), "sesame")
+        self.assertFalse(self.talk.asking)
 
 
 class LinkTests(Seat):

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from functools import partial
@@ -273,6 +274,38 @@ class PipeJourneys(Journey):
         bob.wait()
         self.assertEqual(bob.out.count("<-- ana left lobby (bye)"), 3)
 
+    def test_closed_streams(self) -> None:
+        """Streams that who started it has closed are as good as empty."""
+        server = self.serve()
+        bob = self.person(server, "bob")
+        for number in range(3):
+            line = "hi\n" if number else ""
+            ana = self.client(
+                server.address, "-n", "ana", "-r", "lobby", preexec_fn=partial(os.close, number)
+            )
+            if line:
+                ana.write(line)
+            ana.eof()
+            self.assertEqual((ana.wait(), ana.err), (0, ""))
+        bob.eof()
+        bob.wait()
+        self.assertEqual(bob.out.count("<ana> hi"), 2)
+
+    def test_locked_database(self) -> None:
+        """A database that another program keeps locked keeps no server from ending in time."""
+        server = self.serve()
+        ana = self.person(server, "ana")
+        other = sqlite3.connect(self.home / "server" / "pylingo.sqlite3", isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        ana.write("hi\n/leave\n")
+        ana.eof()
+        server.process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        server.wait()
+        self.assertLess(time.monotonic() - began, 5)
+        self.assertNotIn("Traceback", server.out)
+
     def test_nothing_left_behind(self) -> None:
         """A client with pipes writes no file."""
         server = self.serve()
@@ -524,7 +557,7 @@ class SecretJourneys(Journey):
         server = self.serve()
         ana = self.seat(server)
         ana.type("/register\r")
-        for question in ("Password (Ctrl-C cancels): ", "Once more: "):
+        for question in ("Password (Ctrl-C cancels): ", "The same once more: "):
             ana.until(partial(_asks, question))
             ana.type("open sesame\r")
         ana.until(lambda glass: glass.before == "[lobby] ana> ")

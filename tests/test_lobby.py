@@ -143,6 +143,16 @@ class LobbyTests(Seat):
         """The prompt has just the name."""
         self.assertEqual(self.talk.prompt, "guest-1> ")
 
+    def test_never_mind(self) -> None:
+        """What is asked after a choice can be taken back; then there is the menu again."""
+        for choice in ("1", "2"):
+            self.line.listed = Rooms(rooms=[RoomSummary("lobby", 2, "", False)])
+            self.talk.typed(choice)
+            self.said()
+            self.assertTrue(self.talk.cancel())
+            self.assertEqual((self.talk.prompt, self.said()), ("guest-1> ", [*MENU]))
+            self.assertFalse(self.talk.cancel())
+
     def test_create(self) -> None:
         """1 asks for a name and makes that room."""
         self.talk.typed("1")

@@ -283,6 +283,11 @@ class EventTests(SynchronousTestCase):
         for event in (Ping(), Pong(body=""), Sent(id=1, at=1), Connected(False)):
             self.assertEqual(shown(event), [])
 
+    def test_asked(self) -> None:
+        """To who asked for a sign of life, it is told."""
+        event = Pong(body="hey", re=7)
+        self.assertEqual(shown(event), ["-- The server is there. hey"])
+
     def test_told_apart_without_colour(self) -> None:
         """No kind of line can be taken for another when there are no colours."""
         starts = [

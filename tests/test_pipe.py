@@ -7,10 +7,11 @@ import json
 from typing import cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo.connection import Connected, Connection, Disconnected
+from pylingo.connection import PARTING, Connected, Connection, Disconnected
 from pylingo.pipe import MOST_UNANSWERED, Pipe
 from pylingo.protocol import (
     AnyEvent,
@@ -72,7 +73,8 @@ class PipeTests(SynchronousTestCase):
         self.errors = io.StringIO()
         self.wire = Wire()
         self.output = StringTransport()
-        self.pipe = Pipe(self.json, self.errors)
+        self.clock = Clock()
+        self.pipe = Pipe(self.json, self.errors, self.clock)
         self.pipe.connection = cast(Connection, self.wire)
         self.pipe.makeConnection(self.output)
         self.status: list[int] = []
@@ -259,6 +261,21 @@ class OutputTests(PipeTests):
         self.pipe.heard(Disconnected("It was closed.", True))
         self.assertEqual((self.complaints, self.end()), ("", 1))
 
+    def test_leave_unread(self) -> None:
+        """Output that nobody reads keeps it from ending for a moment, not for ever."""
+        self.pipe.leave()
+        self.clock.advance(PARTING - 0.1)
+        self.assertEqual(self.status, [])
+        self.clock.advance(0.1)
+        self.assertEqual(self.status, [1])
+
+    def test_after_the_end(self) -> None:
+        """What comes after a line that ends it is told, for it is not said."""
+        self.pipe.dataReceived(b"one\n/QUIT\ntwo\n")
+        self.assertEqual(self.wire.asked, [("say", "one"), ("QUIT", "")])
+        self.assertIn("not sent: two", self.complaints)
+        self.assertEqual(self.end(), 1)
+
     def test_output_gone(self) -> None:
         """When nobody reads any more it ends with status 1, quietly."""
         self.pipe.writeConnectionLost()
@@ -287,13 +304,19 @@ class JsonTests(PipeTests):
         )  # fmt: skip
 
     def test_errors(self) -> None:
-        """An error is an event like the others, and makes the status 1."""
+        """An error is an event like the others, and told where errors are; the status is 1."""
         self.pipe.dataReceived(b"/dance\n")
         self.refuse()
         self.pipe.readConnectionLost()
         (event,) = map(json.loads, self.printed)
         self.assertEqual((event["event"], event["code"]), ("error", "x"))
-        self.assertEqual((self.complaints, self.end()), ("", 1))
+        self.assertEqual((self.complaints, self.end()), ("pylingo: No.\n", 1))
+
+    def test_clean(self) -> None:
+        """What could drive a terminal is not printed here either."""
+        self.pipe.heard(Notice(text="a\x7f\x9b\u202eb\n\x1bc"))
+        self.assertEqual(json.loads(self.printed[0])["text"], "ab\n\x1bc")
+        self.assertNotIn("\x1b", self.printed[0])
 
     def test_only_events(self) -> None:
         """What is no event of the server is not among them."""

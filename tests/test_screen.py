@@ -286,6 +286,66 @@ class TypingTests(ScreenTests):
         self.assertEqual(history.get_strings(), [])
         self.assertNotIn(b"sesame", self.carrier.raw)
 
+    def test_hidden_in_between(self) -> None:
+        """A line that was begun is no beginning of a password, and is there again afterwards."""
+
+        async def scene() -> None:
+            await self.type("half a li" + LEFT)
+            await self.before("[lobby] ana> half a l")
+            self.desk.hidden, self.desk.prompt = True, "Password: "
+            self.screen.refresh()
+            await self.before("Password: ")
+            await self.type("sesame\r")
+            await self.typed("sesame")
+            self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
+            self.screen.refresh()
+            await self.before("[lobby] ana> half a l")
+            await self.type("\x05ne\r")
+            await self.typed("sesame", "half a line")
+
+        self.at(scene)
+
+    def test_other_encoding(self) -> None:
+        """Bytes that are no UTF-8 stand for what nobody can read, and do no harm."""
+
+        async def scene() -> None:
+            self.screen.dataReceived(b"caf\xe9\r")
+            await self.typed("caf\ufffd")
+            for byte in "日".encode():
+                self.screen.dataReceived(bytes([byte]))
+            await self.type("\r")
+            await self.typed("caf\ufffd", "日")
+
+        self.at(scene)
+
+    def test_tall(self) -> None:
+        """What is longer than the screen leaves half of it to what others say."""
+
+        async def scene() -> None:
+            await self.say(*map(str, range(16)))
+            await self.type(pasted("\r\n".join(f"line {n}" for n in range(40))))
+            await self.until(lambda: self.glass.shows("line 39"))
+            self.screen.show([[("", "news")]])
+            await self.until(lambda: self.glass.shows("news"))
+            self.assertTrue(self.glass.order("15", "news", "line 39", "example.org"))
+            self.assertFalse(self.glass.shows("line 30"))
+
+        self.at(scene)
+
+    def test_small(self) -> None:
+        """On a small screen there is a small menu, and the line that is typed."""
+        self.glass = Glass(60, 5)
+        self.carrier = Carrier(self.glass)
+
+        async def scene() -> None:
+            self.desk.completions = [(f"/{n} ", 1, f"help {n}") for n in range(9)]
+            await self.type("/\t")
+            await self.until(lambda: self.glass.shows("help 0"))
+            await self.type("\t\t")
+            await self.before("[lobby] ana> /1 ")
+
+        self.at(scene)
+
     def test_answers(self) -> None:
         """Answers to questions are no lines to come back to, but commands always are."""
         history = InMemoryHistory()
