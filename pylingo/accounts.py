@@ -11,14 +11,14 @@ import hmac
 import os
 import sqlite3
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import scrypt
 from math import ceil
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.python.failure import Failure
 
 from pylingo import names
 from pylingo.history import Log, Run
@@ -41,7 +41,7 @@ COST = (2**14, 8, 1)
 
 @dataclass(slots=True)
 class Account:
-    """A registered name. `read` is the newest private message that was handed over."""
+    """A registered name. Up to the id `read`, messages to it alone have arrived."""
 
     name: Name
     hash: str
@@ -100,13 +100,14 @@ class Accounts:
         self._registry = registry
         self._log = log
         self._run = run
+        self._turn = DeferredLock()
+        """There is one thread for passwords; who waits for a turn has not tried yet."""
         for key, shown, hash, read in connection.execute("SELECT * FROM accounts"):
             self._put(key, Account(names.user(shown), hash, read))
         self._kept.update(_load(connection, registry))
         registry.guests = _guests(connection)
         registry.reserved = self.reserved
         registry.keep = self.keep
-        registry.delivered = self.delivered
 
     def admin(self, user: User) -> bool:
         """Whether `user` is an admin."""
@@ -132,11 +133,14 @@ class Accounts:
 
     async def register(self, user: User, password: str) -> None:
         """Make the name of `user` an account. Raises `ChatError`."""
-        name = user.name
+        name, own = user.name, self.known.get(user.account or "")
         self.reserved(name, user)
-        if user.account is not None:
+        if own is not None:
+            # Asked again, as when the answer was lost with the link, it is answered again.
+            if own.name.key == name.key and await self._check(own.hash, password):
+                return
             raise ChatError("bad_argument", f"You are logged in as {user.account} already.")
-        hash = await self._hash(password)
+        hash = await self.hash(password)
         # Somebody may have been faster, or the user may have another name by now.
         self.reserved(name, user)
         if user.name is not name:
@@ -144,26 +148,32 @@ class Accounts:
         account = Account(name, hash, self._log.last)
         row = (name.key, name.shown, hash, account.read)
         self._put(name.key, account)
-        try:
-            await self._log.write(lambda c: c.execute("INSERT INTO accounts VALUES (?,?,?,?)", row))
-        except sqlite3.Error:
-            # Not when it was only not waited for: then it will be stored all the same.
+
+        def stored(_: object) -> None:
+            if self._registry.users.get(name.key) is user:
+                self._become(user, account)
+
+        def lost(why: Failure) -> Failure:
             del self.known[name.key]
             del self._looks[name.skeleton]
-            raise
-        self._become(user, account)
+            return why
+
+        storing = self._log.write(lambda c: c.execute("INSERT INTO accounts VALUES (?,?,?,?)", row))
+        await _whoever_waits(storing.addCallbacks(stored, lost))
 
     async def login(self, user: User, shown: str, password: str) -> Account:
         """Let `user` be that account. Raises `ChatError`; it takes as long for unknown names."""
         name = names.user(shown)
         whose = (f"name {name.key}", f"host {user.host}")
-        _secret(password)
-        self.tries.check(*whose)
+
+        def hash() -> str:
+            account = self.known.get(name.key)
+            return account.hash if account else _NOBODY
+
+        right = await self._try(hash, password, *whose)
         account = self.known.get(name.key)
-        right = await self._check(account.hash if account else _NOBODY, password)
         if account is None or not right:
             raise wrong()
-        self.tries.right(*whose)
         # What was said before, here or by who is logged in elsewhere, is answered before.
         await self._log.flushed()
         if self._registry.rules.bans.get(account.name.key):
@@ -185,10 +195,15 @@ class Accounts:
         if account is not None and self.restorable(key):
             self._become(user, account)
 
-    def restorable(self, key: str | None) -> bool:
-        """Whether a session that was logged in to that account would be, if it were resumed now."""
+    def restorable(self, key: str | None, by: User | None = None) -> bool:
+        """Whether a session that was logged in to that account would be, if it were resumed now.
+
+        It is `by` whom it would be resumed, and who makes way for it.
+        """
         registry = self._registry
-        return key in self.known and key not in registry.owners and key not in registry.rules.bans
+        if key not in self.known or key in registry.rules.bans:
+            return False
+        return registry.owners.get(key, by) is by
 
     async def change(self, user: User, password: str) -> None:
         """Give the account of `user` another password, and end its other sessions.
@@ -198,48 +213,38 @@ class Accounts:
         account = self.known.get(user.account or "")
         if account is None:
             raise ChatError("forbidden", "You are not logged in: /login NAME")
-        hash = await self._hash(password)
+        hash = await self.hash(password)
         key, session = account.name.key, user.session
         before, account.hash = account.hash, hash
-        try:
-            await self._log.write(lambda connection: _change(connection, key, hash, session))
-        except sqlite3.Error:
+
+        def lost(why: Failure) -> Failure:
             account.hash = before
-            raise
+            return why
+
+        storing = self._log.write(lambda connection: _change(connection, key, hash, session))
+        await _whoever_waits(storing.addErrback(lost))
 
     async def hash(self, password: str) -> str:
-        """The hash of a room's password. Raises `ChatError` ``bad_argument``."""
-        return await self._hash(password)
+        """The hash of a password. Raises `ChatError` ``bad_argument``."""
+        secret = _secret(password)
+        return await self._turn.run(self._run, lambda: _make(secret))
 
     async def opens(self, room: Room, password: str, user: User) -> bool:
         """Whether `password` opens a locked room. Raises `ChatError` after too many tries."""
-        whose = (f"room {room.name.key} {user.host}",)
-        _secret(password)
-        self.tries.check(*whose)
-        right = await self._check(room.rules.lock, password)
-        if right:
-            self.tries.right(*whose)
-        return right
+        whose = f"room {room.name.key} {user.host}"
+        return await self._try(lambda: room.rules.lock, password, whose)
 
-    def delivered(self, user: User, id: int) -> None:
-        """A private message was handed to a logged-in user: it is not for the next login."""
+    def arrived(self, user: User) -> None:
+        """All that was told to `user` alone has arrived: it is not for the next login."""
         account = self.known.get(user.account or "")
-        if account is not None and id > account.read:
-            self._read(account, id)
-
-    def undelivered(self, user: User, id: int) -> None:
-        """What was handed to a logged-in user after `id` did not arrive, or perhaps not."""
-        self._unread(self.known.get(user.account or ""), id)
-
-    @contextmanager
-    def handing(self, account: Account | None) -> Iterator[None]:
-        """While what was missed is handed over: broken off, it is for the next login again."""
-        read = account.read if account is not None else 0
-        try:
-            yield
-        except BaseException:
-            self._unread(account, read)
-            raise
+        if account is None or user.told <= account.read:
+            return
+        account.read = user.told
+        row = (account.read, account.name.key)
+        self._log.keep(
+            ("read", account.name.key),
+            lambda c: c.execute("UPDATE accounts SET read = ? WHERE key = ?", row),
+        )
 
     def keep(self, room: Room | None) -> None:
         """The rules of `room` have changed, or those of the server."""
@@ -258,18 +263,6 @@ class Accounts:
         ]
         self._log.keep(("room", key), lambda c: _keep(c, row, people, sanctions, kept=kept))
 
-    def _unread(self, account: Account | None, id: int) -> None:
-        if account is not None and account.read > id:
-            self._read(account, id)
-
-    def _read(self, account: Account, id: int) -> None:
-        account.read = id
-        row = (id, account.name.key)
-        self._log.keep(
-            ("read", account.name.key),
-            lambda c: c.execute("UPDATE accounts SET read = ? WHERE key = ?", row),
-        )
-
     def _put(self, key: str, account: Account) -> None:
         self.known[key] = self._looks[account.name.skeleton] = account
 
@@ -284,24 +277,27 @@ class Accounts:
             if guest and self._registry.demote(room, before):
                 self._registry.promote(room, user.place)
 
-    def _hash(self, password: str) -> Deferred[str]:
+    async def _try(self, hash: Callable[[], str], password: str, *whose: str) -> bool:
+        """Whether it is the password; wrong ones are counted. Raises `ChatError` past the bound."""
         secret = _secret(password)
-        return self._in_thread(lambda: _make(secret))
+        async with self._turn:
+            self.tries.check(*whose)
+            now = hash()
+            right: bool = await self._run(lambda: _matches(now, secret))
+            if right:
+                self.tries.right(*whose)
+        return right
 
-    def _check(self, hash: str, password: str) -> Deferred[bool]:
+    async def _check(self, hash: str, password: str) -> bool:
         secret = _secret(password)
-        return self._in_thread(lambda: _matches(hash, secret))
+        return await self._turn.run(self._run, lambda: _matches(hash, secret))
 
-    def _in_thread(self, job: Callable[[], T]) -> Deferred[T]:
-        """Do it in the thread, unless nobody waits for it any more when its turn comes."""
-        waiting = [True]
 
-        def over(result: Any) -> Any:
-            waiting.clear()
-            return result
-
-        done: Deferred[T] = self._run(lambda: job() if waiting else None)
-        return done.addBoth(over)
+def _whoever_waits(storing: Deferred[T]) -> Deferred[T]:
+    """The same, but not to wait for it any more changes nothing in what comes of it."""
+    waiting: Deferred[T] = Deferred()
+    storing.chainDeferred(waiting)
+    return waiting
 
 
 def wrong() -> ChatError:

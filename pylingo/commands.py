@@ -48,7 +48,7 @@ from pylingo.protocol import (
     Welcome,
 )
 from pylingo.rooms import NAMES_WITH_JOINED, Registry, Room, User
-from pylingo.sessions import Sessions
+from pylingo.sessions import Sessions, Stored
 
 MOST_HISTORY = 200
 """Messages in one answer to `history`; fewer where they would not fit a frame."""
@@ -84,7 +84,10 @@ class Door(Protocol):
         """Answer now, ahead of what is held."""
 
     def replay(self, messages: Sequence[Event]) -> None:
-        """Tell what is from the past, ahead of what is held."""
+        """Tell what is from the past, ahead of what is held.
+
+        Raises `CancelledError` if the peer is not there any more, or has too much to read already.
+        """
 
     def hold(self) -> None:
         """Keep back what is heard from now on."""
@@ -205,15 +208,21 @@ def greeting(door: Door) -> Welcome:
 
 
 @command("hello", "[CLIENT]", "Say what client you are.", open=True)
-def hello(door: Door, body: str) -> Welcome:
+async def hello(door: Door, body: str) -> Welcome:
     _log.info(
         "{user} uses {client}", user=door.user.name.shown, client=names.clean(body[:64]) or "?"
     )
-    return greeting(door)
+    first = not door.user.tokens
+    welcome = greeting(door)
+    if not first:
+        # There may be something to come back to, with the new token alone.
+        await door.chat.log.flushed()
+    return welcome
 
 
 @command("name", "NAME", "Take a name.")
 async def name(door: Door, body: str) -> Renamed:
+    await heard(door)
     renamed = door.user.rename(names.user(body))
     _log.info("{user} is now {name}", user=renamed.user, name=renamed.to)
     await saved(door)
@@ -239,14 +248,19 @@ async def join(door: Door, body: str) -> None:
     if room is None or not room.locked:
         # Without a lock there is no password: all of it is the name, which has no spaces.
         name = names.room(body)
-    if room is not None and room not in user.rooms:
+    await heard(door)
+    asked, room = None, registry.rooms.get(name.key)
+    while room is not None and room is not asked and room not in user.rooms:
         await _let_in(door, room, password)
+        # That may have taken a while, in which the room of that name became another.
+        asked, room = room, registry.rooms.get(name.key)
     await _enter(door, name)
 
 
 @command("create", "ROOM", "Make a room and go into it.")
 async def create(door: Door, body: str) -> None:
     name = names.room(body)
+    await heard(door)
     if name.key in door.chat.registry.rooms:
         raise ChatError("room_exists", f"The room {name} is there already: /join {name}")
     await _enter(door, name)
@@ -265,6 +279,7 @@ def users(door: Door, body: str) -> Users:
 
 @command("leave", "[REASON]", "Leave your room.", "exit")
 async def leave(door: Door, body: str) -> Left:
+    await heard(door)
     left = door.user.leave(door.user.here, names.remark(body, "reason") or "left")
     await saved(door)
     return left
@@ -291,7 +306,7 @@ def msg(door: Door, body: str) -> None:
         user.write("@" + name.key, account.name, text, re=door.re)
     elif other is not None:
         user.tell(other, text, re=door.re)
-    elif not user.answered(text, door.re):
+    elif not user.answered(text, door.re, name.key):
         registry.user(name)  # which raises that there is none
 
 
@@ -323,20 +338,15 @@ async def resume(door: Door, body: str) -> None:
         raise ChatError("bad_argument", "Give the session's token and the last message's id.")
     # What was said here before is answered here, while the one who said it is.
     await door.chat.log.flushed()
+    host = door.user.host
     user = await _found(door, token)
-    if not user.entered:
-        raise locked_out()
     fresh = door.chat.sessions.token(user, used=token)
-    user.host = door.user.host
-    accounts = door.chat.accounts
-    with accounts.handing(accounts.known.get(user.account or "")):
-        if user is not door.user:
-            abandoned, door.user = door.user, user
-            abandoned.quit()
-            door.chat.sessions.close(abandoned)
-            user.resume(door.hear)
-            _log.info("{user} is back", user=user.name.shown)
-        await _catch_up(door, fresh, int(number))
+    user.host = host
+    if user is not door.user:
+        door.user = user
+        user.resume(door.hear)
+        _log.info("{user} is back", user=user.name.shown)
+    await _catch_up(door, fresh, int(number))
 
 
 @command("close", "[REASON]", "Leave the chat.", "quit", open=True)
@@ -345,6 +355,7 @@ async def close(door: Door, body: str) -> Closing:
     await door.chat.log.flushed()
     door.user.quit(reason)
     door.chat.sessions.close(door.user)
+    await door.chat.log.flushed()
     return Closing(reason="bye", text="Bye.")
 
 
@@ -356,6 +367,12 @@ def ping(door: Door, body: str) -> Pong:  # noqa: ARG001
 @command("pong", "", "Give the server a sign of life.", open=True)
 def pong(door: Door, body: str) -> None:
     """That it came is all there is to it."""
+
+
+async def heard(door: Door) -> None:
+    """Wait until others have heard what the user said before; then something else may happen."""
+    if door.user.said > door.chat.registry.last:
+        await door.chat.log.flushed()
 
 
 async def saved(door: Door) -> None:
@@ -418,41 +435,42 @@ async def _enter(door: Door, name: Name) -> None:
 async def _found(door: Door, token: str) -> User:
     """Whose session `token` is: here, lingering, or stored, and then here again.
 
-    Raises `ChatError` ``not_resumable``, or ``forbidden`` for guests at a banned address.
+    The user of before is gone then, and name and account are free for the one who is back. Raises
+    `ChatError` ``not_resumable``, ``password_required``, or ``forbidden`` for guests at a banned
+    address.
     """
-    chat, stored = door.chat, None
-    user = chat.sessions.find(token)
-    if user is None:
+    chat = door.chat
+    back: User | Stored | None = chat.sessions.find(token)
+    if back is None:
         stored = await chat.sessions.stored(token)
-        # Another connection may have come with the same token meanwhile.
-        user = chat.sessions.find(token)
-    if user is None:
-        if stored is None:
-            raise ChatError(
-                "not_resumable", "That session has ended. Go on as you are: /name and /join."
-            )
-        if not chat.accounts.restorable(stored.account):
-            _refuse_banned(door)
-        return chat.sessions.revive(stored)
-    if user.account is None:
-        _refuse_banned(door)
-    return user
-
-
-def _refuse_banned(door: Door) -> None:
-    """Raises `ChatError` ``forbidden`` where the guest at the door is banned from the server."""
-    if door.chat.registry.rules.banned(door.user) is not None:
+        # Another connection may have come back to the same session meanwhile.
+        back = chat.sessions.find(token, stored) or stored
+    if back is None:
+        raise ChatError(
+            "not_resumable", "That session has ended. Go on as you are: /name and /join."
+        )
+    if isinstance(back, User):
+        guest, entered = back.account is None, back.entered
+    else:
+        guest, entered = not chat.accounts.restorable(back.account, door.user), True
+    if guest and chat.registry.rules.banned(door.user) is not None:
         raise banned_here()
+    if not entered:
+        raise locked_out()
+    if back is not door.user:
+        door.user.quit()
+        chat.sessions.close(door.user)
+    return back if isinstance(back, User) else chat.sessions.revive(back)
 
 
 async def _catch_up(door: Door, token: str, after: int) -> None:
     """Tell a resumed user what was missed, in pieces, then go on live."""
     user, chat = door.user, door.chat
-    room = user.room
     # What is heard live waits; what the log has by the next piece is dropped, for it is in there.
     door.hold()
     try:
         await chat.log.flushed()
+        room = user.room
         door.reply(
             Resumed(
                 user=user.name.shown,
@@ -465,7 +483,9 @@ async def _catch_up(door: Door, token: str, after: int) -> None:
         )
         places = [(f"~{user.session}", after)]
         if user.account is not None:
-            places.append(("@" + user.account, max(after, user.session)))
+            # After a login that was broken off, what came before it is to be told still.
+            start = max(after, user.session)
+            places.append((user.place, start if user.owed is None else min(start, user.owed)))
         if room is not None:
             places.append((room.place, max(after, user.rooms[room])))
         await replay(door, places)
@@ -478,7 +498,7 @@ async def replay(door: Door, places: list[tuple[str, int]], *, private: bool = F
 
     If `private`, these are the places of one user alone.
     """
-    registry, log = door.chat.registry, door.chat.log
+    user, registry, log = door.user, door.chat.registry, door.chat.log
     complete = False
     while not complete:
         upto = registry.last
@@ -488,7 +508,10 @@ async def replay(door: Door, places: list[tuple[str, int]], *, private: bool = F
         door.replay(missed)
         await door.drained()
         places = [(place, max(start, missed[-1].id)) for place, start in places if missed]
-    registry.delivered(door.user, upto)
+    user.told = max(user.told, upto)
+    if user.owed is not None:
+        user.owed = None
+        door.chat.sessions.save(user)
 
 
 async def _or_none(messages: Deferred[list[Message]]) -> list[Message]:

@@ -37,7 +37,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pylingo.protocol import Message, Private
+from pylingo import names
+from pylingo.protocol import ChatError, Message, Private
 from pylingo.rooms import Post, resending
 from pylingo.schema import Database
 
@@ -53,11 +54,11 @@ REPLAYED = 50
 PIECE = 200
 """Messages in one read of what was missed; more come in several."""
 LARGEST_PIECE = 256 * 1024
-"""Characters of text in one such read, about."""
+"""Bytes of text in one such read, about."""
 MOST_WAITING = 4 * 1024
 """Messages that may wait to be stored (of at most 8 KiB each) before talkers have to wait."""
-LARGEST_GROUP = 512 * 1024
-"""Characters of text, about, that are told in one go: those who hear them need time to take it."""
+LARGEST_GROUP = 640 * 1024
+"""Bytes, about, that are stored and told in one go: those who hear them need time to take it."""
 MOST_RESENT = 100_000
 """Messages from before a restart that are known again when they are resent."""
 STEP = 500
@@ -282,7 +283,7 @@ def _split(posts: list[Post]) -> tuple[list[Post], list[Post]]:
     """What is stored, and told, in one go, and what is left for the next."""
     size = 0
     for count, post in enumerate(posts, 1):
-        size += len(post.text)
+        size += len(post.line)
         if size >= LARGEST_GROUP:
             return posts[:count], posts[count:]
     return posts, []
@@ -322,15 +323,18 @@ class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):
         return Private(id, at, self.user, target, self.text, replayed=True)
 
 
+_log = Logger()
 _encode = msgspec.json.Encoder().encode
 _lines = msgspec.json.Decoder(list[Line])
 
 
 def _decode(said: str) -> list[Line]:
+    """The messages of a batch; none of one that was damaged, for the others can still be read."""
     try:
         return _lines.decode(said)
     except msgspec.MsgspecError as error:
-        raise sqlite3.DatabaseError(f"what was said is not what was written: {error}") from None
+        _log.error("some of what was said is lost, its row is damaged: {error}", error=error)
+        return []
 
 
 def _newest(connection: sqlite3.Connection) -> int:
@@ -344,6 +348,9 @@ def _commit(
     states: dict[object, Change],
     changes: Sequence[Waiting],
 ) -> list[Any]:
+    if connection.in_transaction:
+        # It could not be rolled back, as when the disk was gone.
+        connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
     try:
         if posts:
@@ -391,17 +398,25 @@ _INSERTS = tuple(
 
 
 def _said(connection: sqlite3.Connection, upto: int) -> dict[int, dict[int, int]]:
-    query = "SELECT said FROM batches ORDER BY last DESC"
+    query = "SELECT place, target, said FROM batches ORDER BY last DESC"
     with closing(connection.execute(query)) as rows:
-        lines = (line for (batch,) in rows for line in reversed(_decode(batch)))
-        newest = [*islice((line for line in lines if line.id <= upto), MOST_RESENT)]
+        every = ((line, row) for *row, batch in rows for line in reversed(_decode(batch)))
+        newest = [*islice((said for said in every if said[0].id <= upto), MOST_RESENT)]
     said: dict[int, dict[int, int]] = {}
     # The oldest first, messages and sessions, for these are forgotten first.
-    for line in sorted(newest, key=attrgetter("id")):
+    for line, (place, target) in sorted(newest, key=lambda said: said[0].id):
         if line.request is not None:
             ids = said[line.session] = said.pop(line.session, {})
-            ids.setdefault(resending(line.request, line.text), line.id)
+            what = line.action if place.startswith("#") else _key(target)
+            ids.setdefault(resending(line.request, line.text, what), line.id)
     return said
+
+
+def _key(target: str) -> str:
+    try:
+        return names.user(target).key
+    except ChatError:
+        return target  # It was a name when it was stored.
 
 
 def _before(connection: sqlite3.Connection, place: str, upto: int) -> Iterator[Message | Private]:
@@ -442,7 +457,7 @@ def _missed(
     size = 0
     for message in merge(*each, key=attrgetter("id")):
         messages.append(message)
-        size += len(message.text)
+        size += len(message.text.encode())
         if len(messages) == PIECE or size > LARGEST_PIECE:
             return messages, False
     return messages, True

@@ -44,23 +44,23 @@ async def login(door: Door, body: str) -> None:
     shown, _, password = body.strip().partition(" ")
     accounts, user = door.chat.accounts, door.user
     account = await accounts.login(user, shown, password)
-    before = door.chat.registry.owners.get(account.name.key)
-    if before is not None and before is not user:
-        door.chat.sessions.close(before)
-        door.chat.registry.replace(before)
-    with accounts.handing(account):
-        read, heard = account.read, door.chat.registry.last
-        accounts.enter(user, account)
-        door.hold()
-        try:
-            await saved(door)
-            door.reply(Done(text=f"You are logged in as {user.name}.", user=user.name.shown))
-            _log.info("{user} logged in", user=user.name.shown)
-            if before is not user:
-                places = [(user.place, read), (f"~{user.session}", heard)]
-                await replay(door, places, private=True)
-        finally:
-            door.release()
+    before, heard = door.chat.registry.owners.get(account.name.key), door.chat.registry.last
+    if before is not user:
+        if before is not None:
+            door.chat.sessions.close(before)
+            door.chat.registry.replace(before)
+        user.owed = account.read
+    accounts.enter(user, account)
+    door.hold()
+    try:
+        await saved(door)
+        door.reply(Done(text=f"You are logged in as {user.name}.", user=user.name.shown))
+        _log.info("{user} logged in", user=user.name.shown)
+        if user.owed is not None:
+            places = [(user.place, user.owed), (f"~{user.session}", heard)]
+            await replay(door, places, private=True)
+    finally:
+        door.release()
 
 
 @command("password", "PASSWORD", "Give your name another password.", cost=3)

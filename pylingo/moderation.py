@@ -38,13 +38,7 @@ async def lock(door: Door, body: str) -> Done:
     if _room(door) is not room:
         raise ChatError("not_in_room", f"You are not in {room.name} any more.")
     room.rules.lock = hash
-    done = await _done(door, room, "is locked now")
-    if room.rules.kept:
-        return done
-    return Done(
-        text=f"{done.text} It will be open again when all have left it, or the server was "
-        "restarted; /register prevents that."
-    )
+    return await _done(door, room, "is locked now")
 
 
 @command("unlock", "", "Let everyone join your room again.")
@@ -59,18 +53,21 @@ async def unlock(door: Door, body: str) -> Done:
 def invite(door: Door, body: str) -> Done:
     room = _room(door)
     user = door.chat.registry.user(names.user(body))
+    if user in room.members:
+        return Done(text=f"{user.name} is in {room.name} already.")
     room.rules.invite(user)
     user.hears((Notice(text=f"{door.user.name} invites you: /join {room.name}"),))
     return Done(text=f"{user.name} may join {room.name} once.")
 
 
 @command("kick", "USER [REASON]", "Send somebody out of your room.")
-def kick(door: Door, body: str) -> Done:
+async def kick(door: Door, body: str) -> Done:
     room = _empowered(door)
     name, reason = _who(body)
     user = door.chat.registry.user(name)
     _spare(door, user)
     _remove(door, room, user, "kicked", reason)
+    await door.chat.log.flushed()
     return Done(text=f"{user.name} was kicked.")
 
 
@@ -79,12 +76,13 @@ async def ban(door: Door, body: str) -> Done:
     room = _empowered(door)
     name, reason = _who(body)
     user = door.chat.registry.users.get(name.key)
-    # From the whole server not by the address that the admin has too: that would hit the household.
+    # Not by an address that one has too: that would hit the household, and oneself.
     own = door.user.host
-    shared = room is None and user is not None and user.host == own
+    shared = user is not None and user.host == own
     sanction = _sanction(door, name, reason, address=not shared)
     rules = _rules(door, room)
     rules.add(rules.bans, sanction)
+    rules.invited.pop(sanction.place, None)
     registry = door.chat.registry
     hit = room.members if room is not None else registry.users.values()
     for one in tuple(hit):

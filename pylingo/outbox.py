@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer, ITransport
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from pylingo.protocol import Closing, Event, Message, Private, Sent, Stored, encode
@@ -30,15 +31,20 @@ PIECE = 64 * 1024
 MOST_WAITING = 1024 * 1024
 """Bytes that may wait for one peer."""
 
+_log = Logger()
+
 
 class Owner(Protocol):
     """Whose outbox it is."""
+
+    def ending(self) -> None:
+        """The last event is about to be told; what was told before is as it is."""
 
     def ended(self) -> None:
         """The last frame waits to be sent; nothing more is heard."""
 
     def overflowed(self) -> None:
-        """More than `MOST_WAITING` waits, and the peer does not take it."""
+        """More than `MOST_WAITING` waits, and the peer does not take it, or what comes first."""
 
 
 class Turn:
@@ -126,7 +132,10 @@ class Turn:
         """Send it all."""
         outboxes, self.outboxes = self.outboxes, []
         for outbox in outboxes:
-            outbox.flush()
+            try:
+                outbox.flush()
+            except Exception:  # noqa: BLE001 - the others have something to send, too
+                _log.failure("sending failed")
 
 
 @implementer(IPushProducer)
@@ -134,8 +143,8 @@ class Outbox:
     """Frames for a transport that has a buffer of its own, such as TLS."""
 
     __slots__ = (
-        "_drained", "_ended", "_frames", "_held", "_owner", "_turn", "blocked", "moved", "open",
-        "size", "transport",
+        "_drained", "_ended", "_frames", "_held", "_holds", "_owner", "_turn", "blocked", "moved",
+        "open", "size", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
@@ -150,10 +159,12 @@ class Outbox:
         """Grows whenever something was taken."""
         self._ended = False
         self._held: list[Any] | None = None
+        self._holds = 0
+        """Bytes that are held."""
         self._owner = owner
         self._turn = turn
         self._frames: list[bytes] = []
-        self._drained: Deferred[None] | None = None
+        self._drained: tuple[Deferred[None], ...] = ()
         self._attach()
 
     def __call__(self, events: Sequence[Event]) -> None:
@@ -167,19 +178,25 @@ class Outbox:
         elif self._ended:
             pass
         elif turn.final:
+            last = turn.frames
+            self._owner.ending()
             self.end()
-            self.put(turn.frames)
+            self.put(last)
             self._owner.ended()
         elif self._held is not None:
             # In turns, for a pair of each would be a thing more to be kept and collected.
             self._held.append(events)
             self._held.append(turn.frames)
+            self._holds += turn.size
+            if self._holds > MOST_WAITING:
+                self._owner.overflowed()
         else:
             self.put(turn.frames)
 
     def hold(self) -> None:
         """Keep back what is heard from now on."""
         self._held = []
+        self._holds = 0
         self._reopen()
 
     def release(self, after: int = 0, *, private: bool = False) -> None:
@@ -251,15 +268,15 @@ class Outbox:
         frames.clear()
         self._reopen()
         self.send(data)
-        if self._drained is not None:
+        if self._drained:
             self._announce()
 
     def drained(self) -> Deferred[None]:
-        """Fires when nothing waits any more. One may wait for it at a time."""
-        if not self._frames and not self.blocked:
-            return succeed(None)
-        self._drained = Deferred()
-        return self._drained
+        """Fires when nothing waits any more."""
+        drained: Deferred[None] = Deferred()
+        self._drained += (drained,)
+        self._announce()
+        return drained
 
     def finish(self) -> None:
         """Nothing more comes; a transport would wait for its producer before it closes."""
@@ -287,9 +304,12 @@ class Outbox:
         self.transport.registerProducer(self, True)
 
     def _announce(self) -> None:
-        if self._drained is not None and not self._frames and not self.blocked:
-            drained, self._drained = self._drained, None
-            drained.callback(None)
+        if not self._frames and not self.blocked:
+            waiting, self._drained = self._drained, ()
+            for drained in waiting:
+                # Who waited may have given up.
+                if not drained.called:
+                    drained.callback(None)
 
 
 @implementer(IPullProducer)

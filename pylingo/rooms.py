@@ -67,9 +67,13 @@ def silence(events: Sequence[Event]) -> None:
     """What a user without a connection hears with."""
 
 
-def resending(request: str | None, text: str) -> int:
-    """What a message and its resending have in common, as a key; only for this process."""
-    return hash((request, text))
+def resending(request: str | None, text: str, what: bool | str) -> int:
+    """What a message and its resending have in common, as a key; only for this process.
+
+    `what` is whether it is an action, or the key of the only name it is for. Which room does not
+    matter: who was sent out of it meanwhile sends it again from elsewhere.
+    """
+    return hash((request, text, what))
 
 
 class Post(Struct, eq=False, gc=False):
@@ -95,10 +99,15 @@ class Post(Struct, eq=False, gc=False):
     id: int = 0
     line: bytes = b""
 
+    @property
+    def key(self) -> int:
+        """By which it is known when it is sent again."""
+        what = self.action if self.place[0] == "#" else self.target.key
+        return resending(self.request, self.text, what)
+
     def again(self) -> None:
         """The earlier one was not stored: be a resending of a later one, or the first itself."""
-        key = resending(self.request, self.text)
-        self.first = self.sender.requests.setdefault(key, self.id)
+        self.first = self.sender.requests.setdefault(self.key, self.id)
         if self.first == self.id:
             self.first = 0
 
@@ -163,8 +172,8 @@ class User:
     """Somebody in the chat: a name, the rooms they are in, and how to reach them."""
 
     __slots__ = (
-        "account", "entered", "hear", "host", "name", "registry", "requests", "rooms", "session",
-        "tokens",
+        "account", "entered", "hear", "host", "name", "owed", "registry", "requests", "rooms",
+        "said", "session", "tokens", "told",
     )  # fmt: skip
 
     def __init__(self, registry: Registry, name: Name, hear: Hear, session: int, host: str) -> None:
@@ -182,6 +191,12 @@ class User:
         """Whether the server's password was given, or there is none."""
         self.rooms: dict[Room, int] = {}
         """Each room with the id of the last message before joining it."""
+        self.said = 0
+        """The id of the newest message that this user said."""
+        self.told = 0
+        """The id of the newest message that was told to this user alone."""
+        self.owed: int | None = None
+        """After which id messages to the account are to be told still, since the login."""
 
     @property
     def place(self) -> str:
@@ -257,7 +272,7 @@ class User:
         """
         room = next(reversed(self.rooms), None)
         if room is None or (room.rules.mutes and room.rules.muted(self)):
-            if self.answered(text, re):
+            if self.answered(text, re, action):
                 return
             room = self.here
             raise ChatError(
@@ -273,10 +288,12 @@ class User:
         """Say something to one who is away, for the next login. Raises `ChatError` likewise."""
         self._post(place, name, text, re)
 
-    def answered(self, text: str, re: RequestId | None) -> bool:
+    def answered(self, text: str, re: RequestId | None, what: bool | str) -> bool:
         """Whether it is a resending of what is stored, which is answered whatever has changed."""
+        if re is None:
+            return False
         request = repr(re)
-        first = self.requests.get(resending(request, names.clean(text)), 0) if re is not None else 0
+        first = self.requests.get(resending(request, names.clean(text), what), 0)
         if not 0 < first <= self.registry.last:
             return False
         shown = self.name.shown
@@ -296,8 +313,9 @@ class User:
         """
         registry = self.registry
         rules = registry.rules
+        what = action if place[0] == "#" else target.key
         if rules.mutes and rules.muted(self):
-            if self.answered(text, re):
+            if self.answered(text, re, what):
                 return
             raise ChatError(
                 "forbidden", "You are muted on this server. Ask an admin to unmute you."
@@ -306,12 +324,14 @@ class User:
         post = Post(self, self.hear, place, target, self.name.shown, text, re, action, recipient)
         if re is None:
             registry.append(post)
+            self.said = post.id
             return
         requests = self.requests
         post.request = request = repr(re)
-        key = resending(request, text)
+        key = resending(request, text, what)
         post.first = first = requests.get(key, 0)
         registry.append(post)
+        self.said = post.id
         if not first:
             requests[key] = post.id
             if len(requests) > MOST_REQUESTS + SOME_REQUESTS:
@@ -351,8 +371,6 @@ class Registry:
         """Raises `ChatError` if the name is not for that user."""
         self.keep: Callable[[Room], None] = _nothing
         """Told that the rules of a room have changed, so that they are kept."""
-        self.delivered: Callable[[User, int], None] = _nothing
-        """Told whom a private message was handed to, and its id."""
         self.broken: Callable[[User], None] = _nothing
         """Told, while the exception is handled, whose `hear` has failed."""
         self.spread: Callable[[Sequence[User], Sequence[Event]], None] = _each
@@ -518,8 +536,7 @@ class Registry:
                         continue
                 elif recipient is not None:
                     apart[recipient].append(post.event())
-                    if recipient.account is not None and recipient.hear is not silence:
-                        self.delivered(recipient, post.id)
+                    recipient.told = post.id
             # An answer to what is not heard here, or not any more.
             if post.re is not None and post.hear is post.sender.hear:
                 apart[post.sender].append(post.sent())
@@ -559,9 +576,9 @@ class Registry:
     def refuse(self, posts: Iterable[Post]) -> None:
         """Not stored: tell those who said it."""
         for post in posts:
-            requests, key = post.sender.requests, resending(post.request, post.text)
-            if requests.get(key) == post.id:
-                del requests[key]
+            requests = post.sender.requests
+            if post.request is not None and requests.get(post.key) == post.id:
+                del requests[post.key]
             if post.hear is post.sender.hear:
                 error = Error(
                     code="internal",

@@ -68,8 +68,8 @@ class Rules:
 
     @property
     def kept(self) -> bool:
-        """Whether they outlive the last member: an operator has an account."""
-        return any(place.startswith("@") for place in self.operators)
+        """Whether they outlive the last member: there is a lock, or an operator has an account."""
+        return self.lock != "" or any(place.startswith("@") for place in self.operators)
 
     def invite(self, user: Person) -> None:
         """Let `user` join once. The oldest of too many invitations is forgotten."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 MEMORY = ":memory:"
-PATIENCE = 5.0
+PATIENCE = 2.0
 """Seconds to wait for another program that has locked the database."""
 SMALL = 64 * 1024 * 1024
 """Bytes up to which the whole file is checked at start-up; it takes some 50 ms."""
@@ -49,7 +49,7 @@ STEPS = (
         key TEXT PRIMARY KEY,
         name TEXT NOT NULL,
         hash TEXT NOT NULL,        -- scrypt, with its parameters
-        read INTEGER NOT NULL      -- the id of the newest private message that was handed over
+        read INTEGER NOT NULL      -- up to which id the messages to it have arrived
     );
     CREATE TABLE rooms (           -- those that an account is operator of; '' is the server itself
         key TEXT PRIMARY KEY,
@@ -96,6 +96,10 @@ STEPS = (
         json_extract(value, '$[4]') AS session,
         json_extract(value, '$[5]') AS request
     FROM batches, json_each(said);
+    """,
+    """
+    -- After which id the messages to its account are to be told still; NULL is nothing.
+    ALTER TABLE sessions ADD COLUMN owed INTEGER;
     """,
 )
 """What makes version n of the tables out of version n - 1. Only ever add to the end."""

@@ -82,6 +82,8 @@ STORED = 1.5
 """Seconds that a stopping server waits for the log to store what was accepted."""
 GONE = 2.5
 """Seconds that all connections have to take their last frame when the server stops."""
+FINISHED = 0.5
+"""Seconds that it waits for what the log had begun then."""
 MOST_UNSENT = 128 * 1024
 """Bytes that the system may hold for a peer before it sends them; left to itself, megabytes."""
 LOOKED_AT = 16
@@ -123,7 +125,9 @@ class ChatProtocol(Int32StringReceiver):
     _stall: tuple[float, tuple[int, int]] | None = None
     _ended = False
     _has = 0
-    """The id up to which the peer certainly has what it was told."""
+    """Up to which id the peer certainly has what was said to its user alone."""
+    _replied = False
+    """Whether the request that is carried out was answered."""
     _running: Deferred[None] | None = None
 
     def __init__(self, factory: ChatFactory, address: IAddress | None) -> None:
@@ -141,8 +145,8 @@ class ChatProtocol(Int32StringReceiver):
         bound(transport)
         self.outbox: Outbox = outbox(transport, self.factory.turn, self, direct=self.plain)
         self.hear = self.outbox
-        self.deadline = self.factory.now + FIRST_REQUEST
-        self.heard_at = self.factory.now
+        self.heard_at = self.factory.clock.seconds()
+        self.deadline = self.heard_at + FIRST_REQUEST
         self.host: str = getattr(self.address, "host", "")
         self.factory.came(self)
 
@@ -182,9 +186,10 @@ class ChatProtocol(Int32StringReceiver):
 
     def readConnectionLost(self) -> None:
         """The peer has said all it will say; it may still listen to the answers."""
+        self._settle()
         self._ended = True
         if self.closing:
-            self.outbox.drained().addCallback(self._sent)
+            self.outbox.drained().addCallback(self._hang_up)
             return
         if self._running is None and self._debt is None:
             self._end()
@@ -209,17 +214,16 @@ class ChatProtocol(Int32StringReceiver):
         self.factory.gone(self)
 
     def _part(self) -> None:
-        self.chat.sessions.part(self.user, self.factory.now + self.factory.linger)
+        self.chat.sessions.part(self.user, self.factory.clock.seconds() + self.factory.linger)
 
     # What commands and the chat call: the Door.
 
+    def ending(self) -> None:
+        """The last event is about to be told."""
+        self._settle()
+
     def ended(self) -> None:
         """The last frame waits to be sent."""
-        if self.welcomed and (self.outbox.blocked or unsent(self.transport) > 0):
-            # It does not have all that it was told, and what comes from now on it will not hear.
-            self.chat.accounts.undelivered(self.user, self._has)
-            if self.user.hear is self.hear and self.user.tokens:
-                self._part()
         self._close()
         if self._running is not None:
             self._running.cancel()
@@ -227,12 +231,16 @@ class ChatProtocol(Int32StringReceiver):
             self.transport.resumeProducing()
 
     def reply(self, event: Event) -> None:
+        self._replied = True
         if not self.closing:
             self.outbox.put(encode(answer(event, self.re)))
 
     def replay(self, messages: Sequence[Event]) -> None:
         if messages and not self.closing:
             self.outbox.put(b"".join(map(encode, messages)))
+        if self.closing:
+            # It may have been this that was too much; who is at work cannot be cancelled.
+            raise CancelledError
 
     def hold(self) -> None:
         self.outbox.hold()
@@ -274,8 +282,17 @@ class ChatProtocol(Int32StringReceiver):
             pass
         elif self.outbox.blocked:
             self._look_at_stall(now)
-        elif self.outbox.open and self.user.account is not None and unsent(self.transport) <= 0:
-            self._has = self.chat.registry.last
+        else:
+            self._settle()
+
+    def _settle(self) -> None:
+        """See whether what was said to the user alone has arrived."""
+        if not self.welcomed:
+            return
+        user = self.user
+        if user.told > self._has and self.outbox.open and unsent(self.transport) <= 0:
+            self._has = user.told
+            self.chat.accounts.arrived(user)
 
     def _look_at_stall(self, now: float) -> None:
         taken = (self.outbox.moved, unsent(self.transport))
@@ -296,7 +313,6 @@ class ChatProtocol(Int32StringReceiver):
         self.welcomed = True
         self.user = self.chat.sessions.open(self.hear, self.host)
         self.user.entered = not self.chat.password
-        self._has = self.chat.registry.last
         self.log.info("{user} connected from {host}", user=self.user.name.shown, host=self.host)
         if command.casefold() != "hello":
             self.outbox.put(encode(greeting(self)))
@@ -319,7 +335,7 @@ class ChatProtocol(Int32StringReceiver):
         except ChatError as error:
             self._refuse(error)
         except Exception:  # noqa: BLE001 - a bug in one command is no reason to end the chat
-            self._broken(Failure())
+            self._broken(Failure(), replied=False)
         return cost
 
     def _charge(self, cost: int) -> None:
@@ -337,10 +353,12 @@ class ChatProtocol(Int32StringReceiver):
         self._go_on()
 
     def _answer(self, reply: object) -> None:
-        if isinstance(reply, Event):
+        if isinstance(reply, Closing):
+            self._settle()
             self.reply(reply)
-            if isinstance(reply, Closing):
-                self._close()
+            self._close()
+        elif isinstance(reply, Event):
+            self.reply(reply)
 
     def _refuse(self, error: ChatError) -> None:
         reply = Error(code=error.code, text=error.text, fatal=error.fatal)
@@ -359,11 +377,13 @@ class ChatProtocol(Int32StringReceiver):
         if not self.closing:
             self._close()
 
-    def _broken(self, bug: Failure) -> None:
+    def _broken(self, bug: Failure, *, replied: bool) -> None:
         self.log.failure("a command of {user} failed", bug, user=self.user.name.shown)
-        self._refuse(
-            ChatError("internal", "Something went wrong here; it was noted. Try it again later.")
-        )
+        if replied:
+            # It cannot be answered twice; and what should have followed the reply is missing.
+            self.re = None
+        text = "Something went wrong here; it was noted. Try it again later."
+        self._refuse(ChatError("internal", text, fatal=replied))
 
     def _wait(self, command: Command, body: str) -> None:
         """Run a command that takes time; the requests after it stay unread until it is done."""
@@ -377,6 +397,7 @@ class ChatProtocol(Int32StringReceiver):
     async def _run(self, command: Command, body: str) -> None:
         while self.chat.log.full:
             await self.chat.log.drained()
+        self._replied = False
         try:
             reply = command.function(self, body)
             if isinstance(reply, Awaitable):
@@ -386,7 +407,7 @@ class ChatProtocol(Int32StringReceiver):
         except CancelledError:
             raise
         except Exception:  # noqa: BLE001 - as above
-            self._broken(Failure())
+            self._broken(Failure(), replied=self._replied)
         else:
             self._answer(reply)
 
@@ -424,8 +445,11 @@ class ChatProtocol(Int32StringReceiver):
         self.outbox.drained().addCallback(self._sent)
 
     def _sent(self, _: object) -> None:
-        transport = self.transport
         self.outbox.finish()
+        self._hang_up()
+
+    def _hang_up(self, _: object = None) -> None:
+        transport = self.transport
         if self.plain and not self._ended:
             # Closing with something unread would make the system drop what we have just sent.
             # So only our side is shut, and theirs is waited for.
@@ -565,7 +589,7 @@ class ChatFactory(Factory):
     async def stop(self) -> None:
         """Store what was accepted, tell every client, and wait until all are gone.
 
-        It takes `STORED` and `GONE` seconds at most.
+        It takes `STORED`, `GONE` and `FINISHED` seconds at most.
         """
         for door in self.doors:
             door.pauseProducing()
@@ -581,6 +605,7 @@ class ChatFactory(Factory):
             await self._stopped.addTimeout(GONE, self.clock, onTimeoutCancel=_whatever)
             for door in tuple(self.doors):
                 door.transport.abortConnection()
+        await self.chat.log.flushed().addTimeout(FINISHED, self.clock, onTimeoutCancel=_whatever)
 
     def gone(self, door: ChatProtocol) -> None:
         """A connection has ended."""

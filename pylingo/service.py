@@ -277,7 +277,6 @@ class ChatService(Service):
     async def _stop(self) -> None:
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         await self.factory.stop()
-        await self.factory.chat.log.flushed()
         self._close()
 
     def _close(self) -> None:

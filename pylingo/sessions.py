@@ -40,6 +40,7 @@ class Stored:
     account: str | None
     room: str | None
     since: int
+    owed: int | None
 
 
 class Sessions:
@@ -50,6 +51,7 @@ class Sessions:
         self._log = log
         self._clock = clock
         self._users: dict[bytes, User] = {}
+        self._revived: dict[int, User] = {}
         self._said: dict[int, dict[int, int]] = {}
         self._many = 0
         self._began = log.last
@@ -75,9 +77,10 @@ class Sessions:
         self.save(user)
         return token
 
-    def find(self, token: str) -> User | None:
-        """The user who is here, or lingers, with that token."""
-        return self._users.get(_hash(token))
+    def find(self, token: str, stored: Stored | None = None) -> User | None:
+        """The user who is here, or lingers, with that token, or came back from what is `stored`."""
+        user = self._users.get(_hash(token))
+        return user or (self._revived.get(stored.id) if stored is not None else None)
 
     async def stored(self, token: str) -> Stored | None:
         """The session with that token, of a user who is gone."""
@@ -98,7 +101,8 @@ class Sessions:
         user = self._registry.enter(silence, stored.id)
         user.requests = self._take_said(stored.id)
         user.tokens = (stored.token,)
-        self._users[stored.token] = user
+        self._users[stored.token] = self._revived[stored.id] = user
+        user.owed = stored.owed
         if stored.account is not None:
             self.restore(user, stored.account)
         with suppress(ChatError):
@@ -130,6 +134,7 @@ class Sessions:
             room and room.name.shown,
             user.rooms[room] if room else 0,
             int(self._clock()),
+            user.owed,
         )
         self._log.keep(user.session, lambda connection: _save(connection, row))
 
@@ -150,6 +155,7 @@ class Sessions:
         for token in user.tokens:
             del self._users[token]
         user.tokens = ()
+        self._revived.pop(user.session, None)
         if user.requests:
             self._take_said(user.session)
             self._said[user.session] = user.requests
@@ -197,18 +203,18 @@ def _hash(token: str) -> bytes:
 
 def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Stored | None:
     row = connection.execute(
-        "SELECT id, name, account, room, since FROM sessions"
+        "SELECT id, name, account, room, since, owed FROM sessions"
         " WHERE (token = ? OR fresh = ?) AND seen > ?",
         (token, token, oldest),
     ).fetchone()
     if row is None:
         return None
-    id, name, account, room, since = row
-    return Stored(id, token, name, account, room, since)
+    id, *rest = row
+    return Stored(id, token, *rest)
 
 
 def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:
-    connection.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    connection.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _close(connection: sqlite3.Connection, session: int) -> None:

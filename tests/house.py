@@ -153,7 +153,7 @@ class Worker:
     def step(self) -> None:
         """Do the oldest work that waits, and answer."""
         self._clock.advance(0)
-        self.waiting.popleft().finish()
+        self._next()
 
     def release(self) -> None:
         """Go on as ever, with what has waited first."""
@@ -163,8 +163,12 @@ class Worker:
             self.step()
 
     def _turn(self) -> None:
-        if self.waiting and not self._holding:
-            self.step()
+        if not self._holding:
+            self._next()
+
+    def _next(self) -> None:
+        if self.waiting:
+            self.waiting.popleft().finish()
 
 
 class House:

@@ -380,6 +380,63 @@ class JoinWhileTalkingTests(CommandTestCase):
         self.assertEqual(texts(ana.hear()), ["hi"])
 
 
+class OrderTests(CommandTestCase):
+    """What one says is heard before what one does next."""
+
+    def test_heard_first(self) -> None:
+        """Who says something, and leaves, joins another room or is renamed, is heard first."""
+        ben = self.visitor("ben", "lobby")
+        for command, body, kind in (
+            ("leave", "", Left),
+            ("join", "tea", Left),
+            ("create", "attic", Left),
+            ("name", "zoe", Renamed),
+        ):
+            ana = self.visitor("ana", "lobby")
+            ben.hear()
+            ana.send(request("say", "bye all") + request(command, body))
+            self.assertEqual([type(event) for event in ben.hear()], [Message, kind], command)
+            ana.ask("close")
+
+    def test_nothing_said(self) -> None:
+        """Who has said nothing does not wait for what others have said."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        self.house.commits.hold()
+        ben.begin("say", "hi")
+        ben.hear()
+        ana.begin("leave")
+        self.assertIsInstance(ben.hear()[0], Left)
+
+
+class AnsweredTests(CommandTestCase):
+    """What was answered is so, also if the server ends the moment after."""
+
+    def setUp(self) -> None:
+        self.house = House(self.mktemp())
+
+    def test_token(self) -> None:
+        """A token that was given to somebody with a name is good."""
+        ana = self.visitor("ana", "lobby")
+        token = ana.ask("hello").session
+        self.house = self.house.restart()
+        self.assertEqual(self.visitor().ask("resume", f"{token} 0").user, "ana")
+
+    def test_closed(self) -> None:
+        """A session that was left is over."""
+        ana = self.visitor("ana", "lobby")
+        ana.ask("close")
+        self.house = self.house.restart()
+        self.error(self.visitor(), "not_resumable", "resume", f"{ana.welcome.session} 0")
+
+    def test_kicked(self) -> None:
+        """Who was kicked is out."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ana.ask("kick", "ben")
+        self.house = self.house.restart()
+        back = self.visitor()
+        self.assertIsNone(back.ask("resume", f"{ben.welcome.session} 0").room)
+
+
 class CreateTests(CommandTestCase):
     def test_created(self) -> None:
         """A new room is made, and gone into; the one before is left."""

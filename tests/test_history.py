@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import history, names
@@ -393,7 +394,8 @@ class FailureTests(LogTestCase):
         def state(what: str) -> history.Change:
             def change(connection: sqlite3.Connection) -> None:
                 connection.execute(
-                    "INSERT INTO sessions VALUES (?, '', NULL, '', NULL, NULL, 0, 0)", (len(what),)
+                    "INSERT INTO sessions VALUES (?, '', NULL, '', NULL, NULL, 0, 0, NULL)",
+                    (len(what),),
                 )
                 done.append(what)
 
@@ -637,15 +639,18 @@ class ReadTests(LogTestCase):
             self.assertEqual(ids(missed), [post.id for post in posts if post.id > upto])
 
     def test_broken(self) -> None:
-        """A row that nobody can read is an error of the database."""
+        """A row that nobody can read is noted, and keeps nobody from the others."""
         self.said(self.ana, "hi")
         writer = self.house.database.writer
         writer.execute("UPDATE batches SET said = '[[1, 2]]'")
-        self.failureResultOf(self.settled(self.log.tail("#lobby", START_ID * 2)), sqlite3.Error)
-
-    def settled(self, waiting: Deferred[Any]) -> Deferred[Any]:
-        self.house.settle()
-        return waiting
+        self.said(self.ana, "there")
+        with capturedLogs() as noted:
+            tail = self.result(self.log.tail("#lobby", START_ID * 2))
+            missed, complete = self.result(self.log.missed([("#lobby", 0)], START_ID * 2))
+            said = self.result(self.log.said(START_ID * 2))
+        self.assertEqual([m.text for m in tail], ["there"])
+        self.assertEqual(([m.text for m in missed], complete, said), (["there"], True, {}))
+        self.assertEqual(len(noted), 3)
 
     def test_said_order(self) -> None:
         """What was said in two places in one group is known in the order in which it was said."""

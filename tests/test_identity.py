@@ -567,6 +567,64 @@ class InboxTests(IdentityTestCase):
         back.ask("close")
         self.assertEqual(self.inbox(self.login()), [])
 
+    def test_broken_link(self) -> None:
+        """What waited for a link that broke comes at the next login."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        self.house.wait(2)
+        ana.stall()
+        for number in range(3):
+            ben.ask("msg", f"ana {number}")
+        ana.drop()
+        self.house.wait(70)
+        self.assertEqual(self.inbox(self.login()), ["0", "1", "2"])
+
+    def test_arrived(self) -> None:
+        """What has arrived for certain does not come again, however the link ends."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ben.ask("msg", "ana one")
+        self.house.wait(1)
+        ana.drop()
+        elsewhere = self.login()
+        ben.ask("msg", "ana two")
+        self.assertEqual(self.inbox(elsewhere), ["two"])
+        self.assertEqual(self.inbox(self.login()), [])
+
+    def test_kept_back(self) -> None:
+        """What was kept back at a connection that a login ends is heard where one is now."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        self.house.reads.hold()
+        ana.begin("join", "tea")
+        ben.ask("msg", "ana there?")
+        elsewhere = self.house.visitor()
+        elsewhere.begin("login", f"ana {SECRET}")
+        self.house.reads.release()
+        self.house.settle()
+        self.assertEqual(self.inbox(elsewhere), ["there?"])
+
+    def test_broken_off_and_resumed(self) -> None:
+        """A login that is broken off is made up for by resuming, even after a restart."""
+        for restarted in (False, True):
+            self.house.owner("ana").ask("close")
+            ben = self.house.visitor("ben", "tea")
+            ben.ask("msg", "ana early")
+            later = ben.ask("say", "to all").id
+            ana = self.house.visitor("", "tea")
+            self.house.reads.hold()
+            ana.begin("login", f"ana {SECRET}")
+            ana.drop()
+            self.house.reads.release()
+            self.house.settle()
+            if restarted:
+                self.house = self.house.restart()
+            back = self.house.visitor()
+            fresh = back.ask("resume", f"{ana.welcome.session} {later}").session
+            self.assertEqual(self.inbox(back), ["early"])
+            back.drop()
+            again = self.house.visitor()
+            self.assertEqual(again.ask("resume", f"{fresh} {later}").user, "ana")
+            self.assertEqual(self.inbox(again), [])
+            again.ask("close")
+
     def test_many(self) -> None:
         """Very many come all, in order; what is said meanwhile comes after them, once."""
         self.house.owner("ana").ask("close")

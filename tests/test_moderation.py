@@ -401,13 +401,25 @@ class LockTests(ModerationTestCase):
         self.assertIsInstance(ben.ask("join", "den"), Joined)
         self.assertEqual(self.here(), ["ana", "ben", "cem"])
 
-    def test_guests_lock(self) -> None:
-        """A guest learns that the lock will not last, and what to do so that it does."""
+    def test_kept(self) -> None:
+        """What guests have locked stays so when they are gone, and after a restart."""
+        self.house = House(self.mktemp())
         ana = self.house.visitor("ana", "den")
-        self.assertIn("/register", ana.ask("lock", "mellon").text)
-        ana.ask("register", "open sesame")
-        self.assertTrue(self.house.registry.rooms["den"].rules.kept)
-        self.assertEqual(ana.ask("lock", "mellon").text, "den is locked now.")
+        self.done(ana, "lock", "mellon")
+        ana.ask("say", "the code is 4711")
+        ana.ask("close")
+        for _ in range(2):
+            eve = self.house.visitor("eve")
+            self.error(eve, "forbidden", "join", "den")
+            self.error(eve, "room_exists", "create", "den")
+            self.house = self.house.restart()
+        ben = self.house.visitor("ben")
+        self.assertIsInstance(ben.ask("join", "den mellon"), Joined)
+        self.done(ben, "unlock")
+        ben.ask("close")
+        self.assertNotIn("den", self.house.registry.rooms)
+        self.house = self.house.restart()
+        self.assertNotIn("den", self.house.registry.rooms)
 
     def test_stays_where_one_was(self) -> None:
         """Who is refused stays in the room where one was."""
@@ -500,6 +512,18 @@ class InviteTests(ModerationTestCase):
         self.assertIsInstance(ben.ask("join", "den"), Joined)
         ben.ask("leave")
         self.error(ben, "forbidden", "join", "den")
+
+    def test_taken_back(self) -> None:
+        """Who is banned afterwards is invited no more; who is inside is not invited for later."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben")
+        self.done(ana, "invite", "ben")
+        self.done(ana, "ban", "ben")
+        self.error(ben, "forbidden", "join", "den")
+        cem = self.house.visitor("cem", "den")
+        self.done(ana, "lock", "mellon")
+        self.assertIn("already", ana.ask("invite", "cem").text)
+        self.done(ana, "kick", "cem")
+        self.error(cem, "forbidden", "join", "den")
 
     def test_logged_in(self) -> None:
         """An invited guest who then logs in is invited still."""

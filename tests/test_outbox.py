@@ -10,12 +10,13 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.outbox import MOST_WAITING, PIECE, Outbox, SocketOutbox, Turn, outbox
-from pylingo.protocol import Closing, Event, Joined, Message, encode
+from pylingo.protocol import Closing, Event, Joined, Message, Notice, encode
 from pylingo.rooms import Registry, User
 
 SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
@@ -31,6 +32,9 @@ class Owner:
     overflows = 0
 
     ends = 0
+
+    def ending(self) -> None:
+        """What is before the end is not looked at here."""
 
     def ended(self) -> None:
         self.ends += 1
@@ -198,6 +202,40 @@ class OutboxTests(SynchronousTestCase):
         self.assertNoResult(drained)
         self.clock.advance(0)
         self.successResultOf(drained)
+
+    def test_drained_for_several(self) -> None:
+        """Several may wait for that, and give up."""
+        self.box.put(b"one")
+        waiting = [self.box.drained() for _ in range(3)]
+        waiting[1].cancel()
+        self.failureResultOf(waiting[1], CancelledError)
+        self.clock.advance(0)
+        for drained in waiting[::2]:
+            self.successResultOf(drained)
+
+    def test_too_much_held(self) -> None:
+        """What is kept back is bounded as what waits: the owner hears of more than 1 MiB."""
+        self.box.hold()
+        event = Notice(text="x" * 200_000)
+        for number in range(1, 7):
+            self.box((event,))
+            self.assertEqual(self.owner.overflows, number // 6)
+        self.box.release()
+        self.box.hold()
+        self.box((event,))
+        self.assertEqual(self.owner.overflows, 1)
+
+    def test_one_breaks(self) -> None:
+        """A bug in the sending to one is noted, and no trouble of the others."""
+        turn = self.box._turn
+        broken = outbox(StringTransport(), turn, self.owner, direct=False)
+        last = outbox(StringTransport(), turn, self.owner, direct=False)
+        for box in (broken, last):
+            box.put(b"one")
+        self.patch(broken.transport, "write", None)
+        self.clock.advance(0)
+        self.assertEqual(last.transport.value(), b"one")
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
     def test_drained_blocked(self) -> None:
         """A peer that takes nothing is waited for, although all was handed on."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import fail
 from twisted.internet.task import Cooperator
 
 from pylingo.history import DAY
 from pylingo.protocol import (
     Closing,
+    Done,
+    Error,
     History,
     Left,
     Message,
@@ -23,7 +27,7 @@ from pylingo.protocol import (
 )
 from pylingo.rules import Sanction
 from pylingo.server import EXPIRED, LOOKED_AT
-from tests.house import DoorTestCase, House, Visitor, codes, request, texts
+from tests.house import SECRET, DoorTestCase, House, Visitor, codes, request, texts
 
 SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
 STORMS = 25
@@ -455,6 +459,55 @@ class ResumeTests(DoorTestCase):
         ben.send(said)
         self.assertEqual(ben.hear(), first)
 
+    def test_resent_as_another(self) -> None:
+        """The same words under the same id are another message if they go elsewhere."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        cem = self.visitor("cem", "lobby")
+        for command, body in (("say", "hi"), ("me", "hi"), ("msg", "ben hi"), ("msg", "cem hi")):
+            ana.send(request(command, body, 7) * 2)
+        ids = [event.id for event in ana.hear() if isinstance(event, Sent)]
+        self.assertEqual((len(ids), len(set(ids))), (8, 4))
+        self.assertEqual([len(texts(one.hear())) for one in (ben, cem)], [3, 3])
+
+    def test_kicked_inside(self) -> None:
+        """Who is kicked while coming back is back in no room, and gets one answer."""
+        ana, ben = self.visitor("ana", "den"), self.visitor("ben", "den")
+        ben.drop()
+        back = self.visitor()
+        self.house.commits.hold()
+        ana.ask("say", "hi")
+        asked = back.begin("resume", f"{ben.welcome.session} 0")
+        self.house.commits.step()
+        ana.begin("kick", "ben")
+        self.house.commits.release()
+        self.house.settle()
+        reply = back.reply(asked)
+        self.assertIsInstance(reply, Resumed)
+        self.assertEqual(back.ask("users").code, "not_in_room")
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_disk_fails_inside(self) -> None:
+        """What was missed cannot be read: the connection ends, for it can be tried again."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ana.drop()
+        ben.ask("say", "missed")
+        token, back = ana.welcome.session, self.visitor()
+        read = self.house.log._read
+        self.house.log._read = lambda _: fail(sqlite3.OperationalError("disk I/O error"))
+        asked = back.begin("resume", f"{token} 0")
+        self.house.settle()
+        self.house.log._read = read
+        resumed = back.reply(asked)
+        self.assertIsInstance(resumed, Resumed)
+        error = back.hear()[-1]
+        assert isinstance(error, Error)
+        self.assertEqual((error.code, error.fatal, error.re), ("internal", True, None))
+        self.assertTrue(back.closed)
+        self.assertEqual(len(self.flushLoggedErrors(sqlite3.OperationalError)), 1)
+        again = self.visitor()
+        self.resumed(again, resumed.session)
+        self.assertEqual(texts(again.hear()), ["missed"])
+
 
 class RestartTests(DoorTestCase):
     def setUp(self) -> None:
@@ -554,6 +607,42 @@ class RestartTests(DoorTestCase):
         back = self.visitor()
         back.ask("resume", f"{ana.welcome.session} 0")
         self.assertEqual(texts(back.hear()), ["psst"])
+
+    def test_two_tokens(self) -> None:
+        """Two connections with a session's two tokens are one after the other that one user."""
+        ana = self.visitor("ana", "lobby")
+        tokens = ana.welcome.session, ana.ask("hello").session
+        ana.drop()
+        self.house = self.house.restart()
+        self.house.reads.hold()
+        both = [self.visitor(), self.visitor()]
+        for one, token in zip(both, tokens, strict=True):
+            one.begin("resume", f"{token} 0")
+        for _ in both:
+            self.house.reads.step()
+        # Both sessions are read before either connection is told.
+        self.house.reads.run()
+        self.house.reads.release()
+        self.house.settle()
+        self.assertEqual([one.closed for one in both], [True, False])
+        self.assertEqual(both[1].ask("users").users, ["ana"])
+
+    def test_from_a_login(self) -> None:
+        """Who has logged in and goes on with an earlier session still is who it was."""
+        ana = self.visitor("ana", "lobby")
+        ana.ask("register", SECRET)
+        ana.drop()
+        self.house = self.house.restart()
+        back = self.visitor()
+        back.ask("login", f"ana {SECRET}")
+        resumed = back.ask("resume", f"{ana.welcome.session} 0")
+        self.assertEqual((resumed.user, resumed.room), ("ana", "lobby"))
+        self.assertIsInstance(back.ask("password", SECRET), Done)
+        guest = self.visitor("cem", "lobby")
+        guest.drop()
+        self.house = self.house.restart()
+        back = self.visitor("cem")
+        self.assertEqual(back.ask("resume", f"{guest.welcome.session} 0").user, "cem")
 
     def test_state_retried(self) -> None:
         """A session that could not be stored is stored when the disk is well again."""

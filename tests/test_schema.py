@@ -90,7 +90,7 @@ class DatabaseTests(SynchronousTestCase):
         """What is read sees what was committed, and is not in the way of who writes."""
         database = self.open(self.path)
         database.writer.execute("BEGIN IMMEDIATE")
-        database.writer.execute("INSERT INTO sessions VALUES (1, '', NULL, '', NULL, NULL, 0, 0)")
+        database.writer.execute(_INSERT)
         count = "SELECT count(*) FROM sessions"
         self.assertEqual(database.reader.execute(count).fetchone(), (0,))
         database.writer.execute("COMMIT")
@@ -100,7 +100,7 @@ class DatabaseTests(SynchronousTestCase):
         """One in memory leaves no file behind, and there may be many."""
         before = sorted(os.listdir())
         one, other = self.open(MEMORY), self.open(MEMORY)
-        one.writer.execute("INSERT INTO sessions VALUES (1, '', NULL, '', NULL, NULL, 0, 0)")
+        one.writer.execute(_INSERT)
         count = "SELECT count(*) FROM sessions"
         self.assertEqual(one.reader.execute(count).fetchone(), (1,))
         self.assertEqual(other.reader.execute(count).fetchone(), (0,))
@@ -210,3 +210,6 @@ class DatabaseTests(SynchronousTestCase):
         if os.geteuid() == 0:
             os.seteuid(NOBODY)
             self.addCleanup(os.seteuid, 0)
+
+
+_INSERT = "INSERT INTO sessions VALUES (1, '', NULL, '', NULL, NULL, 0, 0, NULL)"
