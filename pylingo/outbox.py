@@ -44,7 +44,7 @@ class Owner(Protocol):
         """The last frame waits to be sent; nothing more is heard."""
 
     def overflowed(self) -> None:
-        """More than `MOST_WAITING` waits, and the peer does not take it, or what comes first."""
+        """More than `MOST_WAITING` waits, and the peer does not take it."""
 
 
 class Turn:
@@ -143,8 +143,8 @@ class Outbox:
     """Frames for a transport that has a buffer of its own, such as TLS."""
 
     __slots__ = (
-        "_drained", "_ended", "_frames", "_held", "_holds", "_owner", "_turn", "blocked", "moved",
-        "open", "size", "transport",
+        "_drained", "_ended", "_frames", "_held", "_owner", "_turn", "blocked", "moved", "open",
+        "size", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
@@ -159,8 +159,6 @@ class Outbox:
         """Grows whenever something was taken."""
         self._ended = False
         self._held: list[Any] | None = None
-        self._holds = 0
-        """Bytes that are held."""
         self._owner = owner
         self._turn = turn
         self._frames: list[bytes] = []
@@ -187,16 +185,12 @@ class Outbox:
             # In turns, for a pair of each would be a thing more to be kept and collected.
             self._held.append(events)
             self._held.append(turn.frames)
-            self._holds += turn.size
-            if self._holds > MOST_WAITING:
-                self._owner.overflowed()
         else:
             self.put(turn.frames)
 
     def hold(self) -> None:
         """Keep back what is heard from now on."""
         self._held = []
-        self._holds = 0
         self._reopen()
 
     def release(self, after: int = 0, *, private: bool = False) -> None:
@@ -213,6 +207,11 @@ class Outbox:
             frames = b"".join(told)
             if frames:
                 self.put(frames)
+
+    @property
+    def holds(self) -> int:
+        """Bytes that are kept back, counted each time one asks."""
+        return sum(map(len, self._held[1::2])) if self._held else 0
 
     def end(self) -> None:
         """Hear nothing more; what waits is still sent."""

@@ -42,7 +42,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pylingo.commands import Chat, Command, admit, find, greeting
-from pylingo.outbox import Outbox, Turn, outbox
+from pylingo.outbox import MOST_WAITING, Outbox, Turn, outbox
 from pylingo.protocol import (
     LARGEST_REQUEST,
     BadRequest,
@@ -280,6 +280,8 @@ class ChatProtocol(Int32StringReceiver):
             self.outbox.put(PING)
         if self.closing or not self.welcomed:
             pass
+        elif self.outbox.holds > MOST_WAITING:
+            self.overflowed()
         elif self.outbox.blocked:
             self._look_at_stall(now)
         else:

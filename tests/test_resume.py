@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import fail
 from twisted.internet.task import Cooperator
 
+from pylingo import outbox
 from pylingo.history import DAY
 from pylingo.protocol import (
     Closing,
@@ -399,6 +400,43 @@ class ResumeTests(DoorTestCase):
         self.assertLess(back.wire.door.outbox.size, 1_048_576)
         back.unstall()
         self.assertEqual(len(texts(back.hear())), 3_000)
+
+    def test_stalled_among_talkers(self) -> None:
+        """Who takes what was missed more slowly than others talk is dropped, not waited for."""
+        ana = self.visitor("ana", "lobby")
+        ana.drop()
+        self.talk("first")
+        back = self.visitor()
+        back.stall()
+        back.begin("resume", f"{ana.welcome.session} 0")
+        for number in range(20):
+            self.talk(*(f"{number}-{n} " + "x" * 8_000 for n in range(10)))
+            # It takes a little now and then, so it is not that it has stopped.
+            back.wire.door.outbox.moved += 1
+            self.house.wait(1)
+        self.assertEqual(self.house.factory.slow, 1)
+        self.assertTrue(back.closed)
+
+    def test_too_much_at_once(self) -> None:
+        """What is missed is too much for a peer that is behind: it ends, and can go on later."""
+        self.patch(outbox, "MOST_WAITING", 100_000)
+        ana, ben = self.house.owner("ana", "lobby"), self.visitor("ben")
+        ana.drop()
+        ben.ask("msg", "ana psst")
+        self.talk(*("x" * 8_000 for _ in range(20)))
+        back = self.visitor()
+        back.stall()
+        back.begin("resume", f"{ana.welcome.session} 0")
+        self.assertEqual(self.house.factory.slow, 1)
+        back.unstall()
+        self.house.settle()
+        self.assertEqual([type(event) for event in back.hear()], [Closing])
+        self.assertTrue(back.closed)
+        self.patch(outbox, "MOST_WAITING", 10_000_000)
+        again = self.visitor()
+        self.resumed(again, ana.welcome.session)
+        self.assertEqual(len(texts(again.hear())), 21)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_dropped_inside(self) -> None:
         """A connection that breaks while it is told what it missed can be resumed again."""
