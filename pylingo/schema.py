@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 MEMORY = ":memory:"
-PATIENCE = 2.0
+PATIENCE = 1.5
 """Seconds to wait for another program that has locked the database."""
 SMALL = 64 * 1024 * 1024
 """Bytes up to which the whole file is checked at start-up; it takes some 50 ms."""

@@ -78,11 +78,11 @@ FIRST_REQUEST = 10.0
 """Seconds that a new connection has to send a whole request."""
 LAST_FRAME = 3.0
 """Seconds that a connection which is being closed has to take its last frame and to go."""
-STORED = 1.5
+STORED = 1.0
 """Seconds that a stopping server waits for the log to store what was accepted."""
-GONE = 2.5
+GONE = 2.0
 """Seconds that all connections have to take their last frame when the server stops."""
-FINISHED = 0.5
+FINISHED = 0.3
 """Seconds that it waits for what the log had begun then."""
 MOST_UNSENT = 128 * 1024
 """Bytes that the system may hold for a peer before it sends them; left to itself, megabytes."""
@@ -591,7 +591,8 @@ class ChatFactory(Factory):
     async def stop(self) -> None:
         """Store what was accepted, tell every client, and wait until all are gone.
 
-        It takes `STORED`, `GONE` and `FINISHED` seconds at most.
+        It takes `STORED`, `GONE` and `FINISHED` seconds at most; with a last transaction that waits
+        for another program, `schema.PATIENCE`, it has to be less than 5.
         """
         for door in self.doors:
             door.pauseProducing()

@@ -18,6 +18,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from pylingo.protocol import Request, encode
 from tests.journey import Client, Glass, Server, Terminal, until
 
 LEFT, TAB, UP = "\x1b[D", "\t", "\x1b[A"
@@ -295,11 +296,14 @@ class PipeJourneys(Journey):
         """A database that another program keeps locked keeps no server from ending in time."""
         server = self.serve()
         ana = self.person(server, "ana")
+        # This one neither reads nor goes.
+        peer = socket.create_connection(("127.0.0.1", server.port))
+        self.addCleanup(peer.close)
         other = sqlite3.connect(self.home / "server" / "pylingo.sqlite3", isolation_level=None)
         self.addCleanup(other.close)
         other.execute("BEGIN IMMEDIATE")
-        ana.write("hi\n/leave\n")
-        ana.eof()
+        peer.sendall(encode(Request("join", "lobby")))
+        ana.prints("guest-2 joined lobby")
         server.process.send_signal(signal.SIGTERM)
         began = time.monotonic()
         server.wait()
