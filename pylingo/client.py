@@ -77,6 +77,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     options, more = parser.parse_known_args(arguments)
     try:
         options.host, options.port = address(options.address)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        options.where = f"{host}:{options.port}"
     except ValueError as error:
         parser.error(str(error))
     if more and more[0].isdigit():
@@ -130,7 +132,7 @@ async def dial(
     from pylingo import tls
     from pylingo.protocol import ChatError
 
-    where = f"{options.host}:{options.port}"
+    where = options.where
     known = tls.KnownHosts(config_path() / "known_hosts")
     pin = tls.Pin(known.find(where))
 
@@ -176,7 +178,7 @@ async def dial(
             f"{pin.seen}\nIs that right? Ask who runs the server. [yes/no] "
         )
         if answer.strip().casefold() not in ("y", "yes"):
-            raise ChatError("untrusted", f"Then {where} is not connected to.")
+            raise ChatError("untrusted", f"Not connected to {where}, as you wish.")
         try:
             known.add(where, pin.seen)
         except tls.CertificateError as trouble:

@@ -245,9 +245,13 @@ async def join(door: Door, body: str) -> None:
     word, _, password = body.strip().partition(" ")
     name = names.room(word)
     room = registry.rooms.get(name.key)
-    if room is None or not room.locked:
-        # Without a lock there is no password: all of it is the name, which has no spaces.
+    if room is None:
+        # Without a room there is no password: all of it is the name, which has no spaces.
         name = names.room(body)
+    elif password and not room.locked:
+        raise ChatError(
+            "bad_argument", f"{room.name} is not locked and takes no password: /join {room.name}"
+        )
     await heard(door)
     asked, room = None, registry.rooms.get(name.key)
     while room is not None and room is not asked and room not in user.rooms:
@@ -262,7 +266,7 @@ async def create(door: Door, body: str) -> None:
     name = names.room(body)
     await heard(door)
     if name.key in door.chat.registry.rooms:
-        raise ChatError("room_exists", f"The room {name} is there already: /join {name}")
+        raise ChatError("room_exists", f"The room {name} exists already: /join {name}")
     await _enter(door, name)
 
 
@@ -298,6 +302,8 @@ def me(door: Door, body: str) -> None:
 @command("msg", "USER TEXT", "Say something to one user alone.")
 def msg(door: Door, body: str) -> None:
     who, _, text = body.lstrip().partition(" ")
+    if not who:
+        raise ChatError("bad_argument", "Say to whom, and what: /msg USER TEXT")
     name, registry, user = names.user(who), door.chat.registry, door.user
     account = door.chat.accounts.known.get(name.key)
     here = registry.owners.get(name.key) if account is not None else None
@@ -391,7 +397,9 @@ async def _let_in(door: Door, room: Room, password: str) -> None:
     _keep_out(room, user)
     if rules.lock:
         if not (password and await accounts.opens(room, password, user)):
-            wrong = "That is not its password" if password else "It is locked"
+            wrong = (
+                f"That is not the password of {room.name}" if password else f"{room.name} is locked"
+            )
             raise ChatError("forbidden", f"{wrong}. To join: /join {room.name} PASSWORD")
         # That took a while.
         _keep_out(room, user)
@@ -400,9 +408,16 @@ async def _let_in(door: Door, room: Room, password: str) -> None:
 def _keep_out(room: Room, user: User) -> None:
     """Raises `ChatError` ``forbidden`` for the banned."""
     ban = room.rules.banned(user)
-    if ban is not None:
-        why = f": {ban.reason}" if ban.reason else ""
-        raise ChatError("forbidden", f"You are banned from {room.name}{why}. Ask an operator.")
+    if ban is None:
+        return
+    if ban.hits_beside(user):
+        raise ChatError(
+            "forbidden",
+            f"Guests from your address are kept out of {room.name}. "
+            "With an account you may join: /register or /login",
+        )
+    why = f": {ban.reason}" if ban.reason else ""
+    raise ChatError("forbidden", f"You are banned from {room.name}{why}. Ask an operator.")
 
 
 async def _enter(door: Door, name: Name) -> None:

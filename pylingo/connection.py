@@ -67,6 +67,7 @@ PULSE = 10.0
 """Seconds between looks at the link; one that was silent that long is asked for a sign of life."""
 SILENCE = 25.0
 """Seconds without a sign of life after which the link counts as lost."""
+GONE = "The server went away."
 PARTING = 2.0
 """Seconds that the server has to answer when there is no time to wait for it."""
 LONGEST_PAUSE = 30.0
@@ -149,8 +150,9 @@ class _Wire(Int32StringReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.connection.lost = reason
-        gone = "The server went away." if reason.check(error.ConnectionDone) else ""
-        self.connection._lost(self, self.broken or gone or reason.getErrorMessage())
+        # With TLS a server that is killed does not end its side in order.
+        gone = reason.check(error.ConnectionDone) or reason.type is error.ConnectionLost
+        self.connection._lost(self, self.broken or (GONE if gone else reason.getErrorMessage()))
 
 
 @implementer(IPushProducer)

@@ -497,7 +497,10 @@ class Conversation:
         self._follow(event)
         shown = list(looks.rooms(event))
         if event.rooms:
-            shown = [[("", f"{n:4} "), *line] for n, line in enumerate(shown, 1)]
+            shown = [
+                [("", f"{n:4} "), (style, text.removeprefix("--")), *more]
+                for n, ((style, text), *more) in enumerate(shown, 1)
+            ]
         self._show(shown)
 
     def _learn_rooms(self) -> None:

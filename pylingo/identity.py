@@ -17,7 +17,7 @@ _log = Logger()
 async def enter(door: Door, body: str) -> Done:
     chat, user = door.chat, door.user
     if user.entered:
-        return Done(text="You are in.")
+        return Done(text="You are in already; there is no password to give.")
     whose = f"door {user.host}"
     chat.accounts.tries.check(whose)
     if not hmac.compare_digest(body.strip().encode(), chat.password.encode()):
@@ -25,7 +25,7 @@ async def enter(door: Door, body: str) -> Done:
     chat.accounts.tries.right(whose)
     user.entered = True
     await saved(door)
-    return Done(text="You are in.")
+    return Done(text="That is the password. You are in.")
 
 
 @command("register", "PASSWORD", "Make the name you have your own.", cost=3)
@@ -42,6 +42,8 @@ async def register(door: Door, body: str) -> Done:
 @command("login", "NAME PASSWORD", "Take a name that is your own.", cost=3)
 async def login(door: Door, body: str) -> None:
     shown, _, password = body.strip().partition(" ")
+    if not shown:
+        raise ChatError("bad_argument", "Say whose name, and its password: /login NAME PASSWORD")
     accounts, user = door.chat.accounts, door.user
     account = await accounts.login(user, shown, password)
     before, heard = door.chat.registry.owners.get(account.name.key), door.chat.registry.last

@@ -104,7 +104,7 @@ async def unban(door: Door, body: str) -> Done:
     return await _lift(door, room, _rules(door, room).bans, body, "banned")
 
 
-@command("mute", "USER [REASON]", "Let nobody hear what somebody says in your room.")
+@command("mute", "USER [REASON]", "Silence somebody in your room.")
 async def mute(door: Door, body: str) -> Done:
     room = _empowered(door)
     name, reason = _who(body)
@@ -141,7 +141,7 @@ async def op(door: Door, body: str) -> Done:
     return Done(text=f"{name} is an operator of {room.name}.")
 
 
-@command("deop", "USER", "Make somebody an operator of your room no more; or give it up yourself.")
+@command("deop", "USER", "Take the room from an operator, or give it up yourself.")
 async def deop(door: Door, body: str) -> Done:
     room = _room(door)
     name, _ = _who(body)
@@ -174,7 +174,9 @@ def bans(door: Door, body: str) -> Done:
 def announce(door: Door, body: str) -> Done:
     if not door.chat.accounts.admin(door.user):
         raise ChatError("forbidden", "Only an admin can do that.")
-    door.chat.registry.tell(Notice(text=f"{door.user.name}: {names.message(body)}"), but=door.user)
+    door.chat.registry.tell(
+        Notice(text=f"{door.user.name} to everyone: {names.message(body)}"), but=door.user
+    )
     return Done(text="Everyone was told.")
 
 
@@ -185,7 +187,7 @@ def _empowered(door: Door) -> Room | None:
         return None
     if not accounts.powerful(user, user.here):
         raise ChatError(
-            "forbidden", f"Only an operator of {user.here.name} can do that. Ask one of them."
+            "forbidden", f"Only an operator of {user.here.name} can do that; /users has them."
         )
     return user.here
 

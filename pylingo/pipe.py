@@ -176,7 +176,7 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
             endpoint,
             pipe.heard,
             reactor,
-            where=f"{options.host}:{options.port}",
+            where=options.where,
             name=options.name,
             room=options.room,
             reconnect=False,

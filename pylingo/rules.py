@@ -50,6 +50,11 @@ class Sanction:
             return False
         return user.name.key == self.key or (self.host != "" and user.host == self.host)
 
+    def hits_beside(self, user: Person) -> bool:
+        """Whether `user`, whom it hits, is hit only for having the address of somebody else."""
+        own = self.place in (user.place, f"~{user.session}")
+        return not own and user.name.key != self.key
+
 
 class Rules:
     """The rules of one room, or of the whole server."""

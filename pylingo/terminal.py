@@ -52,7 +52,7 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
     from twisted.internet.stdio import StandardIO
     from twisted.internet.task import LoopingCall
 
-    where = f"{options.host}:{options.port}"
+    where = options.where
     folder = state_path()
     history = folder / "history"
     history.touch(mode=0o600)

@@ -85,6 +85,11 @@ class ParseTests(SynchronousTestCase):
         """A wrong address is one sentence, and status 1."""
         self.assertIn("pylingo: '99999' is no port.", self.refused("h:99999"))
 
+    def test_where(self) -> None:
+        """The server is called as one would write it, so that it can be told where the port is."""
+        for argument, where in (("h", "h:5000"), ("[::1]:77", "[::1]:77"), ("::1", "[::1]:5000")):
+            self.assertEqual(client.parse([argument]).where, where)
+
     def test_port_apart(self) -> None:
         """A port after a space is what other programs want; it is said how it is done here."""
         self.assertIn("pylingo example.org:5077", self.refused("example.org", "5077"))

@@ -162,7 +162,7 @@ class EnterTests(SynchronousTestCase):
         boss.ask("register", SECRET)
         ana.ask("say", "hi")
         self.assertIsInstance(boss.ask("announce", "the secret plan"), Done)
-        self.assertIn(Notice(text="boss: the secret plan"), ana.hear())
+        self.assertIn(Notice(text="boss to everyone: the secret plan"), ana.hear())
         self.assertEqual(eve.hear(), [])
 
 

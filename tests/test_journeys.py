@@ -437,7 +437,7 @@ class LobbyJourneys(Journey):
         ana.shows("<-- You left kitchen")
         ana.until(lambda glass: glass.before == "ana> ")
         ana.type("2\r")
-        ana.shows("1 -- attic (1 user)")
+        ana.shows("1  attic (1 user)")
         ana.until(lambda glass: glass.before == "Which room? ")
         ana.type("1\r")
         bob.prints("--> ana joined attic")

@@ -164,7 +164,7 @@ class LobbyTests(Seat):
         """2 shows the rooms, numbered and with their users, and takes a number."""
         self.talk.typed("2")
         self.assertEqual(
-            self.said(), ["   1 -- lobby (2 users)", "   2 -- attic (1 user, locked)  old"]
+            self.said(), ["   1  lobby (2 users)", "   2  attic (1 user, locked)  old"]
         )
         self.assertEqual(self.talk.prompt, "Which room? ")
         self.talk.typed("2")
@@ -197,7 +197,7 @@ class LobbyTests(Seat):
         """3 shows the rooms, then the menu."""
         self.talk.typed("3")
         self.assertEqual(
-            self.said(), ["   1 -- lobby (2 users)", "   2 -- attic (1 user, locked)  old", *MENU]
+            self.said(), ["   1  lobby (2 users)", "   2  attic (1 user, locked)  old", *MENU]
         )
 
     def test_list_of_nothing(self) -> None:

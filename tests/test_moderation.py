@@ -421,6 +421,12 @@ class LockTests(ModerationTestCase):
         self.house = self.house.restart()
         self.assertNotIn("den", self.house.registry.rooms)
 
+    def test_not_locked(self) -> None:
+        """Who gives a password where none is needed is told so; that is no part of the name."""
+        self.house.visitor("ana", "den")
+        error = self.error(self.house.visitor("ben"), "bad_argument", "join", "den mellon")
+        self.assertIn("den is not locked", error)
+
     def test_stays_where_one_was(self) -> None:
         """Who is refused stays in the room where one was."""
         self.done(self.house.visitor("ana", "den"), "lock", "mellon")
@@ -633,7 +639,8 @@ class BanTests(ModerationTestCase):
         self.assertIn("spam", self.error(eve, "forbidden", "join", "den"))
         eve.ask("name", "mallory")
         self.error(eve, "forbidden", "join", "den")
-        self.error(self.house.visitor("innocent", host=HERE), "forbidden", "join", "den")
+        beside = self.error(self.house.visitor("innocent", host=HERE), "forbidden", "join", "den")
+        self.assertIn("Guests from your address", beside)
         self.error(self.house.visitor("eve", host=THERE), "forbidden", "join", "den")
         self.assertIsInstance(self.house.visitor("ben", host=THERE).ask("join", "den"), Joined)
 
@@ -923,7 +930,7 @@ class AdminTests(ModerationTestCase):
         """An announcement is heard by everyone, in whatever room or none."""
         ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben")
         self.done(self.boss, "announce", "tea\x1b[2J is ready")
-        notice = Notice(text="boss: tea[2J is ready")
+        notice = Notice(text="boss to everyone: tea[2J is ready")
         self.assertEqual(ana.hear()[-1], notice)
         self.assertEqual(ben.hear()[-1], notice)
         self.assertNotIn(notice, self.boss.hear())

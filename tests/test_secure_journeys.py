@@ -325,7 +325,7 @@ class DoorJourneys(SecureJourney):
         boss.send(request("name", "boss"), request("announce", "no", 1))
         boss.until(b'"forbidden"')
         boss.send(request("register", "pw"), request("announce", "tea", 2))
-        ana.until(b"boss: tea")
+        ana.until(b"boss to everyone: tea")
         server.stop()
         server = self.serve("--admin", "boss")
         boss, ana = self.plug(server), self.plug(server)
