@@ -222,7 +222,7 @@ async def hello(door: Door, body: str) -> Welcome:
 
 @command("name", "NAME", "Take a name.")
 async def name(door: Door, body: str) -> Renamed:
-    await heard(door)
+    await heard(door.chat, door.user)
     renamed = door.user.rename(names.user(body))
     _log.info("{user} is now {name}", user=renamed.user, name=renamed.to)
     await saved(door)
@@ -252,7 +252,7 @@ async def join(door: Door, body: str) -> None:
         raise ChatError(
             "bad_argument", f"{room.name} is not locked and takes no password: /join {room.name}"
         )
-    await heard(door)
+    await heard(door.chat, door.user)
     asked, room = None, registry.rooms.get(name.key)
     while room is not None and room is not asked and room not in user.rooms:
         await _let_in(door, room, password)
@@ -264,7 +264,7 @@ async def join(door: Door, body: str) -> None:
 @command("create", "ROOM", "Make a room and go into it.")
 async def create(door: Door, body: str) -> None:
     name = names.room(body)
-    await heard(door)
+    await heard(door.chat, door.user)
     if name.key in door.chat.registry.rooms:
         raise ChatError("room_exists", f"The room {name} exists already: /join {name}")
     await _enter(door, name)
@@ -283,7 +283,7 @@ def users(door: Door, body: str) -> Users:
 
 @command("leave", "[REASON]", "Leave your room.", "exit")
 async def leave(door: Door, body: str) -> Left:
-    await heard(door)
+    await heard(door.chat, door.user)
     left = door.user.leave(door.user.here, names.remark(body, "reason") or "left")
     await saved(door)
     return left
@@ -375,10 +375,10 @@ def pong(door: Door, body: str) -> None:
     """That it came is all there is to it."""
 
 
-async def heard(door: Door) -> None:
-    """Wait until others have heard what the user said before; then something else may happen."""
-    if door.user.said > door.chat.registry.last:
-        await door.chat.log.flushed()
+async def heard(chat: Chat, user: User) -> None:
+    """Wait until others have heard what `user` said before; then something else may happen."""
+    if user.said > chat.registry.last:
+        await chat.log.flushed()
 
 
 async def saved(door: Door) -> None:

@@ -156,7 +156,7 @@ class Conversation:
         """The line at the bottom."""
         room = self._room
         people = "1 person" if self._count == 1 else f"{self._count} people"
-        asked = self._questions and not self._arrived
+        asked = bool(self._questions) and not (self._arrived and self._questions[0].ours)
         trying = "waiting for you" if asked else "not connected, trying…"
         return " | ".join(
             (

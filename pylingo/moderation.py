@@ -9,7 +9,7 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from pylingo import names
-from pylingo.commands import Door, command, fitting, nothing_after, text_size
+from pylingo.commands import Door, command, fitting, heard, nothing_after, text_size
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Notice, Topic
 from pylingo.rooms import MOST_ROOMS, Room, User
@@ -62,8 +62,9 @@ def invite(door: Door, body: str) -> Done:
 
 @command("kick", "USER [REASON]", "Send somebody out of your room.")
 async def kick(door: Door, body: str) -> Done:
-    room = _empowered(door)
     name, reason = _who(body)
+    await _last_said(door, name)
+    room = _empowered(door)
     user = door.chat.registry.user(name)
     _spare(door, user)
     _remove(door, room, user, "kicked", reason)
@@ -73,8 +74,9 @@ async def kick(door: Door, body: str) -> Done:
 
 @command("ban", "USER [REASON]", "Keep somebody out of your room.")
 async def ban(door: Door, body: str) -> Done:
-    room = _empowered(door)
     name, reason = _who(body)
+    await _last_said(door, name)
+    room = _empowered(door)
     user = door.chat.registry.users.get(name.key)
     # Not by an address that one has too: that would hit the household, and oneself.
     own = door.user.host
@@ -205,6 +207,13 @@ def _rules(door: Door, room: Room | None) -> Rules:
 def _who(body: str) -> tuple[Name, str]:
     who, _, reason = body.strip().partition(" ")
     return names.user(who), names.remark(reason, "reason")
+
+
+async def _last_said(door: Door, name: Name) -> None:
+    """Wait until what was said under that name is heard, and answered."""
+    user = door.chat.registry.users.get(name.key)
+    if user is not None:
+        await heard(door.chat, user)
 
 
 def _because(reason: str) -> str:

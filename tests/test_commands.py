@@ -13,6 +13,7 @@ from pylingo.history import REPLAYED
 from pylingo.protocol import (
     LARGEST_EVENT,
     Closing,
+    Done,
     Error,
     Event,
     Help,
@@ -397,6 +398,20 @@ class OrderTests(CommandTestCase):
             ana.send(request("say", "bye all") + request(command, body))
             self.assertEqual([type(event) for event in ben.hear()], [Message, kind], command)
             ana.ask("close")
+
+    def test_sent_out(self) -> None:
+        """What was said before one is sent out is heard, and answered, before that."""
+        for command in ("kick", "ban"):
+            ana, ben = self.visitor("ana", "den"), self.visitor("ben", "den")
+            self.house.commits.hold()
+            ben.begin("say", "one")
+            ana.begin(command, "ben")
+            self.house.commits.release()
+            self.house.settle()
+            self.assertEqual([type(event) for event in ben.hear()], [Sent, Left])
+            self.assertEqual([type(event) for event in ana.hear()], [Message, Left, Done])
+            for visitor in (ana, ben):
+                visitor.ask("close")
 
     def test_nothing_said(self) -> None:
         """Who has said nothing does not wait for what others have said."""
