@@ -403,6 +403,7 @@ class OrderTests(CommandTestCase):
         """What was said before one is sent out is heard, and answered, before that."""
         for command in ("kick", "ban"):
             ana, ben = self.visitor("ana", "den"), self.visitor("ben", "den")
+            ana.hear()
             self.house.commits.hold()
             ben.begin("say", "one")
             ana.begin(command, "ben")
