@@ -246,6 +246,22 @@ class Screen(TwistedProtocol):
         finally:
             self._printing = None
 
+    def suspend(self) -> None:
+        """Take the prompt away while the shell has the terminal."""
+        if not self._left:
+            with set_app(self._app):
+                self._app.create_background_task(self._go_away())
+
+    def redraw(self) -> None:
+        """Draw it all anew, from where the cursor is now."""
+        if not self._left:
+            with set_app(self._app):
+                self._app.create_background_task(self._draw_again())
+
+    async def _draw_again(self) -> None:
+        async with in_terminal():
+            pass  # The prompt was taken away, and will be drawn.
+
     async def _go_away(self) -> None:
         assert self._suspend is not None
         async with in_terminal():
@@ -309,8 +325,8 @@ class Screen(TwistedProtocol):
             event.current_buffer.newline(copy_margin=False)
 
         @keys.add("c-z", filter=Condition(lambda: self._suspend is not None))
-        def _(event: KeyPressEvent) -> None:
-            event.app.create_background_task(self._go_away())
+        def _(_: KeyPressEvent) -> None:
+            self.suspend()
 
         @keys.add("c-d")
         def _(event: KeyPressEvent) -> None:

@@ -123,10 +123,19 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
     # A signal ends it as the keys do: not before the terminal is as it was.
     reactor.addSystemEventTrigger("before", "shutdown", end)
     signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reactor.stop))
+
+    def go_on() -> None:
+        if tty.ours:
+            tty.again()
+            screen.redraw()
+        else:
+            screen.suspend()
+
     trouble = ""
     try:
         with tty:
             StandardIO(screen, reactor=reactor)
+            signal.signal(signal.SIGCONT, lambda *_: reactor.callFromThread(go_on))
             conversation.begin(screen)
             dialing = ensureDeferred(dial(options, reactor, connect, conversation.ask))
             conversation.abandon = dialing.cancel
@@ -142,6 +151,7 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
             except CancelledError:
                 pass
             finally:
+                signal.signal(signal.SIGCONT, signal.SIG_DFL)
                 if saving.running:
                     saving.stop()
                 await screen.close()
@@ -189,6 +199,18 @@ class Tty:
         finally:
             self._flag(self._found)
 
+    @property
+    def ours(self) -> bool:
+        """Whether it is us whom the shell lets use it."""
+        try:
+            return os.tcgetpgrp(self._files[0]) == os.getpgrp()
+        except OSError:
+            return True  # It is no shell that we were started from.
+
+    def again(self) -> None:
+        """Somebody else has stopped us; the shell has changed the modes meanwhile."""
+        self._raw.__enter__()
+
     def suspend(self) -> None:
         """Give it back to the shell; this returns when the shell lets us go on."""
         ours = [fcntl.fcntl(file, fcntl.F_GETFL) for file in self._files]
@@ -198,6 +220,9 @@ class Tty:
             one: signal.signal(one, signal.SIG_DFL) for one in (signal.SIGTERM, signal.SIGHUP)
         }
         os.kill(0, signal.SIGTSTP)
+        while not self.ours:
+            # It was told to go on in the background, where there is nothing for it to do.
+            os.kill(0, signal.SIGTSTP)
         self.__enter__()
         for one, handler in ending.items():
             signal.signal(one, handler)

@@ -666,6 +666,18 @@ class EndTests(ScreenTests):
         self.at(scene, suspend=lambda: seen.append([row for row in self.glass.rows if row]))
         self.assertEqual(seen, [["hi"]])
 
+    def test_redraw(self) -> None:
+        """After the shell has written something, all is drawn anew where the cursor is then."""
+
+        async def scene() -> None:
+            await self.type("hello")
+            await self.before("[lobby] ana> hello")
+            self.glass.feed(b"\x1b[H\x1b[Jsh> fg\r\n")
+            self.screen.redraw()
+            await self.until(lambda: self.glass.order("sh> fg", "[lobby] ana> hello", "example"))
+
+        self.at(scene)
+
     def test_put_away(self) -> None:
         """When it is closed the prompt and the bar are gone, and what was printed stays."""
 

@@ -55,3 +55,23 @@ class TtyTests(SynchronousTestCase):
         self.assertEqual(stopped, [((0, signal.SIGTSTP), self.found), [signal.SIG_DFL] * 2])
         self.assertEqual([signal.getsignal(one) for one in endings], before)
         self.assertEqual(self.state(), self.found)
+
+    def test_in_the_background(self) -> None:
+        """Told to go on while the shell has the terminal, it stops again until it may have it."""
+        stopped: list[Any] = []
+        self.patch(os, "kill", lambda *what: stopped.append(what))
+        groups = iter([os.getpgrp() + 1, os.getpgrp() + 1, os.getpgrp()])
+        self.patch(os, "tcgetpgrp", lambda _: next(groups))
+        with Tty(self.theirs) as tty:
+            tty.suspend()
+        self.assertEqual(stopped, [(0, signal.SIGTSTP)] * 3)
+
+    def test_stopped_by_others(self) -> None:
+        """When somebody else had stopped it, it has every key again, and leaves it as it was."""
+        with Tty(self.theirs) as tty:
+            during = self.state()
+            termios.tcsetattr(self.theirs, termios.TCSANOW, self.found[0])
+            tty.again()
+            self.assertEqual(self.state(), during)
+            self.assertTrue(tty.ours)
+        self.assertEqual(self.state(), self.found)
