@@ -446,8 +446,13 @@ class Conversation:
         self._go("create", room)
 
     def _join(self, room: str) -> None:
-        if room.isascii() and room.isdigit() and 0 < int(room) <= len(self.rooms):
-            room = self.rooms[int(room) - 1]
+        if room.isascii() and room.isdigit():
+            if 0 < int(room) <= len(self.rooms):
+                room = self.rooms[int(room) - 1]
+            elif room not in self.rooms:
+                self._show([[("class:error", "!! There is no room of that number in the list.")]])
+                self._ask_room()
+                return
         self._go("join", room)
 
     def _go(self, command: str, room: str) -> None:

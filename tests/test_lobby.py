@@ -177,11 +177,15 @@ class LobbyTests(Seat):
         self.assertEqual(self.line.asked, [("join", "cellar")])
 
     def test_join_a_number_that_is_not_there(self) -> None:
-        """A number that no room has is the name of a room."""
-        for number in ("0", "3", "²"):
-            self.talk.typed("2")
+        """A number that no room has is a slip, and makes no room of that name."""
+        self.talk.typed("2")
+        for number in ("0", "3"):
+            self.said()
             self.talk.typed(number)
-            self.assertEqual(self.line.asked[-1], ("join", number))
+            self.assertEqual(self.said(), ["!! There is no room of that number in the list."])
+            self.assertEqual(self.talk.prompt, "Which room? ")
+        self.talk.typed("²")
+        self.assertEqual(self.line.asked, [("join", "²")])
 
     def test_changed_mind(self) -> None:
         """Just Enter at a question is the way back to the menu."""
