@@ -120,19 +120,21 @@ class Accounts:
     def reserved(self, name: Name, user: User) -> None:
         """Raises `ChatError` where `name` is somebody else's account's, or looks like it."""
         holder = self.known.get(name.key)
-        if holder is not None and user.account != name.key:
+        if holder is not None and user.account == name.key:
+            return  # It may be older than what is known of look-alikes.
+        if holder is not None:
             raise ChatError(
                 "name_registered",
                 f"The name {holder.name} is registered. If it is yours: /login {holder.name}",
             )
         twin = self._looks.get(name.skeleton)
-        if twin is not None and twin is not holder and user.account != twin.name.key:
+        if twin is not None and user.account != twin.name.key:
             raise ChatError(
                 "name_taken", f"The name {name} looks like {twin.name}. Choose another: /name NAME"
             )
 
-    async def register(self, user: User, password: str) -> None:
-        """Make the name of `user` an account. Raises `ChatError`."""
+    async def register(self, user: User, password: str, registered: Callable[[User], None]) -> None:
+        """Make the name of `user` an account; `registered` is told then. Raises `ChatError`."""
         name, own = user.name, self.known.get(user.account or "")
         self.reserved(name, user)
         if own is not None:
@@ -152,10 +154,12 @@ class Accounts:
         def stored(_: object) -> None:
             if self._registry.users.get(name.key) is user:
                 self._become(user, account)
+                registered(user)
 
         def lost(why: Failure) -> Failure:
             del self.known[name.key]
-            del self._looks[name.skeleton]
+            if self._looks.get(name.skeleton) is account:
+                del self._looks[name.skeleton]
             return why
 
         storing = self._log.write(lambda c: c.execute("INSERT INTO accounts VALUES (?,?,?,?)", row))
@@ -227,19 +231,22 @@ class Accounts:
     async def hash(self, password: str) -> str:
         """The hash of a password. Raises `ChatError` ``bad_argument``."""
         secret = _secret(password)
-        return await self._turn.run(self._run, lambda: _make(secret))
+        return await self._in_turn(lambda: lambda: _make(secret))
 
     async def opens(self, room: Room, password: str, user: User) -> bool:
         """Whether `password` opens a locked room. Raises `ChatError` after too many tries."""
         whose = f"room {room.name.key} {user.host}"
         return await self._try(lambda: room.rules.lock, password, whose)
 
-    def arrived(self, user: User) -> None:
-        """All that was told to `user` alone has arrived: it is not for the next login."""
+    def unread(self, user: User) -> bool:
+        """Whether something was told to `user` alone of which it is not known that it arrived."""
         account = self.known.get(user.account or "")
-        if account is None or user.told <= account.read:
-            return
-        account.read = user.told
+        return account is not None and (user.owed is not None or user.told > account.read)
+
+    def arrived(self, user: User) -> None:
+        """All that was told to `user`, who has an account, has arrived: it was read."""
+        account = self.known[user.account or ""]
+        account.read = max(account.read, user.told)
         row = (account.read, account.name.key)
         self._log.keep(
             ("read", account.name.key),
@@ -280,17 +287,45 @@ class Accounts:
     async def _try(self, hash: Callable[[], str], password: str, *whose: str) -> bool:
         """Whether it is the password; wrong ones are counted. Raises `ChatError` past the bound."""
         secret = _secret(password)
-        async with self._turn:
+
+        def begin() -> Callable[[], bool]:
             self.tries.check(*whose)
             now = hash()
-            right: bool = await self._run(lambda: _matches(now, secret))
+            return lambda: _matches(now, secret)
+
+        def known(right: bool) -> bool:
             if right:
                 self.tries.right(*whose)
-        return right
+            return right
+
+        return await self._in_turn(begin, known)
 
     async def _check(self, hash: str, password: str) -> bool:
         secret = _secret(password)
-        return await self._turn.run(self._run, lambda: _matches(hash, secret))
+        return await self._in_turn(lambda: lambda: _matches(hash, secret))
+
+    async def _in_turn(
+        self, begin: Callable[[], Callable[[], T]], known: Callable[[T], T] | None = None
+    ) -> T:
+        """Do something in the thread, when it is free, so that it has never more to do than that.
+
+        `begin` is asked then what it is, and `known` is told the result, also if nobody waits.
+        """
+        await self._turn.acquire()
+        try:
+            job = begin()
+        except BaseException:
+            self._turn.release()
+            raise
+        doing: Deferred[T] = self._run(job)
+        if known is not None:
+            doing.addCallback(known)
+        doing.addBoth(self._next)
+        return await _whoever_waits(doing)
+
+    def _next(self, result: T) -> T:
+        self._turn.release()
+        return result
 
 
 def _whoever_waits(storing: Deferred[T]) -> Deferred[T]:
@@ -323,6 +358,8 @@ def _make(secret: bytes) -> str:
 
 
 def _matches(hash: str, secret: bytes) -> bool:
+    if not hash:
+        return True  # What was locked is not, any more.
     _, n, r, p, salt, expected = hash.split("$")
     cost = {"n": int(n), "r": int(r), "p": int(p)}
     # What it takes and a little more; the library's own bound is just above today's cost.
@@ -339,7 +376,7 @@ def _load(connection: sqlite3.Connection, registry: Registry) -> list[str]:
     all_rules = {"": registry.rules}
     for key, shown, topic, lock in connection.execute("SELECT * FROM rooms"):
         if key:
-            room = registry.open(names.room(shown))
+            room = registry.restore(names.room(shown))
             room.topic = topic
             all_rules[key] = room.rules
         all_rules[key].lock = lock
@@ -349,6 +386,8 @@ def _load(connection: sqlite3.Connection, registry: Registry) -> list[str]:
         sanction = Sanction(*rest)
         those = all_rules[key].bans if kind == "ban" else all_rules[key].mutes
         those[sanction.key] = sanction
+    for room in tuple(registry.rooms.values()):
+        registry.close(room)
     return list(all_rules)
 
 

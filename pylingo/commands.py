@@ -90,7 +90,7 @@ class Door(Protocol):
         """
 
     def hold(self) -> None:
-        """Keep back what is heard from now on."""
+        """Keep back what is heard from now on, until `release`, or the command has failed."""
 
     def release(self, after: int = 0, *, private: bool = False) -> None:
         """Let go of what was kept back, but messages with ids up to `after`.
@@ -429,22 +429,20 @@ async def _enter(door: Door, name: Name) -> None:
     user.join(room.name)
     upto = user.rooms[room]
     door.hold()
-    try:
-        messages = chat.log.tail(room.place, upto)
-        await saved(door)
-        replayed = await _or_none(messages)
-        door.reply(
-            Joined(
-                room=room.name.shown,
-                user=user.name.shown,
-                users=room.shown(NAMES_WITH_JOINED),
-                count=len(room.members),
-                topic=room.topic,
-            )
+    messages = chat.log.tail(room.place, upto)
+    await saved(door)
+    replayed = await _or_none(messages)
+    door.reply(
+        Joined(
+            room=room.name.shown,
+            user=user.name.shown,
+            users=room.shown(NAMES_WITH_JOINED),
+            count=len(room.members),
+            topic=room.topic,
         )
-        door.replay(replayed)
-    finally:
-        door.release()
+    )
+    door.replay(replayed)
+    door.release()
 
 
 async def _found(door: Door, token: str) -> User:
@@ -483,29 +481,27 @@ async def _catch_up(door: Door, token: str, after: int) -> None:
     user, chat = door.user, door.chat
     # What is heard live waits; what the log has by the next piece is dropped, for it is in there.
     door.hold()
-    try:
-        await chat.log.flushed()
-        room = user.room
-        door.reply(
-            Resumed(
-                user=user.name.shown,
-                room=room.name.shown if room else None,
-                users=room.shown(NAMES_WITH_JOINED) if room else (),
-                count=len(room.members) if room else 0,
-                topic=room.topic if room else "",
-                session=token,
-            )
+    await chat.log.flushed()
+    room = user.room
+    door.reply(
+        Resumed(
+            user=user.name.shown,
+            room=room.name.shown if room else None,
+            users=room.shown(NAMES_WITH_JOINED) if room else (),
+            count=len(room.members) if room else 0,
+            topic=room.topic if room else "",
+            session=token,
         )
-        places = [(f"~{user.session}", after)]
-        if user.account is not None:
-            # After a login that was broken off, what came before it is to be told still.
-            start = max(after, user.session)
-            places.append((user.place, start if user.owed is None else min(start, user.owed)))
-        if room is not None:
-            places.append((room.place, max(after, user.rooms[room])))
-        await replay(door, places)
-    finally:
-        door.release()
+    )
+    places = [(f"~{user.session}", after)]
+    if user.account is not None:
+        # After a login that was broken off, what came before it is to be told still.
+        start = max(after, user.session)
+        places.append((user.place, start if user.owed is None else min(start, user.owed)))
+    if room is not None:
+        places.append((room.place, max(after, user.rooms[room])))
+    await replay(door, places)
+    door.release()
 
 
 async def replay(door: Door, places: list[tuple[str, int]], *, private: bool = False) -> None:
@@ -524,9 +520,6 @@ async def replay(door: Door, places: list[tuple[str, int]], *, private: bool = F
         await door.drained()
         places = [(place, max(start, missed[-1].id)) for place, start in places if missed]
     user.told = max(user.told, upto)
-    if user.owed is not None:
-        user.owed = None
-        door.chat.sessions.save(user)
 
 
 async def _or_none(messages: Deferred[list[Message]]) -> list[Message]:

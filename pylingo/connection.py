@@ -203,6 +203,7 @@ class Connection:
         self._reactor = reactor
         self._wire: _Wire | None = None
         self._ready = False
+        self._begun = False
         self._started: Deferred[None] | None = None
         self._final: str | None = None
         self._arriving: Deferred[None] | None = None
@@ -243,6 +244,7 @@ class Connection:
         Fails with `ChatError` when the first try does; its sentence says what to do.
         """
         started = self._started = Deferred()
+        self._begun = True
         # In this order, for a try may fail at once.
         self._service.whenConnected(failAfterFailures=1).addErrback(self._unreachable)
         self._service.startService()
@@ -286,12 +288,7 @@ class Connection:
 
     async def close(self) -> None:
         """Leave the chat, when everything asked so far has been answered."""
-        if self._wire is not None and self._wire.welcomed and self._final is None:
-            try:
-                await self.request("close")
-            except ChatError as trouble:
-                if trouble.code != "gone":
-                    raise
+        await self._take_leave()
         self.stop()
         await self.closed
 
@@ -299,13 +296,18 @@ class Connection:
         """Leave the chat as `close` does, but in `PARTING` seconds at most."""
         # What comes before the answer has to be read, whoever may have paused that.
         self.resumeProducing()
-        parting = ensureDeferred(self.close()).addTimeout(PARTING, self._reactor)
-        parting.addErrback(self._not_parted)
+        leaving = ensureDeferred(self._take_leave()).addTimeout(PARTING, self._reactor)
+        leaving.addErrback(lambda why: why.trap(ChatError, TimeoutError) and None)
+        leaving.addCallback(lambda _: self.stop())
         return self.closed
 
-    def _not_parted(self, why: Failure) -> None:
-        why.trap(ChatError, TimeoutError)
-        self.stop()
+    async def _take_leave(self) -> None:
+        if self._wire is not None and self._wire.welcomed and self._final is None:
+            try:
+                await self.request("close")
+            except ChatError as trouble:
+                if trouble.code != "gone":
+                    raise
 
     def stop(self, why: str = "The connection was closed.") -> None:
         """End the connection at once; the session can be resumed."""
@@ -340,6 +342,8 @@ class Connection:
     def _end(self) -> None:
         if self._service.running:
             self._service.stopService().addBoth(self._stopped)
+        elif not self._begun:
+            self._stopped(None)
         if self._wire is not None:
             # There is nothing left to say, and a dead peer would not let go.
             self._wire.transport.abortConnection()

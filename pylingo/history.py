@@ -39,7 +39,7 @@ from twisted.python.failure import Failure
 
 from pylingo import names
 from pylingo.protocol import ChatError, Message, Private
-from pylingo.rooms import Post, resending
+from pylingo.rooms import Post, kind, resending
 from pylingo.schema import Database
 
 T = TypeVar("T")
@@ -407,7 +407,7 @@ def _said(connection: sqlite3.Connection, upto: int) -> dict[int, dict[int, int]
     for line, (place, target) in sorted(newest, key=lambda said: said[0].id):
         if line.request is not None:
             ids = said[line.session] = said.pop(line.session, {})
-            what = line.action if place.startswith("#") else _key(target)
+            what = kind(place, _key(target) if place[0] == "~" else "", line.action)
             ids.setdefault(resending(line.request, line.text, what), line.id)
     return said
 

@@ -33,7 +33,7 @@ async def register(door: Door, body: str) -> Done:
     user = door.user
     if user.name.skeleton.startswith("guest-"):
         raise ChatError("bad_argument", "Choose a name first: /name NAME")
-    await door.chat.accounts.register(user, body)
+    await door.chat.accounts.register(user, body, door.chat.sessions.save)
     await saved(door)
     _log.info("{user} registered", user=user.name.shown)
     return Done(text=f"{user.name} is yours now. Next time: /login {user.name}")
@@ -54,15 +54,13 @@ async def login(door: Door, body: str) -> None:
         user.owed = account.read
     accounts.enter(user, account)
     door.hold()
-    try:
-        await saved(door)
-        door.reply(Done(text=f"You are logged in as {user.name}.", user=user.name.shown))
-        _log.info("{user} logged in", user=user.name.shown)
-        if user.owed is not None:
-            places = [(user.place, user.owed), (f"~{user.session}", heard)]
-            await replay(door, places, private=True)
-    finally:
-        door.release()
+    await saved(door)
+    door.reply(Done(text=f"You are logged in as {user.name}.", user=user.name.shown))
+    _log.info("{user} logged in", user=user.name.shown)
+    if before is not user:
+        places = [(user.place, account.read), (f"~{user.session}", heard)]
+        await replay(door, places, private=True)
+    door.release()
 
 
 @command("password", "PASSWORD", "Give your name another password.", cost=3)

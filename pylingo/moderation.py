@@ -84,7 +84,9 @@ async def ban(door: Door, body: str) -> Done:
     sanction = _sanction(door, name, reason, address=not shared)
     rules = _rules(door, room)
     rules.add(rules.bans, sanction)
-    rules.invited.pop(sanction.place, None)
+    places = {user.place, f"~{user.session}"} if user is not None else set()
+    for place in (sanction.place, *places):
+        rules.invited.pop(place, None)
     registry = door.chat.registry
     hit = room.members if room is not None else registry.users.values()
     for one in tuple(hit):

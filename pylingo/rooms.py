@@ -55,6 +55,8 @@ Hear: TypeAlias = Callable[[Sequence[Event]], None]
 
 MOST_ROOMS = 100
 """Rooms that one may be the operator of by making them."""
+MOST_SHUT = 1_000
+"""Rooms that nobody is in, and that are kept only for their lock."""
 MOST_REQUESTS = 512
 """Messages of one user that are known again when they are resent."""
 SOME_REQUESTS = 64
@@ -68,12 +70,17 @@ def silence(events: Sequence[Event]) -> None:
 
 
 def resending(request: str | None, text: str, what: bool | str) -> int:
-    """What a message and its resending have in common, as a key; only for this process.
-
-    `what` is whether it is an action, or the key of the only name it is for. Which room does not
-    matter: who was sent out of it meanwhile sends it again from elsewhere.
-    """
+    """What a message and its resending have in common, as a key; only for this process."""
     return hash((request, text, what))
+
+
+def kind(place: str, target: str, action: bool) -> bool | str:
+    """What kind of message it is, of those that may have the same text and be different ones.
+
+    Which room does not matter: who was sent out of it meanwhile sends it again from elsewhere. To
+    one user alone it is the account, or, without one, the key of the name, that tells them apart.
+    """
+    return action if place[0] == "#" else place if place[0] == "@" else target
 
 
 class Post(Struct, eq=False, gc=False):
@@ -102,7 +109,7 @@ class Post(Struct, eq=False, gc=False):
     @property
     def key(self) -> int:
         """By which it is known when it is sent again."""
-        what = self.action if self.place[0] == "#" else self.target.key
+        what = kind(self.place, self.target.key, self.action)
         return resending(self.request, self.text, what)
 
     def again(self) -> None:
@@ -196,7 +203,7 @@ class User:
         self.told = 0
         """The id of the newest message that was told to this user alone."""
         self.owed: int | None = None
-        """After which id messages to the account are to be told still, since the login."""
+        """After which id messages to the account may not have arrived, since the login."""
 
     @property
     def place(self) -> str:
@@ -249,6 +256,7 @@ class User:
                 self.registry.promote(room, self.place)
             room.tell(Joined(room=room.name.shown, user=self.name.shown))
             room.members[self] = None
+            self.registry.shut.pop(room, None)
             self.rooms[room] = self.registry.last
             if len(self.rooms) > 1:
                 self.registry.several.add(self)
@@ -313,7 +321,7 @@ class User:
         """
         registry = self.registry
         rules = registry.rules
-        what = action if place[0] == "#" else target.key
+        what = kind(place, target.key, action)
         if rules.mutes and rules.muted(self):
             if self.answered(text, re, what):
                 return
@@ -383,6 +391,8 @@ class Registry:
         self.owners: dict[str, User] = {}
         """Who is logged in, by account."""
         self.rooms: dict[str, Room] = {}
+        self.shut: dict[Room, None] = {}
+        """Rooms that nobody is in and only a lock keeps, the one left last at the end."""
         self.lingering: dict[User, float] = {}
         self.last = 0
         """The id of the newest message that was published."""
@@ -413,7 +423,8 @@ class Registry:
 
     def claim(self, name: Name, user: User) -> None:
         """Give `name` to `user` in place of the old one. Raises `ChatError` ``name_taken``."""
-        holder = self._holder(name, but=user)
+        # The name of an account may be older than what is known of look-alikes.
+        holder = self._holder(name, but=user, like=user.account != name.key)
         if holder is not None:
             like = "" if holder.name.key == name.key else f" It looks like {holder.name}."
             raise ChatError(
@@ -441,6 +452,12 @@ class Registry:
                     "forbidden", f"You run {MOST_ROOMS} rooms. Give one up first: /deop in it."
                 )
             room = self.rooms[name.key] = self._room_looks[name.skeleton] = Room(name)
+        return room
+
+    def restore(self, name: Name) -> Room:
+        """A room that was kept: it may be older than what is known of look-alikes."""
+        room = self.rooms[name.key] = Room(name)
+        self._room_looks.setdefault(name.skeleton, room)
         return room
 
     def left(self, room: Room, user: User) -> None:
@@ -484,8 +501,20 @@ class Registry:
 
     def close(self, room: Room) -> None:
         """Forget a room that nobody is in, unless it is kept."""
-        if not room.members and not room.rules.kept and self.rooms.get(room.name.key) is room:
-            del self.rooms[room.name.key]
+        if room.members or self.rooms.get(room.name.key) is not room:
+            return
+        if room.rules.kept:
+            if not room.rules.owned:
+                self.shut[room] = None
+            if len(self.shut) > MOST_SHUT:
+                oldest = next(iter(self.shut))
+                oldest.rules.lock = ""
+                self.keep(oldest)
+                self.close(oldest)
+            return
+        del self.rooms[room.name.key]
+        self.shut.pop(room, None)
+        if self._room_looks.get(room.name.skeleton) is room:
             del self._room_looks[room.name.skeleton]
 
     def replace(self, user: User) -> None:
@@ -597,8 +626,9 @@ class Registry:
             if user is not but and let_in:
                 user.hears(events)
 
-    def _holder(self, name: Name, but: User | None = None) -> User | None:
-        for user in (self.users.get(name.key), self._user_looks.get(name.skeleton)):
+    def _holder(self, name: Name, but: User | None = None, *, like: bool = True) -> User | None:
+        same, twin = self.users.get(name.key), self._user_looks.get(name.skeleton)
+        for user in (same, twin) if like else (same,):
             if user is not None and user is not but:
                 return user
         return None
@@ -608,7 +638,8 @@ class Registry:
 
     def _drop(self, user: User) -> None:
         del self.users[user.name.key]
-        del self._user_looks[user.name.skeleton]
+        if self._user_looks.get(user.name.skeleton) is user:
+            del self._user_looks[user.name.skeleton]
 
 
 def _each(users: Sequence[User], events: Sequence[Event]) -> None:

@@ -72,9 +72,14 @@ class Rules:
         self.mutes: dict[str, Sanction] = {}
 
     @property
+    def owned(self) -> bool:
+        """Whether an operator has an account."""
+        return any(place.startswith("@") for place in self.operators)
+
+    @property
     def kept(self) -> bool:
-        """Whether they outlive the last member: there is a lock, or an operator has an account."""
-        return self.lock != "" or any(place.startswith("@") for place in self.operators)
+        """Whether they outlive the last member."""
+        return self.lock != "" or self.owned
 
     def invite(self, user: Person) -> None:
         """Let `user` join once. The oldest of too many invitations is forgotten."""

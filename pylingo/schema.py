@@ -170,6 +170,8 @@ def _connect(path: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
         )
+        # One damaged byte is no reason to lose the row.
+        connection.text_factory = lambda text: text.decode(errors="replace")
         connection.execute("PRAGMA journal_mode = WAL")
         # A commit survives the end of the process; after a power cut the newest may be missing,
         # but the database is whole.

@@ -30,6 +30,7 @@ from prompt_toolkit.layout import Dimension
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.renderer import print_formatted_text
+from prompt_toolkit.search import stop_search
 from prompt_toolkit.shortcuts import PromptSession
 from prompt_toolkit.styles import Attrs, Style
 from twisted.internet.defer import Deferred
@@ -219,6 +220,9 @@ class Screen(TwistedProtocol):
         # A line that was begun is not the beginning of a password.
         buffer = self._session.default_buffer
         if self._desk.hidden and self._draft is None:
+            with set_app(self._app):
+                if self._app.layout.is_searching:
+                    stop_search()
             self._draft = buffer.document
             buffer.reset()
         elif self._draft is not None and not self._desk.hidden:
@@ -339,13 +343,14 @@ class Screen(TwistedProtocol):
         @keys.add("<sigint>")
         def _(event: KeyPressEvent) -> None:
             now = self._seconds()
+            # At first, for a line may come back that was begun before the question.
+            event.current_buffer.reset()
             if self._desk.cancel():
-                event.current_buffer.reset()
+                pass
             elif self._desk.urgent or now - self._interrupted < PATIENCE:
                 self._desk.leave()
             else:
                 self._interrupted = now
-                event.current_buffer.reset()
                 self.show([[("class:info", "-- Press Ctrl-C once more to leave.")]])
 
         return keys

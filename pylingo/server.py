@@ -124,8 +124,8 @@ class ChatProtocol(Int32StringReceiver):
     _debt: IDelayedCall | None = None
     _stall: tuple[float, tuple[int, int]] | None = None
     _ended = False
-    _has = 0
-    """Up to which id the peer certainly has what was said to its user alone."""
+    _failing = False
+    """Whether a last error is on its way."""
     _replied = False
     """Whether the request that is carried out was answered."""
     _running: Deferred[None] | None = None
@@ -289,12 +289,14 @@ class ChatProtocol(Int32StringReceiver):
 
     def _settle(self) -> None:
         """See whether what was said to the user alone has arrived."""
-        if not self.welcomed:
+        if not self.welcomed or self.user.account is None or not self.outbox.open:
             return
-        user = self.user
-        if user.told > self._has and self.outbox.open and unsent(self.transport) <= 0:
-            self._has = user.told
-            self.chat.accounts.arrived(user)
+        accounts, user = self.chat.accounts, self.user
+        if accounts.unread(user) and unsent(self.transport) <= 0:
+            accounts.arrived(user)
+            if user.owed is not None:
+                user.owed = None
+                self.chat.sessions.save(user)
 
     def _look_at_stall(self, now: float) -> None:
         taken = (self.outbox.moved, unsent(self.transport))
@@ -368,11 +370,9 @@ class ChatProtocol(Int32StringReceiver):
             self.reply(reply)
             return
         # What was accepted before is answered before.
+        self._failing = True
         self.pauseProducing()
-        flushed = self.chat.log.flushed().addCallback(self._give_up, reply)
-        if not flushed.called:
-            self._running = flushed
-        flushed.addErrback(_cancelled).addCallback(self._ran)
+        self.chat.log.flushed().addCallback(self._give_up, reply)
 
     def _give_up(self, _: object, last: Event) -> None:
         self.reply(last)
@@ -405,10 +405,14 @@ class ChatProtocol(Int32StringReceiver):
             if isinstance(reply, Awaitable):
                 reply = await reply
         except ChatError as error:
+            self.release()
             self._refuse(error)
         except CancelledError:
             raise
         except Exception:  # noqa: BLE001 - as above
+            if not self._replied:
+                # Otherwise something would be missing between the past and what is kept back.
+                self.release()
             self._broken(Failure(), replied=self._replied)
         else:
             self._answer(reply)
@@ -422,7 +426,7 @@ class ChatProtocol(Int32StringReceiver):
         if self.closing:
             # What still comes is dropped, but the end of it must be noticed.
             self.transport.resumeProducing()
-        elif self._running is None and self._debt is None:
+        elif self._running is None and self._debt is None and not self._failing:
             if self._ended:
                 self.paused = False
                 self.dataReceived(b"")

@@ -120,9 +120,10 @@ class Sessions:
     def save(self, user: User) -> None:
         """Remember how `user` is called, and the room; it goes with the next group of the log.
 
-        Who has not given the server's password, or is banned from it, has nothing to come back to.
+        Who has not given the server's password, or is banned from it, has nothing to come back to,
+        nor has who has ended the session.
         """
-        if not user.entered or self._registry.rules.banned(user) is not None:
+        if not (user.entered and user.tokens) or self._registry.rules.banned(user) is not None:
             return
         room = user.room
         row = (

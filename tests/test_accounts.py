@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import accounts, names
 from pylingo.accounts import LONGEST_PASSWORD, TRIES, WINDOW
-from pylingo.protocol import Done, Error, Joined, Renamed, Rooms, Sent, Topic
+from pylingo.protocol import Closing, Done, Error, Joined, Renamed, Rooms, Sent, Topic
 from tests.house import SECRET, House, Visitor, cheapen, codes, texts
 
 HERE, THERE = "192.0.2.7", "192.0.2.8"
@@ -284,6 +284,31 @@ class BrokenOffTests(SynchronousTestCase):
         ben.ask("msg", "ana hi")
         self.assertEqual(texts(back.hear()), ["hi"])
 
+    def test_register_and_linger(self) -> None:
+        """A session that is resumed after all that is the account's, too."""
+        ana = self.house.visitor("ana")
+        self.house.commits.hold()
+        ana.begin("register", SECRET)
+        ana.drop()
+        self.house.commits.release()
+        self.house.wait(70)
+        back = self.house.visitor()
+        self.assertEqual(back.ask("resume", f"{ana.welcome.session} 0").user, "ana")
+
+    def test_many_at_the_end(self) -> None:
+        """Who does not wait any more for a password leaves nothing to do for the thread."""
+        crowd = [self.house.visitor("", f"room{number}") for number in range(9)]
+        self.house.hashes.hold()
+        for visitor in crowd:
+            visitor.begin("lock", "mellon")
+        self.assertEqual(len(self.house.hashes.waiting), 1)
+        for visitor in crowd:
+            visitor.drop()
+        self.assertEqual(len(self.house.hashes.waiting), 1)
+        self.house.hashes.release()
+        self.house.settle()
+        self.assertIsInstance(self.house.owner("zoe").ask("password", "other"), Done)
+
     def test_not_stored_and_not_waited_for(self) -> None:
         """What could not be stored is not so, also if nobody waits for the answer any more."""
         ana, ben = self.house.visitor("ana"), self.house.visitor("ben")
@@ -401,7 +426,7 @@ class KeptTests(SynchronousTestCase):
             self.assertEqual((row.name, row.topic, row.locked), ("Den", 'Café "quiet"', True))
             eve = self.house.owner("eve")
             self.assertIn("spam", eve.ask("join", "den mellon").text)
-            self.assertIn("banned", self.house.visitor(host=HERE).ask("join", "den mellon").text)
+            self.assertIn("kept out", self.house.visitor(host=HERE).ask("join", "den mellon").text)
             outsider = self.house.visitor("zoe", host=THERE)
             self.assertEqual(outsider.ask("join", "den").code, "forbidden")
             self.assertIsInstance(outsider.ask("join", "den mellon"), Joined)
@@ -457,6 +482,26 @@ class KeptTests(SynchronousTestCase):
         self.assertIsInstance(guest.ask("topic", "mine"), Topic)
         guest.ask("leave")
         self.assertEqual(self.rooms(), ["den"])
+
+    def test_look_alikes(self) -> None:
+        """Names and rooms of before it was known that they look alike are there, and good."""
+        house = self.house
+        for name, room in (("ana", "den"), ("ben", "pit")):
+            house.owner(name, room).ask("close")
+        writer = house.database.writer
+        for key, twin in (("ana", "poma"), ("ben", "рома")):
+            writer.execute("UPDATE accounts SET key = ?, name = ? WHERE key = ?", (twin, twin, key))
+            writer.execute("UPDATE operators SET account = ? WHERE account = ?", (twin, key))
+        for key, twin in (("den", "tom"), ("pit", "том")):
+            writer.execute("UPDATE rooms SET key = ?, name = ? WHERE key = ?", (twin, twin, key))
+            writer.execute("UPDATE operators SET room = ? WHERE room = ?", (twin, key))
+        house = self.house = house.restart()
+        owners = [house.owner("poma", "tom"), house.owner("рома", "том")]
+        self.assertEqual([one.ask("users").room for one in owners], ["tom", "том"])
+        self.assertEqual([one.ask("users").operators for one in owners], [["poma"], ["рома"]])
+        for one in owners:
+            self.assertIsInstance(one.ask("close"), Closing)
+        self.assertEqual((house.registry.users, house.registry._user_looks), ({}, {}))
 
     def test_server(self) -> None:
         """The rules of the whole server are kept too."""

@@ -508,6 +508,14 @@ class TalkTests(SynchronousTestCase):
         self.assertTrue(cid.closed.called)
         self.assertEqual([event.reason for event in self.bob.of(Left)], ["bye"])
 
+    def test_part_at_once(self) -> None:
+        """What was never begun is over when it is left."""
+        heard: list[Heard] = []
+        never = Connection(self.world, heard.append, self.world.clock)
+        parted = never.part()
+        self.world.flush()
+        self.successResultOf(parted)
+
     def test_part_without_an_answer(self) -> None:
         """A server that says nothing is left all the same, and nothing is complained about."""
         world = World()

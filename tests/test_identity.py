@@ -601,6 +601,48 @@ class InboxTests(IdentityTestCase):
         self.house.settle()
         self.assertEqual(self.inbox(elsewhere), ["there?"])
 
+    def test_handed_over_and_lost(self) -> None:
+        """What was handed to a link that broke before it had arrived comes by resuming."""
+        for restarted in (False, True):
+            self.house.owner("ana").ask("close")
+            ben = self.house.visitor("ben")
+            for number in range(3):
+                ben.ask("msg", f"ana {number}")
+            ana = self.house.visitor()
+            ana.ask("login", f"ana {SECRET}")
+            first = next(event for event in ana.hear() if isinstance(event, Private))
+            # It has not been looked at since, so all that is known is that it was sent.
+            ana.drop()
+            if restarted:
+                self.house = self.house.restart()
+            back = self.house.visitor()
+            back.ask("resume", f"{ana.welcome.session} {first.id}")
+            self.assertLessEqual({"1", "2"}, {*self.inbox(back)})
+            back.ask("close")
+            self.assertEqual(self.inbox(self.login()), [])
+
+    def test_read_as_a_guest(self) -> None:
+        """What came to a guest before the login is not in the way of knowing what was read."""
+        self.house.owner("ana").ask("close")
+        ben, guest = self.house.visitor("ben"), self.house.visitor("may")
+        ben.ask("msg", "ana one")
+        ben.ask("msg", "may two")
+        self.house.wait(2)
+        guest.ask("login", f"ana {SECRET}")
+        self.assertEqual(self.inbox(guest), ["two", "one"])
+        self.house.wait(2)
+        guest.drop()
+        self.assertEqual(self.inbox(self.login()), [])
+
+    def test_resend_to_an_account(self) -> None:
+        """It is one message to an account, whatever name that goes by meanwhile."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ana.ask("name", "annie")
+        for _ in range(2):
+            ben.send(request("msg", "ana hi", 7))
+            ana.ask("name", "ana")
+        self.assertEqual(self.inbox(ana), ["hi"])
+
     def test_broken_off_and_resumed(self) -> None:
         """A login that is broken off is made up for by resuming, even after a restart."""
         for restarted in (False, True):
@@ -619,6 +661,7 @@ class InboxTests(IdentityTestCase):
             back = self.house.visitor()
             fresh = back.ask("resume", f"{ana.welcome.session} {later}").session
             self.assertEqual(self.inbox(back), ["early"])
+            self.house.wait(1)
             back.drop()
             again = self.house.visitor()
             self.assertEqual(again.ask("resume", f"{fresh} {later}").user, "ana")

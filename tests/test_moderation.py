@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from pylingo import rooms
 from pylingo.protocol import (
     LARGEST_EVENT,
     Closing,
@@ -421,6 +422,42 @@ class LockTests(ModerationTestCase):
         self.house = self.house.restart()
         self.assertNotIn("den", self.house.registry.rooms)
 
+    def test_most(self) -> None:
+        """Of rooms that nobody is in and only a lock keeps there are so many; the oldest end."""
+        self.patch(rooms, "MOST_SHUT", 3)
+        self.house = House(self.mktemp())
+        ana = self.house.visitor("ana")
+        for number in range(6):
+            ana.ask("create", f"den{number}")
+            self.done(ana, "lock", "mellon")
+        self.house.wait(60)
+        ana.ask("close")
+        for _ in range(2):
+            self.assertEqual(list(self.house.registry.rooms), ["den3", "den4", "den5"])
+            self.house = self.house.restart()
+        # Who is in one keeps it.
+        ben = self.house.visitor("ben")
+        self.assertIsInstance(ben.ask("join", "den3 mellon"), Joined)
+        cem = self.house.visitor("cem")
+        for number in range(6, 9):
+            cem.ask("create", f"den{number}")
+            self.done(cem, "lock", "mellon")
+        cem.ask("close")
+        self.assertEqual(list(self.house.registry.rooms), ["den3", "den6", "den7", "den8"])
+
+    def test_unlocked_meanwhile(self) -> None:
+        """Who gives a password while the room is unlocked comes in."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben")
+        self.done(ana, "lock", "mellon")
+        other = self.house.visitor("cem", "other")
+        self.house.hashes.hold()
+        other.begin("lock", "first in the line")
+        asked = ben.begin("join", "den mellon")
+        self.done(ana, "unlock")
+        self.house.hashes.release()
+        self.house.settle()
+        self.assertIsInstance(ben.reply(asked), Joined)
+
     def test_not_locked(self) -> None:
         """Who gives a password where none is needed is told so; that is no part of the name."""
         self.house.visitor("ana", "den")
@@ -525,6 +562,11 @@ class InviteTests(ModerationTestCase):
         self.done(ana, "invite", "ben")
         self.done(ana, "ban", "ben")
         self.error(ben, "forbidden", "join", "den")
+        zoe = self.house.visitor("zoe")
+        self.done(ana, "invite", "zoe")
+        self.done(zoe, "register", SECRET)
+        self.done(ana, "ban", "zoe")
+        self.error(zoe, "forbidden", "join", "den")
         cem = self.house.visitor("cem", "den")
         self.done(ana, "lock", "mellon")
         self.assertIn("already", ana.ask("invite", "cem").text)

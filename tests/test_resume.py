@@ -438,6 +438,29 @@ class ResumeTests(DoorTestCase):
         self.assertEqual(len(texts(again.hear())), 21)
         self.assertEqual(self.flushLoggedErrors(), [])
 
+    def test_disk_fails_among_talkers(self) -> None:
+        """What is said live is not told where what was missed could not be; it comes then, too."""
+        ana = self.visitor("ana", "lobby")
+        ana.drop()
+        self.talk("missed")
+        back = self.visitor()
+        self.house.reads.hold()
+        asked = back.begin("resume", f"{ana.welcome.session} 0")
+        self.talk("live")
+        self.house.database.reader.close()
+        self.house.commits.hold()
+        self.talker.say("accepted")
+        self.house.reads.release()
+        self.house.settle()
+        back.begin("ping", "read no more")
+        self.house.commits.release()
+        self.house.settle()
+        resumed = back.reply(asked)
+        self.assertEqual([type(event) for event in back.hear()][-2:], [Resumed, Error])
+        self.assertTrue(back.closed)
+        self.assertIsInstance(resumed, Resumed)
+        self.assertEqual(len(self.flushLoggedErrors(sqlite3.ProgrammingError)), 1)
+
     def test_dropped_inside(self) -> None:
         """A connection that breaks while it is told what it missed can be resumed again."""
         ana = self.visitor("ana", "lobby")

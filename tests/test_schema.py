@@ -96,6 +96,13 @@ class DatabaseTests(SynchronousTestCase):
         database.writer.execute("COMMIT")
         self.assertEqual(database.reader.execute(count).fetchone(), (1,))
 
+    def test_damaged_byte(self) -> None:
+        """A byte that was damaged is shown as such, and the rest of the text is there."""
+        database = self.open(self.path)
+        query = "SELECT CAST(x'61ff62' AS TEXT)"
+        for connection in (database.reader, database.writer):
+            self.assertEqual(connection.execute(query).fetchone(), ("a\ufffdb",))
+
     def test_memory(self) -> None:
         """One in memory leaves no file behind, and there may be many."""
         before = sorted(os.listdir())

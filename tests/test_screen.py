@@ -40,6 +40,7 @@ class Desk:
         self.left = 0
         self.pending: list[str] = []
         self.completions: list[tuple[str, int, str]] = []
+        self.cancelled: Callable[[], None] = lambda: None
 
     def waiting(self) -> list[str]:
         return self.pending
@@ -55,6 +56,7 @@ class Desk:
 
     def cancel(self) -> bool:
         hidden, self.hidden = self.hidden, False
+        self.cancelled()
         return hidden
 
 
@@ -300,10 +302,31 @@ class TypingTests(ScreenTests):
             self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
             self.screen.refresh()
             await self.before("[lobby] ana> half a l")
+            self.desk.hidden, self.desk.prompt = True, "Password: "
+            self.screen.refresh()
+            await self.before("Password: ")
+            # The desk draws anew when a question is taken back.
+            self.desk.cancelled = self.screen.refresh
+            await self.type("sesa" + CTRL_C)
+            await self.before("Password: half a l")
             await self.type("\x05ne\r")
             await self.typed("sesame", "half a line")
 
         self.at(scene)
+
+    def test_hidden_in_a_search(self) -> None:
+        """A search that is open when something hidden is asked does not show the answer."""
+
+        async def scene() -> None:
+            await self.type(CTRL_R + "x")
+            await self.until(lambda: self.glass.shows("I-search"))
+            self.desk.hidden, self.desk.prompt = True, "Password: "
+            self.screen.refresh()
+            await self.type("sesame\r")
+            await self.typed("sesame")
+
+        self.at(scene)
+        self.assertNotIn(b"sesame", self.carrier.raw)
 
     def test_other_encoding(self) -> None:
         """Bytes that are no UTF-8 stand for what nobody can read, and do no harm."""
