@@ -13,6 +13,7 @@ import sqlite3
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import scrypt
 from math import ceil
 from typing import TypeVar
@@ -231,7 +232,7 @@ class Accounts:
     async def hash(self, password: str) -> str:
         """The hash of a password. Raises `ChatError` ``bad_argument``."""
         secret = _secret(password)
-        return await self._in_turn(lambda: lambda: _make(secret))
+        return await self._in_turn(lambda: partial(_make, secret))
 
     async def opens(self, room: Room, password: str, user: User) -> bool:
         """Whether `password` opens a locked room. Raises `ChatError` after too many tries."""
@@ -290,8 +291,7 @@ class Accounts:
 
         def begin() -> Callable[[], bool]:
             self.tries.check(*whose)
-            now = hash()
-            return lambda: _matches(now, secret)
+            return partial(_matches, hash(), secret)
 
         def known(right: bool) -> bool:
             if right:
@@ -302,7 +302,7 @@ class Accounts:
 
     async def _check(self, hash: str, password: str) -> bool:
         secret = _secret(password)
-        return await self._in_turn(lambda: lambda: _matches(hash, secret))
+        return await self._in_turn(lambda: partial(_matches, hash, secret))
 
     async def _in_turn(
         self, begin: Callable[[], Callable[[], T]], known: Callable[[T], T] | None = None

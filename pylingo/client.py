@@ -40,15 +40,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _open_streams() -> None:
     """Standard streams that were closed by who started this are open, and lead nowhere."""
-    for number in range(3):
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)
         except OSError:
             # The lowest free number is the missing one.
             os.open(os.devnull, os.O_RDWR)
-    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for good
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - for good
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -212,9 +212,9 @@ async def hello(door: Door, body: str) -> Welcome:
     _log.info(
         "{user} uses {client}", user=door.user.name.shown, client=names.clean(body[:64]) or "?"
     )
-    first = not door.user.tokens
+    again = bool(door.user.tokens)
     welcome = greeting(door)
-    if not first:
+    if again:
         # There may be something to come back to, with the new token alone.
         await door.chat.log.flushed()
     return welcome

@@ -125,7 +125,9 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
     signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reactor.stop))
 
     def go_on() -> None:
-        if tty.ours:
+        if finished.called:
+            pass  # The terminal is as it was found.
+        elif tty.ours:
             tty.again()
             screen.redraw()
         else:

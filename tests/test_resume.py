@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Cooperator
 
 from pylingo import outbox
@@ -25,6 +25,7 @@ from pylingo.protocol import (
     Renamed,
     Resumed,
     Sent,
+    Welcome,
 )
 from pylingo.rules import Sanction
 from pylingo.server import EXPIRED, LOOKED_AT
@@ -444,22 +445,26 @@ class ResumeTests(DoorTestCase):
         ana.drop()
         self.talk("missed")
         back = self.visitor()
-        self.house.reads.hold()
+        reading: Deferred[Any] = Deferred()
+        disk = self.patch(self.house.log, "read", lambda _: reading)
         asked = back.begin("resume", f"{ana.welcome.session} 0")
         self.talk("live")
-        self.house.database.reader.close()
+        # The last error waits for what was accepted before, and nothing is read meanwhile.
         self.house.commits.hold()
         self.talker.say("accepted")
-        self.house.reads.release()
-        self.house.settle()
-        back.begin("ping", "read no more")
+        reading.errback(sqlite3.OperationalError("disk I/O error"))
+        back.begin("ping", "too late")
         self.house.commits.release()
         self.house.settle()
+        disk.restore()
         resumed = back.reply(asked)
-        self.assertEqual([type(event) for event in back.hear()][-2:], [Resumed, Error])
+        assert isinstance(resumed, Resumed)
+        self.assertEqual([type(event) for event in back.hear()], [Welcome, Resumed, Error])
         self.assertTrue(back.closed)
-        self.assertIsInstance(resumed, Resumed)
-        self.assertEqual(len(self.flushLoggedErrors(sqlite3.ProgrammingError)), 1)
+        self.assertEqual(len(self.flushLoggedErrors(sqlite3.OperationalError)), 1)
+        again = self.visitor()
+        self.resumed(again, resumed.session)
+        self.assertEqual(texts(again.hear()), ["missed", "live", "accepted"])
 
     def test_dropped_inside(self) -> None:
         """A connection that breaks while it is told what it missed can be resumed again."""
@@ -553,11 +558,11 @@ class ResumeTests(DoorTestCase):
         ana.drop()
         ben.ask("say", "missed")
         token, back = ana.welcome.session, self.visitor()
-        read = self.house.log._read
-        self.house.log._read = lambda _: fail(sqlite3.OperationalError("disk I/O error"))
+        broken = fail(sqlite3.OperationalError("disk I/O error"))
+        disk = self.patch(self.house.log, "read", lambda _: broken)
         asked = back.begin("resume", f"{token} 0")
         self.house.settle()
-        self.house.log._read = read
+        disk.restore()
         resumed = back.reply(asked)
         self.assertIsInstance(resumed, Resumed)
         error = back.hear()[-1]
