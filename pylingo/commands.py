@@ -17,6 +17,7 @@ import inspect
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -180,12 +181,13 @@ def admit(door: Door, command: Command) -> bool:
 
 def find(word: str) -> Command:
     """The command of that name, in any case. Raises `ChatError` ``unknown_command``."""
-    try:
-        return TABLE.get(word) or TABLE[word.casefold()]
-    except KeyError:
-        raise ChatError(
-            "unknown_command", f"There is no command /{names.clean(word[:32])}. Try /help."
-        ) from None
+    found = TABLE.get(word) or TABLE.get(word.casefold())
+    if found is None:
+        word = names.clean(word[:32])
+        near = get_close_matches(word.casefold(), TABLE, n=1)
+        instead = f"Did you mean /{near[0]}? /help has them all." if near else "Try /help."
+        raise ChatError("unknown_command", f"There is no command /{word}. {instead}")
+    return found
 
 
 def rows() -> list[CommandHelp]:

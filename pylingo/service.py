@@ -5,6 +5,7 @@ This is where the parts meet: which database, which doors, onto which registry.
 
 from __future__ import annotations
 
+import errno
 import gc
 import resource
 import signal
@@ -44,10 +45,9 @@ BACKLOG = 511
 
 def whole(text: str) -> int:
     """A number of the command line, 0 or more. Raises `ValueError`."""
-    number = int(text) if text.isdecimal() else -1
-    if number < 0:
-        raise ValueError("it has to be 0 or more")
-    return number
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is no whole number, 0 or more.")
+    return int(text)
 
 
 def amount(text: str) -> float:
@@ -57,7 +57,7 @@ def amount(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number < 1e9:
-        raise ValueError("it has to be 0 or more")
+        raise ValueError(f"{text!r} is no number, 0 or more.")
     return number
 
 
@@ -65,7 +65,7 @@ def port(text: str) -> int:
     """A TCP port, or 0 for a free one. Raises `ValueError`."""
     number = int(text) if text.isdecimal() else -1
     if not 0 <= number <= 65535:
-        raise ValueError("it has to be 0 to 65535")
+        raise ValueError(f"{text!r} is no port, which is a number from 0 to 65535.")
     return number
 
 
@@ -270,9 +270,7 @@ class ChatService(Service):
         trouble: list[Any] = []
         listening.addCallbacks(self._ports.append, trouble.append)
         if trouble:
-            raise SystemExit(
-                f"{trouble[0].getErrorMessage()} Stop what listens there, or choose another --port."
-            )
+            raise SystemExit(f"pylingo: {trouble[0].getErrorMessage()} {_remedy(trouble[0].value)}")
 
     async def _stop(self) -> None:
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
@@ -304,6 +302,16 @@ def makeService(options: Options) -> ChatService:
 def _obey_signals() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _remedy(trouble: Exception) -> str:
+    """What to do when there is no listening at a place."""
+    why = getattr(getattr(trouble, "socketError", None), "errno", None)
+    if why == errno.EADDRINUSE:
+        return "Stop what listens there, or choose another port."
+    if why == errno.EACCES:
+        return "Choose a port above 1023; those below are for the administrator."
+    return "Choose an address of this machine, or leave --interface away for all of them."
 
 
 def _raise_limit() -> None:

@@ -91,6 +91,12 @@ class TableTests(CommandTestCase):
         self.assertNotIn("\x1b", self.error(ana, "unknown_command", "\x1b[2J"))
         self.assertLess(len(self.error(ana, "unknown_command", "x" * 9000)), 200)
 
+    def test_mistyped(self) -> None:
+        """What is nearly a command is answered with that one."""
+        ana = self.visitor()
+        for word, meant in (("jion", "/join"), ("HLEP", "/help"), ("users:", "/users")):
+            self.assertIn(f"Did you mean {meant}?", self.error(ana, "unknown_command", word))
+
 
 class HelloTests(CommandTestCase):
     def test_welcome(self) -> None:

@@ -314,7 +314,16 @@ class ServiceTests(ServiceTestCase):
         second = ChatService(options, reactor)
         end = self.assertRaises(SystemExit, second.privilegedStartService)
         self.assertIn(str(self.port), str(end.code))
+        self.assertIn("another port", str(end.code))
         await second.stopService()
+
+    async def test_no_address_of_ours(self) -> None:
+        """So does an address that this machine does not have; it is not the port then."""
+        options = parsed("--port", "0", "--interface", "192.0.2.1", "--database", MEMORY)
+        service = ChatService(options, reactor)
+        end = self.assertRaises(SystemExit, service.privilegedStartService)
+        self.assertIn("--interface", str(end.code))
+        await service.stopService()
 
     async def test_logged(self) -> None:
         """Who comes and who goes is logged, with name and address."""
