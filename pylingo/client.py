@@ -51,7 +51,11 @@ def _open_streams() -> None:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with a sentence, and status 1, where it is wrong."""
-    parser = _Parser(prog="pylingo", description="Chat in rooms, in the terminal.")
+    parser = _Parser(
+        prog="pylingo",
+        description="Chat in rooms, in the terminal. There, /help shows the commands.",
+        epilog="Without a terminal, the password of a server that has one is PYLINGO_PASSWORD.",
+    )
     parser.add_argument(
         "address",
         nargs="?",

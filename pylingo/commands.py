@@ -291,7 +291,7 @@ async def leave(door: Door, body: str) -> Left:
     return left
 
 
-@command("say", "TEXT", "Say something in your room; so does a line without a slash.")
+@command("say", "TEXT", "Say something in your room, as a plain line does.")
 def say(door: Door, body: str) -> None:
     door.user.say(body, re=door.re)
 
@@ -328,9 +328,14 @@ async def history(door: Door, body: str) -> History:
     upto = chat.registry.last
     if len(words) == 2:
         upto = min(upto, int(words[1]) - 1)
-    messages = await chat.log.tail(room.place, upto, min(count, MOST_HISTORY))
-    newest_first = fitting(messages[::-1], lambda message: text_size(message.text) + 256)
-    return History(room=room.name.shown, messages=newest_first[::-1])
+    count = min(count, MOST_HISTORY)
+    messages = await chat.log.tail(room.place, upto, count + 1)
+    newest_first = fitting(messages[::-1][:count], lambda message: text_size(message.text) + 256)
+    return History(
+        room=room.name.shown,
+        messages=newest_first[::-1],
+        older=0 < len(newest_first) < len(messages),
+    )
 
 
 @command("help", "[COMMAND]", "Show what commands there are, or what one does.", open=True)

@@ -26,6 +26,7 @@ from pylingo.protocol import (
     Joined,
     Left,
     Message,
+    Notice,
     Private,
     Renamed,
     Request,
@@ -43,10 +44,15 @@ MENU = (
     "   3  list the rooms",
     "   4  exit",
 )
+CHOICES = frozenset({"1", "2", "3", "4", "exit"})
+HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
 KEYS = (
-    "-- Tab completes commands, rooms and names; Alt-Enter begins a new line in what you type.",
+    "-- Tab completes commands, rooms and names; Alt-Enter begins a new line.",
     "-- Two slashes say what begins with one: //help is heard as /help.",
+    "-- /ignore NAME hides what somebody says, and shows it again.",
 )
+STAMPED = Joined | Left | Renamed | Notice | Connected | Disconnected
+"""What is shown with the time although it has none: it happens now."""
 SECRETS = {"login": 2, "register": 1, "password": 1, "enter": 1, "lock": 1}
 """How many words follow the commands that end with a password."""
 MOST_PENDING = 500
@@ -61,13 +67,14 @@ class Question:
     """Something the person is asked: what stands before the answer, and who is told it.
 
     What is typed is not to be seen, nor kept, if it is `hidden`. One that is `ours` can be taken
-    back; others belong to a connection that waits for the answer.
+    back; others belong to a connection that waits for the answer. The answer may be a `room`.
     """
 
     prompt: str
     answer: Callable[[str], None]
     hidden: bool = False
     ours: bool = True
+    room: bool = False
 
 
 class View(Protocol):
@@ -121,6 +128,11 @@ class Conversation:
         self._settled = False
         self._heading = ""
         self._arrived = False
+        self._hinted = False
+        self._day = ""
+        """The day of the newest message that was shown."""
+        self._ignored: dict[str, str] = {}
+        """Whose messages are not shown, by what their names are compared by."""
         self.abandon: Callable[[], None] = _nothing
         """Told that the person does not want to wait for a connection."""
 
@@ -135,11 +147,6 @@ class Conversation:
             return ""
         user, room = looks.tidy(self.connection.user), self.connection.room
         return f"[{looks.tidy(room)}] {user}> " if room else f"{user}> "
-
-    @property
-    def asking(self) -> bool:
-        """Whether what is typed answers a question, and is no line to come back to."""
-        return bool(self._questions) or (self._room is None and self._linked)
 
     @property
     def hidden(self) -> bool:
@@ -171,14 +178,28 @@ class Conversation:
         """What was said and is not acknowledged yet."""
         return list(self.pending.values())
 
+    def keeps(self, text: str) -> bool:
+        """Whether a line that was entered is one to come back to: no answer, and no secret."""
+        line = text.strip()
+        command, *words = line.casefold().split() or [""]
+        if self.hidden or not line:
+            return False
+        if command.startswith("/"):
+            return not (command[1:] in SECRETS or (command == "/join" and len(words) > 1))
+        return not self._questions and (self._room is not None or command not in CHOICES)
+
     def complete(self, text: str) -> list[tuple[str, int, str]]:
         """What could stand where `text` ends: each with how much of it is replaced, and a help."""
         command, space, rest = text.partition(" ")
         word = text.rpartition(" ")[2]
+        if self._questions and not command.startswith("/"):
+            asked = self.rooms if self._questions[0].room else []
+            return [(room, len(text), "") for room in asked if _begins(room, text)]
         if text.startswith("/") and not space:
             return [
                 (f"/{looks.tidy(name)} ", len(text), looks.tidy(f"{row.arguments}  {row.help}"))
                 for row in self.commands
+                if row.name not in looks.WIRE
                 for name in (row.name, *row.aliases)
                 if name.startswith(text[1:].casefold())
             ]
@@ -272,6 +293,8 @@ class Conversation:
         """Show `event`, and keep up with it."""
         me = self._user
         self._follow(event)
+        if isinstance(event, Message | Private) and _same(event.user) in self._ignored:
+            return
         shown = not (isinstance(event, Disconnected) and (self.leaving or event.final))
         if isinstance(event, Closing) and event.reason in FINAL - {"bye"}:
             shown = False  # It is the last that is said, when the screen is put away.
@@ -280,9 +303,14 @@ class Conversation:
         if isinstance(event, Connected):
             self._arrived = True
         if shown:
-            self._show([*self._headings(event), *looks.lines(event, me)])
+            lines = looks.lines(event, me)
+            stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines
+            self._show([*self._headings(event), *stamped])
         if isinstance(event, Help) and len(event.commands) > 1:
             self._show([[("class:info", line)] for line in KEYS])
+        if isinstance(event, Joined) and event.users is not None and not self._hinted:
+            self._hinted = True
+            self._show([[("class:info", HINT)]])
         if isinstance(event, Message | Private) and event.user != me and not event.replayed:
             private = isinstance(event, Private)
             if private or looks.mentions(event.text, me):
@@ -317,9 +345,13 @@ class Conversation:
             case Left():
                 self.people.pop(event.user, None)
                 self._count -= 1
-            case Renamed() if event.user in self.people:
-                del self.people[event.user]
-                self.people[event.to] = None
+            case Renamed():
+                if event.user in self.people:
+                    del self.people[event.user]
+                    self.people[event.to] = None
+                if _same(event.user) in self._ignored:
+                    del self._ignored[_same(event.user)]
+                    self._ignored[_same(event.to)] = looks.tidy(event.to)
             case Users():
                 self.people = dict.fromkeys(event.users)
                 self._count = len(event.users)
@@ -342,6 +374,9 @@ class Conversation:
                 return [[("class:info", heading)]]
             case Message() | Private() if not event.replayed:
                 self._heading = ""
+                day, self._day = self._day, looks.day(event.at)
+                if day not in ("", self._day):
+                    return [[("class:info", f"-- {self._day}")]]
             case _:
                 pass
         return []
@@ -369,8 +404,15 @@ class Conversation:
                 )
                 self._lobby()
 
-    def _ask(self, prompt: str, answer: Callable[[str], None], *, hidden: bool = False) -> None:
-        self._put(Question(prompt, answer, hidden))
+    def _ask(
+        self,
+        prompt: str,
+        answer: Callable[[str], None],
+        *,
+        hidden: bool = False,
+        room: bool = False,
+    ) -> None:
+        self._put(Question(prompt, answer, hidden, room=room))
 
     def _put(self, question: Question) -> None:
         """Ask it now, or after what is hidden; of what can be seen, only the last is asked."""
@@ -387,7 +429,7 @@ class Conversation:
         if self._room is not None:
             return
         if self.rooms:
-            self._ask("Which room? ", self._join)
+            self._ask("Which room? ", self._join, room=True)
         else:
             self._lobby()
 
@@ -453,7 +495,18 @@ class Conversation:
                 self._show([[("class:error", "!! There is no room of that number in the list.")]])
                 self._ask_room()
                 return
-        self._go("join", room)
+        if room and _same(room) not in map(_same, self.rooms):
+            # It would be made: that is what the first choice of the menu is for.
+            question = f"There is no room {looks.tidy(room)}. Make it? [yes/no] "
+            self._ask(question, lambda answer: self._make(room, answer))
+        else:
+            self._go("join", room)
+
+    def _make(self, room: str, answer: str) -> None:
+        if answer.casefold() in ("y", "yes"):
+            self._go("join", room)
+        else:
+            self._ask_room()
 
     def _go(self, command: str, room: str) -> None:
         if not room:
@@ -471,9 +524,8 @@ class Conversation:
 
     def _knock(self, event: AnyEvent, room: str) -> None:
         """If the room is locked, ask for its password; not one who says things meanwhile."""
-        key = names.room(room).key
         rows = event.rooms if isinstance(event, Rooms) else ()
-        locked = any(row.locked and names.room(row.name).key == key for row in rows)
+        locked = any(row.locked and _same(row.name) == _same(room) for row in rows)
         if locked and self._room is None:
             question = f"The password of {looks.tidy(room)}, or nothing to stay out: "
             self._ask(question, lambda password: self._unlock(room, password), hidden=True)
@@ -553,6 +605,9 @@ class Conversation:
         if command in ("quit", "close") and not self._linked:
             self.leave()
             return
+        if command == "ignore":
+            self._ignore(request.body)
+            return
         if not self._linked and command not in MESSAGES:
             self._show([[("class:info", f"-- /{command} waits until you are connected again.")]])
         if command == "join" and len(words) == 1:
@@ -564,6 +619,19 @@ class Conversation:
             self._ask(prompt, lambda password: go_on(password, request), hidden=True)
         else:
             self._send(request)
+
+    def _ignore(self, name: str) -> None:
+        """Hide what somebody says, here and as long as this runs; or show it again."""
+        name = looks.tidy(name)
+        if not name:
+            whom = ", ".join(self._ignored.values()) or "nobody"
+            said = f"You ignore {whom}. /ignore NAME hides what somebody says, or shows it again."
+        elif self._ignored.pop(_same(name), None) is not None:
+            said = f"What {name} says is shown again."
+        else:
+            self._ignored[_same(name)] = name
+            said = f"What {name} says is not shown to you any more. /ignore {name} shows it again."
+        self._show([[("class:info", f"-- {said}")]])
 
     def _confirm(self, password: str, request: Request) -> None:
         def compare(again: str) -> None:
@@ -622,6 +690,14 @@ def _short(text: str) -> str:
 
 def _begins(name: str, word: str) -> bool:
     return name.casefold().startswith(word.casefold().lstrip("#"))
+
+
+def _same(name: str) -> str:
+    """What a name is compared by: the server's key, or nearly."""
+    try:
+        return names.room(name).key
+    except ChatError:
+        return name.casefold()
 
 
 def _nothing() -> None:

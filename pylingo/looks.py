@@ -8,7 +8,7 @@ written to it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 from zlib import crc32
 
@@ -37,6 +37,8 @@ from pylingo.protocol import (
 
 Line: TypeAlias = list[tuple[str, str]]
 
+WIRE = frozenset({"hello", "resume", "pong"})
+"""Commands that a client gives by itself, and that no person needs."""
 COLOURS = 12
 """How many colours names are told apart by."""
 
@@ -107,13 +109,7 @@ def lines(event: Heard, me: str, now: float | None = None) -> Iterator[Line]:
         case Help():
             yield from _help(event.commands)
         case History():
-            what = _many(len(event.messages), "message")
-            yield [("class:info", f"-- {what} in {tidy(event.room)}:")]
-            for message in event.messages:
-                yield from _said(message, me, now)
-            for oldest in event.messages[:1]:
-                older = f"-- Before that: /history {len(event.messages)} {oldest.id}"
-                yield [("class:info", older)]
+            yield from _history(event, me, now)
         case Topic():
             who = f" (set by {tidy(event.user)})" if event.user else ""
             topic = tidy(event.topic) or "none"
@@ -146,6 +142,24 @@ def rooms(event: Rooms) -> Iterator[Line]:
         yield [("class:info", f"-- {tidy(room.name)} ({people}{locked}){topic}")]
 
 
+def stamped(lines: Iterable[Line], now: float | None = None) -> Iterator[Line]:
+    """`lines`, the first of them with the time it is."""
+    stamp = _time((time.time() if now is None else now) * 1000, now)
+    for line in lines:
+        yield [("class:time", stamp), *line]
+        stamp = ""
+
+
+def _history(event: History, me: str, now: float | None) -> Iterator[Line]:
+    what = _many(len(event.messages), "message")
+    yield [("class:info", f"-- {what} in {tidy(event.room)}:")]
+    for message in event.messages:
+        yield from _said(message, me, now)
+    if event.older:
+        first = event.messages[0].id
+        yield [("class:info", f"-- Before that: /history {len(event.messages)} {first}")]
+
+
 def _many(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
@@ -173,7 +187,15 @@ def _said(event: Message | Private, me: str, now: float | None) -> Iterator[Line
         yield [("class:time", " " * len(stamp)), ("", "  "), (style, more)]
 
 
-def _time(at: int, now: float | None) -> str:
+def day(at: int) -> str:
+    """The day of a time in milliseconds, for people; nothing if no clock has ever shown it."""
+    try:
+        return time.strftime("%A, %d %B %Y", time.localtime(at / 1000))
+    except (OverflowError, ValueError, OSError):
+        return ""
+
+
+def _time(at: float, now: float | None) -> str:
     today = time.localtime(now)
     try:
         then = time.localtime(at / 1000)
@@ -199,6 +221,8 @@ def _block(style: str, text: str, mark: str = "-- ") -> Iterator[Line]:
 
 
 def _help(commands: Sequence[CommandHelp]) -> Iterator[Line]:
+    if len(commands) > 1:
+        commands = [row for row in commands if row.name not in WIRE]
     usages = [f"/{tidy(row.name)} {tidy(row.arguments)}".rstrip() for row in commands]
     width = max(map(len, usages), default=0)
     for usage, row in zip(usages, commands, strict=True):

@@ -49,7 +49,7 @@ async def unlock(door: Door, body: str) -> Done:
     return await _done(door, room, "is open to everyone now")
 
 
-@command("invite", "USER", "Let somebody join your room once, in spite of a lock or a ban.")
+@command("invite", "USER", "Let somebody in once, in spite of a lock or a ban.")
 def invite(door: Door, body: str) -> Done:
     room = _room(door)
     user = door.chat.registry.user(names.user(body))
@@ -145,7 +145,7 @@ async def op(door: Door, body: str) -> Done:
     return Done(text=f"{name} is an operator of {room.name}.")
 
 
-@command("deop", "USER", "Take the room from an operator, or give it up yourself.")
+@command("deop", "USER", "Make somebody, or yourself, an operator no more.")
 async def deop(door: Door, body: str) -> Done:
     room = _room(door)
     name, _ = _who(body)

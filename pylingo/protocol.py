@@ -178,8 +178,11 @@ class Help(Event, frozen=True):
 
 
 class History(Event, frozen=True):
+    """The last messages, or those before one; `older` if there are more before them."""
+
     room: str
     messages: Sequence[Message]
+    older: bool = False
 
 
 class Resumed(Event, frozen=True):

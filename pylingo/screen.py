@@ -65,20 +65,21 @@ assert len(_NAMES) == COLOURS
 
 STYLE = Style.from_dict(
     {
-        "time": "ansibrightblack",
+        # Dim, and not grey: there are palettes in which that is the background.
+        "time": "dim",
         "me": "bold",
         "action": "italic",
         "private": "ansimagenta",
         "mention": "bold reverse",
-        "replayed": "ansibrightblack",
-        "info": "ansibrightblack",
+        "replayed": "dim",
+        "info": "dim",
         "come": "ansigreen",
-        "go": "ansibrightblack",
+        "go": "dim",
         "error": "bold ansired",
         "motd": "",
         "menu": "bold",
         "command": "bold",
-        "pending": "italic ansibrightblack",
+        "pending": "italic dim",
         "prompt": "bold",
         "bottom-toolbar": "reverse",
         **{f"name{number}": name for number, name in enumerate(_NAMES)},
@@ -94,10 +95,6 @@ class Desk(Protocol):
         """Whether what is typed is not to be seen, nor kept."""
 
     @property
-    def asking(self) -> bool:
-        """Whether what is typed answers a question, and is no line to come back to."""
-
-    @property
     def prompt(self) -> str:
         """What stands before the line that is typed."""
 
@@ -110,6 +107,9 @@ class Desk(Protocol):
 
     def complete(self, text: str) -> list[tuple[str, int, str]]:
         """What could stand where `text` ends: each with how much it replaces, and a help."""
+
+    def keeps(self, text: str) -> bool:
+        """Whether a line that was entered is one to come back to."""
 
     def typed(self, text: str) -> None:
         """A line, or a block of them, was entered."""
@@ -318,8 +318,7 @@ class Screen(TwistedProtocol):
         def _(event: KeyPressEvent) -> None:
             buffer = event.current_buffer
             text = buffer.text
-            kept = text.strip().startswith("/") or not self._desk.asking
-            if text.strip() and kept and not (secret(text) or self._desk.hidden):
+            if self._desk.keeps(text):
                 buffer.append_to_history()
             buffer.reset()
             self._desk.typed(text)
@@ -342,16 +341,20 @@ class Screen(TwistedProtocol):
         @keys.add("c-c", filter=typing)
         @keys.add("<sigint>")
         def _(event: KeyPressEvent) -> None:
-            now = self._seconds()
+            now, typed = self._seconds(), event.current_buffer.text
+            again = now - self._interrupted < PATIENCE and not typed
             # At first, for a line may come back that was begun before the question.
             event.current_buffer.reset()
             if self._desk.cancel():
                 pass
-            elif self._desk.urgent or now - self._interrupted < PATIENCE:
+            elif self._desk.urgent or again:
                 self._desk.leave()
             else:
                 self._interrupted = now
-                self.show([[("class:info", "-- Press Ctrl-C once more to leave.")]])
+                # Who cleared a line knows what it does.
+                self.show(
+                    [] if typed else [[("class:info", "-- Press Ctrl-C once more to leave.")]]
+                )
 
         return keys
 
@@ -396,11 +399,3 @@ class _Stream:
 
     def isatty(self) -> bool:
         return True
-
-
-def secret(text: str) -> bool:
-    """Whether a line has a password in it, which is not to be kept."""
-    word, *rest = text.casefold().split() or [""]
-    if word == "/join":
-        return len(rest) > 1
-    return word in ("/login", "/register", "/password", "/enter", "/lock")

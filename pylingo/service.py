@@ -219,6 +219,11 @@ class ChatService(Service):
         except SystemExit:
             self._close()
             raise
+        self.log.info(
+            "connections are {encrypted}; what is said is kept in {database}",
+            encrypted="encrypted" if self._options["certificate"] else "not encrypted (see --tls)",
+            database=self._options["database"],
+        )
 
     def stopService(self) -> Deferred[None]:
         """Close the doors, tell everyone, store everything."""

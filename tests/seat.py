@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -117,9 +118,9 @@ class Seat(SynchronousTestCase):
         self.wall.lines.clear()
 
     def said(self) -> list[str]:
-        """What was shown since the last time this was asked."""
+        """What was shown since the last time this was asked, without the times of marked lines."""
         shown, self.wall.lines = self.wall.lines, []
-        return shown
+        return [re.sub(r"^\d\d:\d\d (-->|<--|--|!!)", r"\1", line) for line in shown]
 
     def answer(self, event: AnyEvent) -> None:
         """The reply to the oldest request that waits."""

@@ -748,6 +748,13 @@ class HistoryTests(CommandTestCase):
         self.assertEqual(self.numbers(ana.ask("history", "5 1")), [])
         self.assertEqual(len(self.numbers(ana.ask("history", f"5 {2**53 - 1}"))), 5)
 
+    def test_older(self) -> None:
+        """It says whether there is more before that."""
+        self.talk(3)
+        ana = self.visitor("ana", "lobby")
+        for count, older in ((2, True), (3, False), (4, False), (0, False)):
+            self.assertEqual(ana.ask("history", str(count)).older, older, count)
+
     def test_most(self) -> None:
         """There is a bound to one answer; the rest can be asked for."""
         self.talk(MOST_HISTORY + 50)

@@ -6,6 +6,7 @@ from typing import cast
 
 from twisted.internet.defer import CancelledError
 
+from pylingo import looks
 from pylingo.connection import Connected, Connection, Disconnected
 from pylingo.conversation import KEYS, Conversation
 from pylingo.protocol import (
@@ -14,6 +15,7 @@ from pylingo.protocol import (
     Error,
     Help,
     Joined,
+    Message,
     Notice,
     Private,
     Renamed,
@@ -165,6 +167,51 @@ class RoomTests(Seat):
         )
         self.assertEqual(self.wall.bells, 0)
 
+    def test_ignored(self) -> None:
+        """What somebody says who is ignored is not shown, under another name neither."""
+        self.talk.typed("/ignore Bob")
+        self.assertIn("Bob", self.said()[0])
+        private = Private(id=2, at=1, user="rob", to="ana", text="psst")
+        self.hear(message("one"), Renamed(user="bob", to="rob"), private, message("x", "cid"))
+        self.assertEqual(len(self.said()), 2)
+        self.assertEqual(self.wall.bells, 0)
+        self.talk.typed("/ignore")
+        self.assertIn("rob", self.said()[0])
+        self.talk.typed("/IGNORE rob")
+        self.said()
+        self.hear(message("two", "rob"))
+        self.assertEqual(len(self.said()), 1)
+        self.talk.typed("/ignore ")
+        self.assertIn("nobody", self.said()[0])
+        self.assertEqual(self.line.asked, [])
+
+    def test_when(self) -> None:
+        """Who comes and goes is shown with the time."""
+        self.hear(Joined(room="lobby", user="cid"), left("cid"), Renamed(user="bob", to="rob"))
+        for line in self.wall.lines:
+            self.assertRegex(line, r"^\d\d:\d\d (-->|<--|--) ")
+
+    def test_next_day(self) -> None:
+        """Before the first message of another day, there is the day."""
+        noon = 1_795_262_400_000
+        for days in (0, 0, 1, 1):
+            at = noon + days * 86_400_000
+            self.hear(Message(id=at + days, at=at, room="lobby", user="bob", text="hi"))
+        days_shown = [line for line in self.said() if line.startswith("-- ")]
+        self.assertEqual(days_shown, [f"-- {looks.day(noon + 86_400_000)}"])
+        self.assertIn("November 2026", days_shown[0])
+
+    def test_kept(self) -> None:
+        """What was said, and commands, can be come back to; not what has a password in it."""
+        for line in ("hello", " hi ", "/join lobby", "/say /login", "login", "1", "exit"):
+            self.assertTrue(self.talk.keeps(line), line)
+        for line in ("/login a b", "/REGISTER x", " /password y", "/enter", "/lock door",
+                     "/join lobby sesame", "", "  "):  # fmt: skip
+            self.assertFalse(self.talk.keeps(line), line)
+        self.talk.ask("The server's password: ", hidden=True)
+        for line in ("sesame", "/list"):
+            self.assertFalse(self.talk.keeps(line), line)
+
     def test_past(self) -> None:
         """What was said before one came stands under a line that says so, said once."""
         self.hear(
@@ -309,7 +356,7 @@ class PasswordTests(Seat):
         self.assertEqual(self.talk.prompt, "The password (1): ")
         self.talk.typed("sesame")
         self.assertEqual(self.successResultOf(second), "sesame")
-        self.assertFalse(self.talk.asking)
+        self.assertFalse(self.talk.hidden)
 
 
 class LinkTests(Seat):

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from pylingo.conversation import MENU
-from pylingo.protocol import AnyEvent, ChatError, Done, Renamed, Resumed, Rooms, RoomSummary, Sent
+from pylingo.conversation import HINT, MENU
+from pylingo.protocol import (
+    AnyEvent,
+    ChatError,
+    Done,
+    Joined,
+    Renamed,
+    Resumed,
+    Rooms,
+    RoomSummary,
+    Sent,
+)
 from tests.seat import Seat, left
 
 
@@ -153,6 +163,12 @@ class LobbyTests(Seat):
             self.assertEqual((self.talk.prompt, self.said()), ("guest-1> ", [*MENU]))
             self.assertFalse(self.talk.cancel())
 
+    def test_hint(self) -> None:
+        """In the first room it is said, once, how to go on."""
+        for count in (1, 0):
+            self.hear(Joined(room="tea", user="ana", users=["ana"], count=1, topic="", re=1))
+            self.assertEqual(self.said().count(HINT), count)
+
     def test_create(self) -> None:
         """1 asks for a name and makes that room."""
         self.talk.typed("1")
@@ -173,8 +189,28 @@ class LobbyTests(Seat):
     def test_join_by_name(self) -> None:
         """It takes a name as well."""
         self.talk.typed("2")
-        self.talk.typed("cellar")
-        self.assertEqual(self.line.asked, [("join", "cellar")])
+        self.talk.typed("#Attic")
+        self.assertEqual(self.line.asked, [("join", "#Attic")])
+
+    def test_join_a_room_that_is_not_there(self) -> None:
+        """A name that no room has is asked about, before that room is made."""
+        for answer, asked in (("", []), ("no", []), ("Yes", [("join", "cellar")])):
+            self.setUp()
+            self.talk.typed("2")
+            self.talk.typed("cellar")
+            self.assertEqual(self.talk.prompt, "There is no room cellar. Make it? [yes/no] ")
+            self.talk.typed(answer)
+            self.assertEqual(self.line.asked, asked)
+            self.assertEqual(self.talk.prompt, "guest-1> " if asked else "Which room? ")
+
+    def test_complete_a_room(self) -> None:
+        """There, Tab has the rooms, and nobody's name."""
+        self.talk.typed("2")
+        self.assertEqual(self.talk.complete("#a"), [("attic", 2, "")])
+        self.assertEqual(len(self.talk.complete("")), 2)
+        self.talk.typed("")
+        self.talk.typed("1")
+        self.assertEqual(self.talk.complete("a"), [])
 
     def test_join_a_number_that_is_not_there(self) -> None:
         """A number that no room has is a slip, and makes no room of that name."""
@@ -185,6 +221,7 @@ class LobbyTests(Seat):
             self.assertEqual(self.said(), ["!! There is no room of that number in the list."])
             self.assertEqual(self.talk.prompt, "Which room? ")
         self.talk.typed("²")
+        self.talk.typed("yes")
         self.assertEqual(self.line.asked, [("join", "²")])
 
     def test_changed_mind(self) -> None:
@@ -237,6 +274,13 @@ class LobbyTests(Seat):
         self.talk.typed("hello?")
         self.assertEqual(self.line.asked, [])
         self.assertIn("Nobody hears that", self.said()[0])
+
+    def test_kept(self) -> None:
+        """It can be come back to, as commands can; what is chosen or answered cannot."""
+        for line, kept in (("hello?", True), ("/list", True), ("3", False), ("Exit", False)):
+            self.assertEqual(self.talk.keeps(line), kept, line)
+        self.talk.typed("1")
+        self.assertEqual((self.talk.keeps("tea"), self.talk.keeps("/list")), (False, True))
 
     def test_empty_line(self) -> None:
         """Just Enter does nothing."""

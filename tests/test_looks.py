@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import looks
+from pylingo.commands import rows
 from pylingo.connection import Connected, Disconnected, Heard
 from pylingo.protocol import (
     Closing,
@@ -233,18 +234,27 @@ class EventTests(SynchronousTestCase):
             ["   /say TEXT  Say it.", "   /list      List the rooms. (also /rooms)"],
         )
 
+    def test_help_for_people(self) -> None:
+        """The whole help fits a terminal, and leaves out what clients do by themselves."""
+        help = shown(Help(commands=rows()))
+        self.assertLess(max(map(len, help)), 80)
+        for word in ("hello", "resume", "pong"):
+            self.assertNotIn(f"/{word} ", "\n".join(help))
+            (row,) = (row for row in rows() if row.name == word)
+            self.assertEqual(len(shown(Help(commands=[row]))), 1)
+
+    def test_stamped(self) -> None:
+        """What has no time of its own can be shown with the time it is."""
+        lines = looks.stamped([[("a", "one")], [("b", "two")]], AT / 1000)
+        self.assertEqual([looks.plain(line) for line in lines], [f"{CLOCK} one", "two"])
+
     def test_history(self) -> None:
         """History is a heading, the messages, and how to see those before."""
-        event = History(room="lobby", messages=[message("one"), message("two")])
-        self.assertEqual(
-            shown(event),
-            [
-                "-- 2 messages in lobby:",
-                f"{CLOCK} <bob> one",
-                f"{CLOCK} <bob> two",
-                f"-- Before that: /history 2 {event.messages[0].id}",
-            ],
-        )
+        event = History(room="lobby", messages=[message("one"), message("two")], older=True)
+        whole = ["-- 2 messages in lobby:", f"{CLOCK} <bob> one", f"{CLOCK} <bob> two"]
+        before = f"-- Before that: /history 2 {event.messages[0].id}"
+        self.assertEqual(shown(event), [*whole, before])
+        self.assertEqual(shown(History(room="lobby", messages=event.messages)), whole)
         self.assertEqual(shown(History(room="lobby", messages=[])), ["-- 0 messages in lobby:"])
 
     def test_topic(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from prompt_toolkit.history import InMemoryHistory
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo.screen import Screen, secret
+from pylingo.screen import Screen
 from tests.journey import Glass
 
 BOUND = 10.0
@@ -35,7 +35,7 @@ class Desk:
         self.bar = "example.org | lobby: 2 people"
         self.urgent = False
         self.hidden = False
-        self.asking = False
+        self.kept = True
         self.lines: list[str] = []
         self.left = 0
         self.pending: list[str] = []
@@ -47,6 +47,9 @@ class Desk:
 
     def complete(self, text: str) -> list[tuple[str, int, str]]:  # noqa: ARG002
         return self.completions
+
+    def keeps(self, text: str) -> bool:
+        return self.kept and bool(text.strip()) and not self.hidden
 
     def typed(self, text: str) -> None:
         self.lines.append(text)
@@ -260,17 +263,6 @@ class TypingTests(ScreenTests):
 
         self.at(scene, history=InMemoryHistory())
 
-    def test_secrets(self) -> None:
-        """Lines with a password in them, and empty ones, are not kept."""
-        history = InMemoryHistory()
-
-        async def scene() -> None:
-            await self.type("hi\r/login ana sesame\r  \r")
-            await self.typed("hi", "/login ana sesame", "  ")
-
-        self.at(scene, history=history)
-        self.assertEqual(history.get_strings(), ["hi"])
-
     def test_hidden(self) -> None:
         """A password is neither shown nor kept."""
         history = InMemoryHistory()
@@ -368,17 +360,19 @@ class TypingTests(ScreenTests):
 
         self.at(scene)
 
-    def test_answers(self) -> None:
-        """Answers to questions are no lines to come back to, but commands always are."""
+    def test_kept(self) -> None:
+        """Only what the desk wants kept can be come back to."""
         history = InMemoryHistory()
 
         async def scene() -> None:
-            self.desk.asking = True
-            await self.type("1\r/help\r")
-            await self.typed("1", "/help")
+            await self.type("one\r")
+            await self.typed("one")
+            self.desk.kept = False
+            await self.type("two\r")
+            await self.typed("one", "two")
 
         self.at(scene, history=history)
-        self.assertEqual(history.get_strings(), ["/help"])
+        self.assertEqual(history.get_strings(), ["one"])
 
     def test_emacs_keys(self) -> None:
         """Keys of emacs move and delete."""
@@ -627,13 +621,28 @@ class EndTests(ScreenTests):
         self.at(scene)
 
     def test_ctrl_c_twice(self) -> None:
-        """Ctrl-C clears the line and says what the second does; that leaves."""
+        """Ctrl-C says what the second does; that leaves."""
 
         async def scene() -> None:
-            await self.type("typed" + CTRL_C)
+            await self.type(CTRL_C)
             await self.until(lambda: self.glass.shows("Press Ctrl-C once more to leave"))
             await self.before("[lobby] ana> ")
             self.assertEqual(self.desk.left, 0)
+            await self.type(CTRL_C)
+            await self.until(lambda: self.desk.left == 1)
+
+        self.at(scene)
+
+    def test_ctrl_c_on_a_line(self) -> None:
+        """On a line that was begun it clears that and says nothing, however often in a row."""
+
+        async def scene() -> None:
+            for line in ("one", "two"):
+                await self.type(line)
+                await self.before(f"[lobby] ana> {line}")
+                await self.type(CTRL_C)
+                await self.before("[lobby] ana> ")
+            self.assertEqual((self.desk.left, self.glass.shows("Press")), (0, False))
             await self.type(CTRL_C)
             await self.until(lambda: self.desk.left == 1)
 
@@ -742,18 +751,3 @@ class EndTests(ScreenTests):
             self.assertTrue(self.screen.gone.called)
 
         self.at(scene)
-
-
-class SecretTests(SynchronousTestCase):
-    """Which lines are not to be kept."""
-
-    def test_secret(self) -> None:
-        """Those with a password in them."""
-        for line in ("/login a b", "/REGISTER x", " /password y", "/enter", "/lock door",
-                     "/join lobby sesame"):  # fmt: skip
-            self.assertTrue(secret(line), line)
-
-    def test_harmless(self) -> None:
-        """No others."""
-        for line in ("hello", "/join lobby", "/say /login", "", "login"):
-            self.assertFalse(secret(line), line)
