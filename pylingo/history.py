@@ -96,7 +96,6 @@ class Log:
         self._tails: dict[tuple[str, int, int], list[Deferred[list[Message]]]] = {}
         self._storing = False
         self.failing = False
-        self._waiting: list[Deferred[None]] = []
         self.last = _newest(database.writer)
 
     @property
@@ -148,12 +147,6 @@ class Log:
             return self.write(_nothing).addErrback(_forgive)
         return succeed(None)
 
-    def drained(self) -> Deferred[None]:
-        """Fires when talkers may go on."""
-        waiting: Deferred[None] = Deferred()
-        self._waiting.append(waiting)
-        return waiting
-
     def tail(self, place: str, upto: int, count: int = REPLAYED) -> Deferred[list[Message]]:
         """The last `count` messages of a place with ids up to `upto`, oldest first.
 
@@ -189,7 +182,7 @@ class Log:
 
     def forget(self, days: float) -> Deferred[int]:
         """Remove some of the messages older than `days`; the result is how many rows it was."""
-        before = int((self._seconds() - days * DAY) * 1_000_000)
+        before = int(max(0, self._seconds() - days * DAY) * 1_000_000)
         return self.write(lambda connection: _forget(connection, before))
 
     def close(self) -> None:
@@ -219,11 +212,6 @@ class Log:
         )
         storing.addErrback(lambda bug: self.log.failure("publishing failed", bug))
         storing.addCallback(self._next)
-        if not self.full:
-            talkers, self._waiting = self._waiting, []
-            for talker in talkers:
-                if not talker.called:
-                    talker.callback(None)
 
     def _committed(
         self,

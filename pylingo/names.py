@@ -94,7 +94,8 @@ def _name(text: str, what: str) -> Name:
             raise _refused(what)
         key = text.lower()
     else:
-        key = _folded(text, what)
+        # Folding takes time, and makes one character of four at most.
+        key = _folded(text, what) if len(text) <= 4 * LONGEST_NAME else text
     if len(key) > LONGEST_NAME:
         raise ChatError(
             "bad_argument", f"A {what} has at most {LONGEST_NAME} characters. Take a shorter one."

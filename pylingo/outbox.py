@@ -17,7 +17,7 @@ from itertools import repeat
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer, ITransport
+from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -37,11 +37,8 @@ _log = Logger()
 class Owner(Protocol):
     """Whose outbox it is."""
 
-    def ending(self) -> None:
-        """The last event is about to be told; what was told before is as it is."""
-
-    def ended(self) -> None:
-        """The last frame waits to be sent; nothing more is heard."""
+    def ended(self, last: bytes) -> None:
+        """It was told the last event: `end` it with that frame."""
 
     def overflowed(self) -> None:
         """More than `MOST_WAITING` waits, and the peer does not take it."""
@@ -176,11 +173,7 @@ class Outbox:
         elif self._ended:
             pass
         elif turn.final:
-            last = turn.frames
-            self._owner.ending()
-            self.end()
-            self.put(last)
-            self._owner.ended()
+            self._owner.ended(turn.frames)
         elif self._held is not None:
             # In turns, for a pair of each would be a thing more to be kept and collected.
             self._held.append(events)
@@ -213,11 +206,13 @@ class Outbox:
         """Bytes that are kept back, counted each time one asks."""
         return sum(map(len, self._held[1::2])) if self._held else 0
 
-    def end(self) -> None:
-        """Hear nothing more; what waits is still sent."""
+    def end(self, last: bytes = b"") -> None:
+        """Hear nothing more; what waits is still sent, and then the `last` frame."""
         self._ended = True
         self._held = None
         self._reopen()
+        if last:
+            self.put(last)
 
     def _reopen(self) -> None:
         self.open = not (self._ended or self._frames or self.blocked or self._held is not None)
@@ -379,8 +374,3 @@ def _newer(events: Sequence[Event], frames: bytes, after: int, private: bool) ->
     kinds = Private if private else Message | Private
     newer = [e for e in events if not isinstance(e, kinds) or e.id > after]
     return frames if len(newer) == len(events) else b"".join(map(encode, newer))
-
-
-def outbox(transport: ITransport, turn: Turn, owner: Owner, *, direct: bool) -> Outbox:
-    """The outbox that suits a transport: `direct` past its buffer, or through it."""
-    return (SocketOutbox if direct else Outbox)(transport, turn, owner)

@@ -42,7 +42,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pylingo.commands import Chat, Command, admit, find, greeting
-from pylingo.outbox import MOST_WAITING, Outbox, Turn, outbox
+from pylingo.outbox import MOST_WAITING, Outbox, SocketOutbox, Turn
 from pylingo.protocol import (
     LARGEST_REQUEST,
     BadRequest,
@@ -143,7 +143,8 @@ class ChatProtocol(Int32StringReceiver):
         if self.plain:
             transport.setTcpNoDelay(True)
         bound(transport)
-        self.outbox: Outbox = outbox(transport, self.factory.turn, self, direct=self.plain)
+        kind = SocketOutbox if self.plain else Outbox
+        self.outbox = kind(transport, self.factory.turn, self)
         self.hear = self.outbox
         self.heard_at = self.factory.clock.seconds()
         self.deadline = self.heard_at + FIRST_REQUEST
@@ -218,17 +219,13 @@ class ChatProtocol(Int32StringReceiver):
 
     # What commands and the chat call: the Door.
 
-    def ending(self) -> None:
-        """The last event is about to be told."""
-        self._settle()
-
-    def ended(self) -> None:
-        """The last frame waits to be sent."""
-        self._close()
+    def ended(self, last: bytes) -> None:
+        """The user was told that this is the end."""
+        self._close(last)
         if self._running is not None:
             self._running.cancel()
-        elif self._debt is not None:
-            self.transport.resumeProducing()
+        else:
+            self._go_on()
 
     def reply(self, event: Event) -> None:
         self._replied = True
@@ -265,11 +262,11 @@ class ChatProtocol(Int32StringReceiver):
 
     def look(self, now: float) -> None:
         """Once a second: has anything lasted too long?"""
-        if now >= self.deadline and (self.closing or not self.welcomed):
-            self.transport.abortConnection()
-        elif self.closing or not self.welcomed:
-            pass
-        elif self.paused:
+        if self.closing or not self.welcomed:
+            if now >= self.deadline:
+                self.transport.abortConnection()
+            return
+        if self.paused:
             # It is we who do not read; what it has said meanwhile is not known.
             self.heard_at = now
         elif now - self.heard_at >= DEAD:
@@ -278,9 +275,7 @@ class ChatProtocol(Int32StringReceiver):
         elif now - self.heard_at >= QUIET and not self.asked:
             self.asked = True
             self.outbox.put(PING)
-        if self.closing or not self.welcomed:
-            pass
-        elif self.outbox.holds > MOST_WAITING:
+        if self.outbox.holds > MOST_WAITING:
             self.overflowed()
         elif self.outbox.blocked:
             self._look_at_stall(now)
@@ -358,9 +353,8 @@ class ChatProtocol(Int32StringReceiver):
 
     def _answer(self, reply: object) -> None:
         if isinstance(reply, Closing):
-            self._settle()
-            self.reply(reply)
-            self._close()
+            if not self.closing:
+                self._close(encode(answer(reply, self.re)))
         elif isinstance(reply, Event):
             self.reply(reply)
 
@@ -372,12 +366,16 @@ class ChatProtocol(Int32StringReceiver):
         # What was accepted before is answered before.
         self._failing = True
         self.pauseProducing()
-        self.chat.log.flushed().addCallback(self._give_up, reply)
+        self._end(encode(answer(reply, self.re)))
 
-    def _give_up(self, _: object, last: Event) -> None:
-        self.reply(last)
+    def _end(self, last: bytes = b"") -> None:
+        """Answer what was accepted, say the `last`, then close."""
+        self.chat.log.flushed().addCallback(self._flushed, last)
+
+    def _flushed(self, _: object, last: bytes) -> None:
         if not self.closing:
-            self._close()
+            self._close(last)
+            self._go_on()
 
     def _broken(self, bug: Failure, *, replied: bool) -> None:
         self.log.failure("a command of {user} failed", bug, user=self.user.name.shown)
@@ -398,7 +396,7 @@ class ChatProtocol(Int32StringReceiver):
 
     async def _run(self, command: Command, body: str) -> None:
         while self.chat.log.full:
-            await self.chat.log.drained()
+            await self.chat.log.flushed()
         self._replied = False
         try:
             reply = command.function(self, body)
@@ -434,18 +432,11 @@ class ChatProtocol(Int32StringReceiver):
             else:
                 self.resumeProducing()
 
-    def _end(self) -> None:
-        """The peer has shut its side: answer what it asked, then close."""
-        self.chat.log.flushed().addCallback(self._flushed)
-
-    def _flushed(self, _: object) -> None:
-        if not self.closing:
-            self._close()
-
-    def _close(self) -> None:
-        """Nothing more is read or said; when all was sent, the connection ends."""
+    def _close(self, last: bytes) -> None:
+        """Nothing more is read or said but the `last`; when all was sent, the connection ends."""
+        self._settle()
         self.closing = True
-        self.outbox.end()
+        self.outbox.end(last)
         self.paused = True
         self.deadline = self.factory.now + LAST_FRAME
         self.outbox.drained().addCallback(self._sent)
@@ -588,6 +579,8 @@ class ChatFactory(Factory):
                 chat.sessions.refresh()
         except sqlite3.Error as error:
             self.log.warn("old messages could not be removed: {error}", error=error)
+        except Exception:  # noqa: BLE001 - it is tried again, as everything else goes on
+            self.log.failure("removing what is old failed")
         else:
             # While there is more to do, it is done in small steps, close to each other.
             self._clean.interval = CLEANING / 60 if removed else CLEANING

@@ -63,27 +63,6 @@ class SlowDiskTests(SynchronousTestCase):
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
 
-    def test_all_talkers_go_on_when_the_log_has_room_again(self) -> None:
-        """Not only the one who had to wait last."""
-        for n in range(MOST_WAITING + 1):
-            self.ana.say(f"text {n}")
-        self.assertTrue(self.log.full)
-        waiting = [self.log.drained() for _ in range(3)]
-        self.store()
-        for talker in waiting:
-            self.successResultOf(talker)
-
-    def test_a_talker_who_gives_up_does_not_take_others_along(self) -> None:
-        """One that waits for room in the log may leave; the others still go on."""
-        for n in range(MOST_WAITING + 1):
-            self.ana.say(f"text {n}")
-        waiting = [self.log.drained() for _ in range(3)]
-        waiting[0].cancel()
-        self.failureResultOf(waiting[0], CancelledError)
-        self.store()
-        for talker in waiting[1:]:
-            self.successResultOf(talker)
-
 
 class UnwelcomedTests(SynchronousTestCase):
     """Connections that end before they were told how to come back."""

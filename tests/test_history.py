@@ -16,7 +16,7 @@ from pylingo import history, names
 from pylingo.history import DAY, MOST_WAITING, PIECE
 from pylingo.protocol import Message, Private, Sent
 from pylingo.rooms import Post, User, silence
-from tests.house import START, House, texts
+from tests.house import START, House, request, texts
 
 START_ID = int(START * 1_000_000)
 
@@ -472,40 +472,30 @@ class FullTests(LogTestCase):
             self.ana.say(str(number))
 
     def test_full(self) -> None:
-        """The log is full when too much waits, and says when it is not any more."""
+        """The log is full when too much waits, until that is stored."""
         self.fill()
         self.assertTrue(self.log.full)
-        drained = self.log.drained()
-        self.assertNoResult(drained)
         self.house.commits.release()
         self.house.settle()
-        self.successResultOf(drained)
         self.assertFalse(self.log.full)
         self.assertEqual(len(self.rows()), MOST_WAITING + 1)
 
-    def test_all_are_told(self) -> None:
-        """Everyone who waits for the log to be less full is told."""
+    def test_talkers(self) -> None:
+        """Talkers wait until then, and all of them go on who are still there."""
+        doors = [self.house.visitor() for _ in range(3)]
+        for door in doors:
+            door.ask("join", "lobby")
+            door.hear()
         self.fill()
-        waiting = [self.log.drained() for _ in range(3)]
+        for number, door in enumerate(doors):
+            door.send(request("say", f"door {number}", number))
+        doors[1].drop()
+        self.house.settle()
+        self.assertEqual([event for door in doors for event in door.hear() if event.re], [])
         self.house.commits.release()
         self.house.settle()
-        for one in waiting:
-            self.successResultOf(one)
-
-    def test_one_gives_up(self) -> None:
-        """That one gives up waiting is nothing to the others."""
-        self.fill()
-        waiting = [self.log.drained() for _ in range(3)]
-        for one in waiting:
-            one.addErrback(lambda _: "gave up")
-        waiting[1].cancel()
-        self.assertEqual(self.successResultOf(waiting[1]), "gave up")
-        self.assertNoResult(waiting[0])
-        self.assertNoResult(waiting[2])
-        self.house.commits.release()
-        self.house.settle()
-        self.assertIsNone(self.successResultOf(waiting[0]))
-        self.assertIsNone(self.successResultOf(waiting[2]))
+        said = [text for *_, text, _ in self.rows() if text.startswith("door")]
+        self.assertEqual(said, ["door 0", "door 2"])
 
 
 class ReadTests(LogTestCase):

@@ -73,6 +73,11 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(len(names.user("x" * 32).key), 32)
         self.assertEqual(names.user("e\u0301" * 32).key, "é" * 32)
         self.assertIn("32", self.refused("x" * 33).text)
+
+    def test_absurdly_long(self) -> None:
+        """One that no folding makes short enough is not folded, for that takes long."""
+        for text in ("\ufdfa" * 5000, "e" + "\u0301" * 5000, "é " * 5000):
+            self.assertIn("at most 32", self.refused(text).text)
         self.refused("é" * 33)
         self.refused("ﬃ" * 11)
 

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo.outbox import MOST_WAITING, PIECE, Outbox, SocketOutbox, Turn, outbox
+from pylingo.outbox import MOST_WAITING, PIECE, Outbox, SocketOutbox, Turn
 from pylingo.protocol import Closing, Event, Joined, Message, Notice, encode
 from pylingo.rooms import Registry, User
 
@@ -33,11 +33,11 @@ class Owner:
 
     ends = 0
 
-    def ending(self) -> None:
-        """What is before the end is not looked at here."""
+    box: Outbox
 
-    def ended(self) -> None:
+    def ended(self, last: bytes) -> None:
         self.ends += 1
+        self.box.end(last)
 
     def overflowed(self) -> None:
         self.overflows += 1
@@ -89,7 +89,7 @@ class TurnTests(SynchronousTestCase):
     def test_end(self) -> None:
         """What is put away goes out at the end of the turn, in one piece."""
         transport = StringTransport()
-        box = outbox(transport, self.turn, Owner(), direct=False)
+        box = Outbox(transport, self.turn, Owner())
         box.put(b"one")
         box.put(b"two")
         self.assertEqual(transport.value(), b"")
@@ -99,7 +99,7 @@ class TurnTests(SynchronousTestCase):
     def test_hear(self) -> None:
         """Messages go at once; everything else is gathered."""
         transport = StringTransport()
-        box = outbox(transport, self.turn, Owner(), direct=False)
+        box = Outbox(transport, self.turn, Owner())
         message, joined = Message(1, 0, "lobby", "ana", "hi"), Joined("lobby", "ben")
         box([message])
         self.assertEqual(transport.value(), encode(message))
@@ -112,7 +112,7 @@ class TurnTests(SynchronousTestCase):
     def test_hold(self) -> None:
         """What is kept back comes later, without the messages that came in another way."""
         transport = StringTransport()
-        box = outbox(transport, self.turn, Owner(), direct=False)
+        box = Outbox(transport, self.turn, Owner())
         one, two, three = (Message(n, 0, "lobby", "ana", "hi") for n in (1, 2, 3))
         joined = Joined("lobby", "ben")
         box.hold()
@@ -129,7 +129,7 @@ class TurnTests(SynchronousTestCase):
     def test_last(self) -> None:
         """The last is the last, whatever is kept back or comes after it."""
         transport, owner = StringTransport(), Owner()
-        box = outbox(transport, self.turn, owner, direct=False)
+        box = owner.box = Outbox(transport, self.turn, owner)
         message, bye = Message(1, 0, "lobby", "ana", "hi"), Closing(reason="bye", text="")
         box.hold()
         box([message])
@@ -144,7 +144,7 @@ class TurnTests(SynchronousTestCase):
         """There is one end of the turn, however many have something to send."""
         transports = [StringTransport() for _ in range(5)]
         for transport in transports:
-            box = outbox(transport, self.turn, Owner(), direct=False)
+            box = Outbox(transport, self.turn, Owner())
             box.put(b"a")
             box.put(b"b")
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
@@ -154,7 +154,7 @@ class TurnTests(SynchronousTestCase):
     def test_next(self) -> None:
         """What is put away afterwards goes out at the end of the next turn."""
         transport = StringTransport()
-        box = outbox(transport, self.turn, Owner(), direct=False)
+        box = Outbox(transport, self.turn, Owner())
         for text in (b"one", b"two"):
             box.put(text)
             self.clock.advance(0)
@@ -163,7 +163,7 @@ class TurnTests(SynchronousTestCase):
     def test_inside(self) -> None:
         """So does what is put away while the turn ends."""
         transport = StringTransport()
-        box = outbox(transport, self.turn, Owner(), direct=False)
+        box = Outbox(transport, self.turn, Owner())
         box.put(b"one")
         box.drained().addCallback(lambda _: box.put(b"two"))
         self.clock.advance(0)
@@ -177,7 +177,7 @@ class OutboxTests(SynchronousTestCase):
         self.clock = Clock()
         self.transport: Any = StringTransport()
         self.owner = Owner()
-        self.box = outbox(self.transport, Turn(self.clock.callLater), self.owner, direct=False)
+        self.box = Outbox(self.transport, Turn(self.clock.callLater), self.owner)
 
     def test_blocked(self) -> None:
         """What a peer does not take waits here, and goes when it takes it."""
@@ -227,8 +227,8 @@ class OutboxTests(SynchronousTestCase):
     def test_one_breaks(self) -> None:
         """A bug in the sending to one is noted, and no trouble of the others."""
         turn = self.box._turn
-        broken = outbox(StringTransport(), turn, self.owner, direct=False)
-        last = outbox(StringTransport(), turn, self.owner, direct=False)
+        broken = Outbox(StringTransport(), turn, self.owner)
+        last = Outbox(StringTransport(), turn, self.owner)
         for box in (broken, last):
             box.put(b"one")
         self.patch(broken.transport, "write", None)
@@ -297,7 +297,7 @@ class SocketOutboxTests(SynchronousTestCase):
         self.pipe = Pipe(ours)
         self.owner = Owner()
         turn = Turn(self.clock.callLater)
-        self.box = outbox(self.pipe, turn, self.owner, direct=True)  # type: ignore[arg-type]
+        self.box = SocketOutbox(self.pipe, turn, self.owner)
 
     def take(self, most: int = 1 << 20) -> bytes:
         """What has arrived at the other end."""
@@ -485,7 +485,7 @@ class SpreadTests(SynchronousTestCase):
             self.addCleanup(end.close)
             end.setblocking(False)
         pipe = Pipe(ours)
-        box = outbox(pipe, self.turn, Owner(), direct=True)  # type: ignore[arg-type]
+        box = SocketOutbox(pipe, self.turn, Owner())
         assert isinstance(box, SocketOutbox)
         self.peers.append(theirs)
         self.pipes.append(pipe)
@@ -508,7 +508,7 @@ class SpreadTests(SynchronousTestCase):
         """Everyone hears all of it, whatever they hear with, and it is counted."""
         transport = StringTransport()
         heard: list[Event] = []
-        buffered = outbox(transport, self.turn, Owner(), direct=False)
+        buffered = Outbox(transport, self.turn, Owner())
         users = [*self.users, self.registry.enter(buffered), self.registry.enter(heard.extend)]
         self.turn.spread(users, self.group)
         self.assertEqual([self.taken(number) for number in range(3)], [self.frames] * 3)

@@ -857,6 +857,28 @@ class CleanTests(DoorTestCase):
         rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
         self.assertEqual(rows, [("old",)])
 
+    def test_for_longer_than_there_is_time(self) -> None:
+        """So it is with more days than there were so far."""
+        self.house = House(keep_days=10**9)
+        talker, _ = self.house.user("talker", "lobby")
+        talker.say("old")
+        self.house.wait(200)
+        rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
+        self.assertEqual(rows, [("old",)])
+
+    def test_bug(self) -> None:
+        """A bug in it is logged, and does not stop it for good."""
+        asked: list[float] = []
+
+        def broken(days: float) -> Deferred[int]:
+            asked.append(days)
+            raise ZeroDivisionError
+
+        self.patch(self.house.log, "forget", broken)
+        self.house.wait(200)
+        self.assertGreater(len(asked), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), len(asked))
+
     def test_here_is_kept(self) -> None:
         """The session of who is here for days is not forgotten; that of who is gone is."""
         self.house.user("ana", "lobby")

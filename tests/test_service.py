@@ -14,11 +14,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import CertificateOptions
+from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from pylingo.protocol import Closing, Message, Resumed, Sent
+from pylingo.protocol import Closing, Error, Message, Resumed, Sent
 from pylingo.schema import MEMORY, Database
 from pylingo.service import LARGEST_MOTD, ChatService, Options, makeService
 from tests.house import Caller
@@ -304,6 +305,18 @@ class ServiceTests(ServiceTestCase):
         await ben.until(lambda event: isinstance(event, Message) and event.text[:3] == "34 ")
         heard = [event.text.split()[0] for event in ben.heard if isinstance(event, Message)]
         self.assertEqual(heard, [str(number) for number in range(35)])
+
+    async def test_refused_and_gone(self) -> None:
+        """Who was refused for good, and goes, is gone: that is not noticed seconds later."""
+        service = self.start()
+        ana = await self.call("ana")
+        begun = time.monotonic()
+        ana.transport.write(b"\0\0\0\1[")
+        await ana.until(lambda event: isinstance(event, Error))
+        await ana.lost
+        while service.factory.doors:
+            await deferLater(reactor, 0.02)
+        self.assertLess(time.monotonic() - begun, 2)
 
     async def test_port_taken(self) -> None:
         """A port that is taken ends it with a sentence."""
