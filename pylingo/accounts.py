@@ -140,7 +140,7 @@ class Accounts:
         self.reserved(name, user)
         if own is not None:
             # Asked again, as when the answer was lost with the link, it is answered again.
-            if own.name.key == name.key and await self._check(own.hash, password):
+            if own.name.key == name.key and await self._try(lambda: own.hash, password):
                 return
             raise ChatError("bad_argument", f"You are logged in as {user.account} already.")
         hash = await self.hash(password)
@@ -299,10 +299,6 @@ class Accounts:
             return right
 
         return await self._in_turn(begin, known)
-
-    async def _check(self, hash: str, password: str) -> bool:
-        secret = _secret(password)
-        return await self._in_turn(lambda: partial(_matches, hash, secret))
 
     async def _in_turn(
         self, begin: Callable[[], Callable[[], T]], known: Callable[[T], T] | None = None

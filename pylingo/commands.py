@@ -21,11 +21,12 @@ from difflib import get_close_matches
 from typing import Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from pylingo import __version__, names
 from pylingo.accounts import Accounts
-from pylingo.history import REPLAYED, Log
+from pylingo.history import REPLAYED, Log, Run
 from pylingo.names import Name
 from pylingo.protocol import (
     LARGEST_EVENT,
@@ -49,6 +50,7 @@ from pylingo.protocol import (
     Welcome,
 )
 from pylingo.rooms import NAMES_WITH_JOINED, Registry, Room, User
+from pylingo.schema import Database
 from pylingo.sessions import Sessions, Stored
 
 MOST_HISTORY = 200
@@ -68,6 +70,20 @@ class Chat:
     motd: str = ""
     password: str = ""
     """The server's, if it has one."""
+
+    @classmethod
+    def on(
+        cls, database: Database, write: Run, read: Run, hash: Run, clock: IReactorTime, *,
+        admins: frozenset[str] = frozenset(), motd: str = "", password: str = "",
+    ) -> Chat:  # fmt: skip
+        """A chat on a database; what blocks is run by `write`, `read` and `hash`."""
+        log = Log(database, write, read, clock)
+        registry = Registry(log.append)
+        registry.last = log.last
+        log.publish, log.refuse = registry.publish, registry.refuse
+        accounts = Accounts(registry, log, database.writer, hash, clock.seconds, admins)
+        sessions = Sessions(registry, log, clock.seconds, accounts.restore)
+        return cls(registry, sessions, log, accounts, motd, password)
 
 
 class Door(Protocol):
@@ -366,8 +382,7 @@ async def resume(door: Door, body: str) -> None:
 async def close(door: Door, body: str) -> Closing:
     reason = names.remark(body, "reason") or "bye"
     await door.chat.log.flushed()
-    door.user.quit(reason)
-    door.chat.sessions.close(door.user)
+    door.chat.sessions.close(door.user, reason)
     await door.chat.log.flushed()
     return Closing(reason="bye", text="Bye.")
 
@@ -410,6 +425,8 @@ async def _let_in(door: Door, room: Room, password: str) -> None:
             raise ChatError("forbidden", f"{wrong}. To join: /join {room.name} PASSWORD")
         # That took a while.
         _keep_out(room, user)
+        if not rules.operators:
+            door.chat.registry.promote(room, user.place)
 
 
 def _keep_out(room: Room, user: User) -> None:
@@ -478,7 +495,6 @@ async def _found(door: Door, token: str) -> User:
     if not entered:
         raise locked_out()
     if back is not door.user:
-        door.user.quit()
         chat.sessions.close(door.user)
     return back if isinstance(back, User) else chat.sessions.revive(back)
 

@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from pylingo.accounts import wrong
 from pylingo.commands import Door, command, replay, saved
-from pylingo.protocol import ChatError, Done
+from pylingo.protocol import ChatError, Closing, Done
 
 _log = Logger()
 
@@ -49,8 +49,8 @@ async def login(door: Door, body: str) -> None:
     before, heard = door.chat.registry.owners.get(account.name.key), door.chat.registry.last
     if before is not user:
         if before is not None:
-            door.chat.sessions.close(before)
-            door.chat.registry.replace(before)
+            text = "You have logged in from another connection."
+            door.chat.sessions.close(before, "replaced", Closing(reason="replaced", text=text))
         user.owed = account.read
     accounts.enter(user, account)
     door.hold()

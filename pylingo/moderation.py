@@ -257,10 +257,7 @@ def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -
     if room is None or (what == "kicked" and user not in room.members):
         if not door.chat.accounts.admin(door.user):
             raise ChatError("no_such_user", f"{user.name} is not in {door.user.here.name}.")
-        hear = user.hear
-        user.quit(by)
-        door.chat.sessions.close(user)
-        hear((Closing(reason=what, text=f"You were {by}."),))
+        door.chat.sessions.close(user, by, Closing(reason=what, text=f"You were {by}."))
     elif user in room.members:
         user.hears((user.leave(room, by),))
         door.chat.sessions.save(user)

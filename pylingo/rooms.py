@@ -247,12 +247,12 @@ class User:
     def join(self, name: Name) -> Room:
         """Go into a room, which is made if it is not there.
 
-        Who makes a room is its operator. Raises `ChatError` ``name_taken`` for a look-alike of
-        another room's name.
+        Who makes a room is its operator, but not who finds one that is locked. Raises `ChatError`
+        ``name_taken`` for a look-alike of another room's name.
         """
         room = self.registry.open(name, self)
         if room not in self.rooms:
-            if not room.members and not room.rules.operators:
+            if not (room.members or room.rules.operators or room.locked):
                 self.registry.promote(room, self.place)
             room.tell(Joined(room=room.name.shown, user=self.name.shown))
             room.members[self] = None
@@ -346,12 +346,14 @@ class User:
                 for old in tuple(islice(requests, SOME_REQUESTS)):
                     del requests[old]
 
-    def quit(self, reason: str = "bye") -> None:
-        """Leave every room and the chat."""
-        self.hear = silence
+    def quit(self, reason: str = "bye", last: Closing | None = None) -> None:
+        """Leave every room and the chat; the connection, if there is one, hears the `last`."""
+        hear, self.hear = self.hear, silence
         for room in tuple(self.rooms):
             self.leave(room, reason)
         self.registry.forget(self)
+        if last is not None:
+            hear((last,))
 
     def linger(self, until: float) -> None:
         """Stay without a connection, until the clock says `until` at most."""
@@ -516,12 +518,6 @@ class Registry:
         self.shut.pop(room, None)
         if self._room_looks.get(room.name.skeleton) is room:
             del self._room_looks[room.name.skeleton]
-
-    def replace(self, user: User) -> None:
-        """Another connection has taken the place of `user`."""
-        hear = user.hear
-        user.quit("replaced")
-        hear((Closing(reason="replaced", text="You have logged in from another connection."),))
 
     def forget(self, user: User) -> None:
         """Let go of a user who has left every room."""

@@ -24,14 +24,10 @@ from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
 from pylingo import identity, moderation, names
-from pylingo.accounts import Accounts
 from pylingo.commands import Chat
-from pylingo.history import Log
 from pylingo.protocol import ChatError
-from pylingo.rooms import Registry
 from pylingo.schema import MEMORY, Database, DatabaseError
 from pylingo.server import BURST, MOST_PER_HOST, MOST_USERS, RATE, ChatFactory
-from pylingo.sessions import Sessions
 
 COMMANDS = (identity, moderation)
 """Modules that put their commands into the table by being here."""
@@ -235,22 +231,15 @@ class ChatService(Service):
         database = Database(options["database"])
         write = self._thread("log")
         read = write if database.reader is database.writer else self._thread("history")
-        log = Log(database, write, read, reactor)
-        registry = Registry(log.append)
-        registry.last = log.last
-        log.publish, log.refuse = registry.publish, registry.refuse
-        sessions = Sessions(registry, log, reactor.seconds)
-        accounts = Accounts(
-            registry,
-            log,
-            database.writer,
+        chat = Chat.on(
+            database,
+            write,
+            read,
             self._thread("passwords"),
-            reactor.seconds,
+            reactor,
             admins=frozenset(options["admins"]),
-        )
-        sessions.restore = accounts.restore
-        chat = Chat(
-            registry, sessions, log, accounts, motd=options["motd"], password=options["password"]
+            motd=options["motd"],
+            password=options["password"],
         )
         return ChatFactory(
             chat,

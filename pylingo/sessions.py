@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from pylingo import names
 from pylingo.history import DAY, STEP, Log
 from pylingo.names import Name
-from pylingo.protocol import ChatError
+from pylingo.protocol import ChatError, Closing
 from pylingo.rooms import Hear, Registry, User, silence
 
 MOST_GONE = 100_000
@@ -44,20 +44,28 @@ class Stored:
 
 
 class Sessions:
-    """The sessions of all users, by their tokens. The clock gives seconds since 1970."""
+    """The sessions of all users, by their tokens. The clock gives seconds since 1970.
 
-    def __init__(self, registry: Registry, log: Log, clock: Callable[[], float]) -> None:
+    `restore` is told when the session of a user who is back was logged in to an account.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        log: Log,
+        clock: Callable[[], float],
+        restore: Callable[[User, str], None],
+    ) -> None:
         self._registry = registry
         self._log = log
         self._clock = clock
+        self._restore = restore
         self._users: dict[bytes, User] = {}
         self._revived: dict[int, User] = {}
         self._said: dict[int, dict[int, int]] = {}
         self._many = 0
         self._began = log.last
         self._recalled = False
-        self.restore: Callable[[User, str], None] = _nobody
-        """Told that the session of a user who is back was logged in to an account."""
 
     def open(self, hear: Hear, host: str = "") -> User:
         """A new user with a new session, which has no token yet."""
@@ -104,7 +112,7 @@ class Sessions:
         self._users[stored.token] = self._revived[stored.id] = user
         user.owed = stored.owed
         if stored.account is not None:
-            self.restore(user, stored.account)
+            self._restore(user, stored.account)
         with suppress(ChatError):
             user.rename(names.user(stored.name))
         if stored.room is not None:
@@ -145,8 +153,7 @@ class Sessions:
         Who was told no token has none, nor has who is banned from the server.
         """
         if not user.tokens or self._registry.rules.banned(user) is not None:
-            user.quit("connection lost")
-            self.close(user)
+            self.close(user, "connection lost")
         else:
             user.linger(until)
             self.save(user)
@@ -172,8 +179,9 @@ class Sessions:
         while self._many > MOST_GONE:
             self._take_said(next(iter(self._said)))
 
-    def close(self, user: User) -> None:
-        """End the session for good."""
+    def close(self, user: User, reason: str = "bye", last: Closing | None = None) -> None:
+        """End the user, as `User.quit`, and the session for good."""
+        user.quit(reason, last)
         self.drop(user)
         session = user.session
         self._take_said(session)
@@ -189,10 +197,6 @@ class Sessions:
         """Remove some of the sessions unused for a day; the result is how many."""
         oldest = self._clock() - DAY
         return self._log.write(lambda connection: _forget(connection, oldest))
-
-
-def _nobody(user: User, account: str) -> None:
-    """There are no accounts."""
 
 
 def _hash(token: str) -> bytes:

@@ -25,9 +25,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase as TestCase
 
 from pylingo import accounts, commands, identity, moderation, names
-from pylingo.accounts import Accounts
 from pylingo.commands import Chat
-from pylingo.history import Log
 from pylingo.protocol import (
     LARGEST_EVENT,
     AnyEvent,
@@ -41,10 +39,9 @@ from pylingo.protocol import (
     decode_event,
     encode,
 )
-from pylingo.rooms import Registry, User
+from pylingo.rooms import User
 from pylingo.schema import MEMORY, Database
 from pylingo.server import ChatFactory, ChatProtocol
-from pylingo.sessions import Sessions
 
 T = TypeVar("T")
 
@@ -195,28 +192,18 @@ class House:
         self.reads = Worker(self.clock)
         self.hashes = Worker(self.clock)
         self.database = Database(database)
-        self.log = Log(self.database, self.commits, self.reads, self.clock)
-        self.registry = Registry(self.log.append)
-        self.registry.last = self.log.last
-        self.log.publish, self.log.refuse = self.registry.publish, self.registry.refuse
-        self.sessions = Sessions(self.registry, self.log, self.clock.seconds)
-        self.accounts = Accounts(
-            self.registry,
-            self.log,
-            self.database.writer,
+        self.chat = Chat.on(
+            self.database,
+            self.commits,
+            self.reads,
             self.hashes,
-            self.clock.seconds,
+            self.clock,
             admins=admins,
-        )
-        self.sessions.restore = self.accounts.restore
-        self.chat = Chat(
-            registry=self.registry,
-            sessions=self.sessions,
-            log=self.log,
-            accounts=self.accounts,
             motd=motd,
             password=password,
         )
+        self.log, self.registry = self.chat.log, self.chat.registry
+        self.sessions, self.accounts = self.chat.sessions, self.chat.accounts
         self.factory = ChatFactory(self.chat, self.clock, **options)
         if watched:
             self.factory.doStart()

@@ -422,6 +422,21 @@ class LockTests(ModerationTestCase):
         self.house = self.house.restart()
         self.assertNotIn("den", self.house.registry.rooms)
 
+    def test_back_in_a_locked_room(self) -> None:
+        """Who comes back to a room that was locked meanwhile is there, and may do nothing there."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        token = ana.ask("hello").session
+        ana.drop()
+        self.house.wait(70)
+        self.done(ben, "lock", "mellon")
+        ben.ask("close")
+        ana = self.house.visitor()
+        self.assertEqual(ana.ask("resume", f"{token} 0").room, "den")
+        self.error(ana, "forbidden", "unlock")
+        cem = self.house.visitor("cem")
+        self.assertIsInstance(cem.ask("join", "den mellon"), Joined)
+        self.done(cem, "unlock")
+
     def test_most(self) -> None:
         """Of rooms that nobody is in and only a lock keeps there are so many; the oldest end."""
         self.patch(rooms, "MOST_SHUT", 3)

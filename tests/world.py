@@ -20,10 +20,8 @@ from twisted.test.iosim import FakeTransport, IOPump, connect
 from zope.interface import directlyProvides, implementer
 
 from pylingo import identity, moderation
-from pylingo.accounts import Accounts
 from pylingo.commands import Chat
 from pylingo.connection import Connection, Heard
-from pylingo.history import Log
 from pylingo.protocol import (
     ChatError,
     Closing,
@@ -42,10 +40,8 @@ from pylingo.protocol import (
     decode,
     encode,
 )
-from pylingo.rooms import Registry
 from pylingo.schema import Database
 from pylingo.server import ChatFactory
-from pylingo.sessions import Sessions
 
 START = 1_700_000_000.0
 COMMANDS = (identity, moderation)
@@ -165,13 +161,7 @@ class World:
     def serve(self, password: str = "") -> ChatFactory:
         """Have a real server, with an empty database, from now on."""
         database = Database(":memory:")
-        log = Log(database, at_once, at_once, self.clock)
-        registry = Registry(log.append)
-        log.publish, log.refuse = registry.publish, registry.refuse
-        sessions = Sessions(registry, log, self.clock.seconds)
-        accounts = Accounts(registry, log, database.writer, at_once, self.clock.seconds)
-        sessions.restore = accounts.restore
-        chat = Chat(registry, sessions, log, accounts, password=password)
+        chat = Chat.on(database, at_once, at_once, at_once, self.clock, password=password)
         factory = ChatFactory(chat, self.clock)
         self.build = lambda: factory.buildProtocol(None)
         return factory
