@@ -163,9 +163,10 @@ def _connect(path: str) -> sqlite3.Connection:
     connection = None
     if path != MEMORY:
         # What people said to each other is for the owner's eyes; if it cannot be made, SQLite
-        # says why.
+        # says why. One that is there is not opened: to close it would end all locks of this
+        # process on it, and the next program that reads it would take it for unused.
         with suppress(OSError):
-            os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         connection = sqlite3.connect(
             path, timeout=PATIENCE, isolation_level=None, check_same_thread=False

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,6 +15,10 @@ from pylingo import schema
 from pylingo.schema import MEMORY, Database, DatabaseError
 
 NOBODY = 65534
+COPY = """
+import sqlite3, sys
+sqlite3.connect(sys.argv[1]).execute("VACUUM INTO ?", sys.argv[2:])
+"""
 BATCH = (2, "#lobby", "lobby", '[[1, "ana", "hi", false, 7, null], [2, "ben", "ho", true, 8, "5"]]')
 
 
@@ -49,6 +56,19 @@ class DatabaseTests(SynchronousTestCase):
         for path in Path(self.path).parent.glob(Path(self.path).name + "*"):
             if not path.name.endswith("-lock"):
                 self.assertEqual(path.stat().st_mode & 0o077, 0, path)
+
+    def test_copied(self) -> None:
+        """What is written goes on to be in the file while others copy it, and when they have."""
+        database = self.open(self.path)
+        for count in range(1, 4):
+            database.writer.execute(
+                "INSERT INTO batches VALUES (?, ?, ?, ?)", batches(3)[count - 1]
+            )
+            copy = f"{self.path}-{count}"
+            subprocess.run([sys.executable, "-c", COPY, self.path, copy], check=True, timeout=60)
+            with closing(sqlite3.connect(copy)) as copied:
+                rows = copied.execute("SELECT * FROM batches").fetchall()
+            self.assertEqual(rows, batches(count))
 
     def test_kept(self) -> None:
         """What was written is there when it is opened again, and opening changes nothing."""

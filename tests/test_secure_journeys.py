@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
+import shlex
 import signal
 import socket
 import sqlite3
 import ssl
 import stat
 import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -26,6 +29,8 @@ from pylingo.protocol import Closing, Message, Private, Sent, Welcome, encode
 from tests.house import events, request
 from tests.journey import Client, Server, until
 from tests.test_journeys import Journey
+
+ROOT = Path(__file__).parents[1]
 
 
 class Plug:
@@ -350,6 +355,31 @@ class DoorJourneys(SecureJourney):
         heard = ana.until(b'"two"')
         private = [(e.text, e.replayed) for e in heard if isinstance(e, Private)]
         self.assertEqual(private, [("one", True), ("two", True)])
+
+    def test_backups(self) -> None:
+        """The documented copies are whole; and what is acknowledged after one survives a kill."""
+        server = self.serve()
+        ana = self.plug(server)
+        ana.send(request("join", "lobby", "join"))
+        page = (ROOT / "docs" / "operating.md").read_text()
+        (backup,) = re.findall(r"^python3 (-c .*VACUUM INTO.*)$", page, re.MULTILINE)
+        for count in (1, 2):
+            ana.send(request("say", f"before copy {count}", count))
+            ana.until(f'"re":{count}'.encode())
+            command = backup.replace("copy.sqlite3", f"copy{count}.sqlite3")
+            arguments = [sys.executable, *shlex.split(command)]
+            subprocess.run(arguments, cwd=self.home / "server", check=True, timeout=60)
+            self.assertEqual(self.said(f"copy{count}.sqlite3"), count)
+        ana.send(request("say", "after them", 3))
+        ana.until(b'"re":3')
+        server.kill()
+        self.assertEqual(self.said("pylingo.sqlite3"), 3)
+
+    def said(self, name: str) -> int:
+        """How many messages are in a database."""
+        with contextlib.closing(sqlite3.connect(self.home / "server" / name)) as database:
+            count: int = database.execute("SELECT count(*) FROM messages").fetchone()[0]
+        return count
 
     def test_kept_room(self) -> None:
         """A room of a registered operator is there after a kill, with its topic, lock and bans."""

@@ -109,6 +109,15 @@ class Torture:
         if complaint:
             self.violated(f"the server logged:\n{complaint}")
 
+    async def read_beside(self) -> None:
+        """Another program looks into the database, as a backup does."""
+        self.counts["read beside"] += 1
+        look = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM sessions')"
+        reading = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", look, str(self.server.database)
+        )
+        await asyncio.wait_for(reading.wait(), PATIENCE)
+
     async def torment(self, kills: int) -> None:
         """Kill the server and start it again, over and over."""
         dice, server = self.dice, self.server
@@ -127,6 +136,8 @@ class Torture:
                         self.violated(f"nothing was acknowledged for {PATIENCE} seconds")
             if not server.running:
                 self.violated("the server had ended by itself")
+            if dice.random() < 0.3:
+                await self.read_beside()
             self.counts[f"kills while {how}"] += 1
             await server.kill()
             await server.start()
