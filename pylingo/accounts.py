@@ -242,7 +242,7 @@ class Accounts:
     def unread(self, user: User) -> bool:
         """Whether something was told to `user` alone of which it is not known that it arrived."""
         account = self.known.get(user.account or "")
-        return account is not None and (user.owed is not None or user.told > account.read)
+        return account is not None and user.told > account.read
 
     def arrived(self, user: User) -> None:
         """All that was told to `user`, who has an account, has arrived: it was read."""

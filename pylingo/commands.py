@@ -329,7 +329,7 @@ def msg(door: Door, body: str) -> None:
     if account is not None and here is None:
         user.write("@" + name.key, account.name, text, re=door.re)
     elif other is not None:
-        user.tell(other, text, re=door.re)
+        user.tell(other, text, re=door.re, called=name.key)
     elif not user.answered(text, door.re, name.key):
         registry.user(name)  # which raises that there is none
 
@@ -518,12 +518,17 @@ async def _catch_up(door: Door, token: str, after: int) -> None:
     )
     places = [(f"~{user.session}", after)]
     if user.account is not None:
-        # After a login that was broken off, what came before it is to be told still.
         start = max(after, user.session)
-        places.append((user.place, start if user.owed is None else min(start, user.owed)))
+        if user.handed is not None and after <= user.handed:
+            # Nothing was seen since the login, so what came before it may be to be told still.
+            start = min(start, chat.accounts.known[user.account].read)
+        places.append((user.place, start))
     if room is not None:
         places.append((room.place, max(after, user.rooms[room])))
     await replay(door, places)
+    if user.handed is not None:
+        user.handed = chat.registry.last
+        chat.sessions.save(user)
     door.release()
 
 

@@ -39,7 +39,7 @@ from twisted.python.failure import Failure
 
 from pylingo import names
 from pylingo.protocol import ChatError, Message, Private
-from pylingo.rooms import Post, kind, resending
+from pylingo.rooms import Post, resending
 from pylingo.schema import Database
 
 T = TypeVar("T")
@@ -395,8 +395,12 @@ def _said(connection: sqlite3.Connection, upto: int) -> dict[int, dict[int, int]
     for line, (place, target) in sorted(newest, key=lambda said: said[0].id):
         if line.request is not None:
             ids = said[line.session] = said.pop(line.session, {})
-            what = kind(place, _key(target) if place[0] == "~" else "", line.action)
-            ids.setdefault(resending(line.request, line.text, what), line.id)
+            kinds: set[bool | str] = {line.action if place[0] == "#" else _key(target)}
+            if place[0] == "@":
+                # By the name they had, or by that of the account.
+                kinds.add(place[1:])
+            for what in kinds:
+                ids.setdefault(resending(line.request, line.text, what), line.id)
     return said
 
 

@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from pylingo.accounts import wrong
 from pylingo.commands import Door, command, replay, saved
-from pylingo.protocol import ChatError, Closing, Done
+from pylingo.protocol import LARGEST_MESSAGE_ID, ChatError, Closing, Done
 
 _log = Logger()
 
@@ -46,20 +46,22 @@ async def login(door: Door, body: str) -> None:
         raise ChatError("bad_argument", "Say whose name, and its password: /login NAME PASSWORD")
     accounts, user = door.chat.accounts, door.user
     account = await accounts.login(user, shown, password)
-    before, heard = door.chat.registry.owners.get(account.name.key), door.chat.registry.last
+    before, last = door.chat.registry.owners.get(account.name.key), door.chat.registry.last
     if before is not user:
         if before is not None:
             text = "You have logged in from another connection."
             door.chat.sessions.close(before, "replaced", Closing(reason="replaced", text=text))
-        user.owed = account.read
+        user.handed = LARGEST_MESSAGE_ID
     accounts.enter(user, account)
     door.hold()
     await saved(door)
     door.reply(Done(text=f"You are logged in as {user.name}.", user=user.name.shown))
     _log.info("{user} logged in", user=user.name.shown)
     if before is not user:
-        places = [(user.place, account.read), (f"~{user.session}", heard)]
+        places = [(user.place, account.read), (f"~{user.session}", last)]
         await replay(door, places, private=True)
+        user.handed = door.chat.registry.last
+        door.chat.sessions.save(user)
     door.release()
 
 

@@ -88,6 +88,8 @@ async def ban(door: Door, body: str) -> Done:
     for place in (sanction.place, *places):
         rules.invited.pop(place, None)
     registry = door.chat.registry
+    if room is not None and registry.demote(room, sanction.place):
+        registry.inherit(room, but=sanction.place)
     hit = room.members if room is not None else registry.users.values()
     for one in tuple(hit):
         # Those who share a guest's address are kept out from now on, but not thrown out.

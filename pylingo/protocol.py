@@ -35,6 +35,7 @@ LONGEST_ID = 64
 DEEPEST = 500
 """Objects and arrays inside one another in a request, whatever a Python would bear."""
 LARGEST_ID = 10**LONGEST_ID
+LARGEST_MESSAGE_ID = 2**53 - 1
 VERSION = 1
 
 RequestId: TypeAlias = int | str

@@ -9,6 +9,7 @@ one callable:
 
 What a user *does* is a method of `User`; what happens is told to everyone whom it concerns, as
 events, through their `hear`. The one who caused it is not told: the method's result is the answer.
+After `Closing` a `hear` is told nothing more but answers to what was said there before.
 
 A thing said is not told at once. It becomes a `Post` and goes to the log (`registry.append`), which
 gives it its id, stores it, and hands it back in its place in the order of things, through
@@ -70,24 +71,20 @@ def silence(events: Sequence[Event]) -> None:
 
 
 def resending(request: str | None, text: str, what: bool | str) -> int:
-    """What a message and its resending have in common, as a key; only for this process."""
-    return hash((request, text, what))
+    """What a message and its resending have in common, as a key; only for this process.
 
-
-def kind(place: str, target: str, action: bool) -> bool | str:
-    """What kind of message it is, of those that may have the same text and be different ones.
-
-    Which room does not matter: who was sent out of it meanwhile sends it again from elsewhere. To
-    one user alone it is the account, or, without one, the key of the name, that tells them apart.
+    `what` is whether it is an action, or the key of the name that it was said to alone. Which room
+    does not matter: who was sent out of it meanwhile sends it again from elsewhere.
     """
-    return action if place[0] == "#" else place if place[0] == "@" else target
+    return hash((request, text, what))
 
 
 class Post(Struct, eq=False, gc=False):
     """Something said, on its way through the log.
 
     `place` is where the log files it, `target` the name of the room or of the one to hear it, and
-    `recipient` the latter if here. `user` is by which name, and `hear` at which door, it was said.
+    `recipient` the latter if here, whom the sender called by the key `called`, which may be another
+    name of the same account. `user` is by which name, and `hear` at which door, it was said.
     `first` is the id of the earlier post that this one is a resending of, or 0; `request` is `re`
     as the log keeps it. `id` and `line`, what is stored of it, are the log's.
     """
@@ -101,6 +98,7 @@ class Post(Struct, eq=False, gc=False):
     re: RequestId | None = None
     action: bool = False
     recipient: User | None = None
+    called: str = ""
     first: int = 0
     request: str | None = None
     id: int = 0
@@ -109,8 +107,7 @@ class Post(Struct, eq=False, gc=False):
     @property
     def key(self) -> int:
         """By which it is known when it is sent again."""
-        what = kind(self.place, self.target.key, self.action)
-        return resending(self.request, self.text, what)
+        return resending(self.request, self.text, self.called or self.action)
 
     def again(self) -> None:
         """The earlier one was not stored: be a resending of a later one, or the first itself."""
@@ -179,7 +176,7 @@ class User:
     """Somebody in the chat: a name, the rooms they are in, and how to reach them."""
 
     __slots__ = (
-        "account", "entered", "hear", "host", "name", "owed", "registry", "requests", "rooms",
+        "account", "entered", "handed", "hear", "host", "name", "registry", "requests", "rooms",
         "said", "session", "tokens", "told",
     )  # fmt: skip
 
@@ -202,8 +199,10 @@ class User:
         """The id of the newest message that this user said."""
         self.told = 0
         """The id of the newest message that was told to this user alone."""
-        self.owed: int | None = None
-        """After which id messages to the account may not have arrived, since the login."""
+        self.handed: int | None = None
+        """The id of the newest message when what came before a login had been handed on.
+
+        It is the largest one while that goes on, and None without a login."""
 
     @property
     def place(self) -> str:
@@ -288,13 +287,18 @@ class User:
             )
         self._post(room.place, room.name, text, re, action)
 
-    def tell(self, other: User, text: str, *, re: RequestId | None = None) -> None:
-        """Say something to one user alone. Raises `ChatError` as `say`, but for the room."""
-        self._post(other.place, other.name, text, re, False, other)
+    def tell(
+        self, other: User, text: str, *, re: RequestId | None = None, called: str = ""
+    ) -> None:
+        """Say something to one user alone, by the name they have or the key they were `called` by.
+
+        Raises `ChatError` as `say`, but for the room.
+        """
+        self._post(other.place, other.name, text, re, False, other, called or other.name.key)
 
     def write(self, place: str, name: Name, text: str, *, re: RequestId | None = None) -> None:
         """Say something to one who is away, for the next login. Raises `ChatError` likewise."""
-        self._post(place, name, text, re)
+        self._post(place, name, text, re, called=name.key)
 
     def answered(self, text: str, re: RequestId | None, what: bool | str) -> bool:
         """Whether it is a resending of what is stored, which is answered whatever has changed."""
@@ -312,7 +316,7 @@ class User:
 
     def _post(
         self, place: str, target: Name, text: str, re: RequestId | None,
-        action: bool = False, recipient: User | None = None,
+        action: bool = False, recipient: User | None = None, called: str = "",
     ) -> None:  # fmt: skip
         """Take it to the log; what was said before under the same id goes as a resending.
 
@@ -321,7 +325,7 @@ class User:
         """
         registry = self.registry
         rules = registry.rules
-        what = kind(place, target.key, action)
+        what = called or action
         if rules.mutes and rules.muted(self):
             if self.answered(text, re, what):
                 return
@@ -329,7 +333,8 @@ class User:
                 "forbidden", "You are muted on this server. Ask an admin to unmute you."
             )
         text = names.message(text)
-        post = Post(self, self.hear, place, target, self.name.shown, text, re, action, recipient)
+        shown = self.name.shown
+        post = Post(self, self.hear, place, target, shown, text, re, action, recipient, called)
         if re is None:
             registry.append(post)
             self.said = post.id
@@ -546,6 +551,8 @@ class Registry:
         """
         said: dict[str, tuple[dict[User, None], list[Post]]] = {}
         apart: dict[User, list[Stored]] = defaultdict(list)
+        elsewhere: list[Post] = []
+        """Said at a door that does not serve the sender any more, and to be answered there."""
         for post in posts:
             recipient = post.recipient
             if not post.first:
@@ -563,17 +570,24 @@ class Registry:
                     apart[recipient].append(post.event())
                     recipient.told = post.id
             # An answer to what is not heard here, or not any more.
-            if post.re is not None and post.hear is post.sender.hear:
+            if post.re is None:
+                pass
+            elif post.hear is post.sender.hear:
                 apart[post.sender].append(post.sent())
+            else:
+                elsewhere.append(post)
         for members, here in said.values():
-            self._publish(members, here, apart)
+            self._publish(members, here, apart, elsewhere)
         for user, heard in apart.items():
             if heard:
                 user.hears(sorted(heard, key=attrgetter("id")))
+        for post in sorted(elsewhere, key=lambda post: post.first or post.id):
+            self._answer(post, post.sent())
 
     def _publish(
-        self, members: dict[User, None], posts: Sequence[Post], apart: dict[User, list[Stored]]
-    ) -> None:
+        self, members: dict[User, None], posts: Sequence[Post],
+        apart: dict[User, list[Stored]], elsewhere: list[Post],
+    ) -> None:  # fmt: skip
         """What was said in one room; who is to hear of more than that gets it with the rest."""
         events = [post.event() for post in posts]
         talkers: dict[User, list[Stored | None]] = {}
@@ -585,8 +599,10 @@ class Registry:
                     heard = talkers[sender] = [*events]
                 # In the place of what one said stands the answer to it, if there is to be one.
                 heard[index] = None if post.re is None else post.sent()
-            # Otherwise another connection serves the sender now: it did not say this, and hears
-            # it as everyone does.
+            elif post.re is not None and sender in members:
+                # Another connection serves the sender now: it did not say this, and hears it as
+                # everyone does.
+                elsewhere.append(post)
         more = (apart.keys() | self.several) & members.keys() if apart or self.several else ()
         for user in more:
             apart[user] += filter(None, talkers.pop(user, events))
@@ -604,14 +620,20 @@ class Registry:
             requests = post.sender.requests
             if post.request is not None and requests.get(post.key) == post.id:
                 del requests[post.key]
-            if post.hear is post.sender.hear:
-                error = Error(
-                    code="internal",
-                    text="The server could not store your message. Send it again in a while.",
-                    fatal=False,
-                    re=post.re,
-                )
-                post.sender.hears((error,))
+            error = Error(
+                code="internal",
+                text="The server could not store your message. Send it again in a while.",
+                fatal=False,
+                re=post.re,
+            )
+            self._answer(post, error)
+
+    def _answer(self, post: Post, event: Event) -> None:
+        """Tell the door at which it was said; that may be about to close, or be closed."""
+        try:
+            post.hear((event,))
+        except Exception:  # noqa: BLE001 - as in `User.hears`
+            self.broken(post.sender)
 
     def tell(self, event: Event, but: User | None = None) -> None:
         """Everyone hears `event`, except one, and those who are not let in."""

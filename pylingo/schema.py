@@ -101,6 +101,11 @@ STEPS = (
     -- After which id the messages to its account are to be told still; NULL is nothing.
     ALTER TABLE sessions ADD COLUMN owed INTEGER;
     """,
+    """
+    -- The newest id when what came before a login had been handed on; the largest until then.
+    ALTER TABLE sessions RENAME COLUMN owed TO handed;
+    UPDATE sessions SET handed = 9007199254740991 WHERE handed IS NOT NULL;
+    """,
 )
 """What makes version n of the tables out of version n - 1. Only ever add to the end."""
 
@@ -137,6 +142,13 @@ class Database:
     def _release(self) -> None:
         if self._guard is not None:
             self._guard.close()
+
+
+def trouble(error: BaseException | None) -> bool:
+    """Whether a failure of SQLite is the disk's, or another program's, and none of ours."""
+    ours = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE,
+            sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT)  # fmt: skip
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in ours
 
 
 def _guard(path: str) -> IO[bytes]:

@@ -57,6 +57,7 @@ from pylingo.protocol import (
     encode,
 )
 from pylingo.rooms import User
+from pylingo.schema import trouble
 
 RATE = 5.0
 """Requests a second that are read from one connection, when `BURST` has been used up."""
@@ -99,7 +100,6 @@ MOST_LINGERING = 10_000
 """Users that may linger without a connection."""
 
 PING = encode(Ping())
-SLOW = (Closing(reason="slow", text="You read too slowly. Connect again to go on where you were."),)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -119,13 +119,15 @@ class ChatProtocol(Int32StringReceiver):
     """Whether the user may do everything: has given the server's password, and is not banned."""
     asked = False
     """Whether a sign of life is due."""
+    _behind = 0
+    """How many looks in a row found that it is we who do not read."""
     _credit = 0.0
     """When the requests so far would have come, had they come at the rate."""
     _debt: IDelayedCall | None = None
     _stall: tuple[float, tuple[int, int]] | None = None
     _ended = False
-    _failing = False
-    """Whether a last error is on its way."""
+    _finishing = False
+    """Whether nothing more is read, and the last frame waits for what was accepted before."""
     _replied = False
     """Whether the request that is carried out was answered."""
     _running: Deferred[None] | None = None
@@ -193,7 +195,7 @@ class ChatProtocol(Int32StringReceiver):
             self.outbox.drained().addCallback(self._hang_up)
             return
         if self._running is None and self._debt is None:
-            self._end()
+            self._finish()
 
     def writeConnectionLost(self) -> None:
         """Our side is shut, as was asked; what is left is to wait for theirs."""
@@ -220,12 +222,11 @@ class ChatProtocol(Int32StringReceiver):
     # What commands and the chat call: the Door.
 
     def ended(self, last: bytes) -> None:
-        """The user was told that this is the end."""
-        self._close(last)
+        """Others have ended this: what was said here is answered before."""
+        self._settle()
+        self._finish(last)
         if self._running is not None:
             self._running.cancel()
-        else:
-            self._go_on()
 
     def reply(self, event: Event) -> None:
         self._replied = True
@@ -251,14 +252,17 @@ class ChatProtocol(Int32StringReceiver):
     def close(self, reason: str, text: str) -> None:
         """Say why, then close; what waits to be sent is sent first."""
         if not self.closing:
-            self.hear((Closing(reason=reason, text=text),))
+            self._close(encode(Closing(reason=reason, text=text)))
+            if self._running is not None:
+                self._running.cancel()
+            self._go_on()
 
     def overflowed(self) -> None:
         """The peer reads too slowly: what waits is let go, for it can be had by resuming."""
         if not self.closing:
             self.factory.slow += 1
             self.outbox.clear()
-            self.hear(SLOW)
+            self.close("slow", "You read too slowly. Connect again to go on where you were.")
 
     def look(self, now: float) -> None:
         """Once a second: has anything lasted too long?"""
@@ -266,9 +270,13 @@ class ChatProtocol(Int32StringReceiver):
             if now >= self.deadline:
                 self.transport.abortConnection()
             return
+        self._behind = self._behind + 1 if self.paused else 0
         if self.paused:
-            # It is we who do not read; what it has said meanwhile is not known.
+            # It is we who do not read, and what it has said meanwhile is not known. But it has to
+            # take what we say.
             self.heard_at = now
+            if self._behind % QUIET == 0:
+                self.outbox.put(PING)
         elif now - self.heard_at >= DEAD:
             self.close("idle", "Nothing was heard from you for a minute.")
             self.deadline = now
@@ -277,9 +285,10 @@ class ChatProtocol(Int32StringReceiver):
             self.outbox.put(PING)
         if self.outbox.holds > MOST_WAITING:
             self.overflowed()
-        elif self.outbox.blocked:
+        elif self.outbox.blocked or self._behind:
             self._look_at_stall(now)
         else:
+            self._stall = None
             self._settle()
 
     def _settle(self) -> None:
@@ -289,13 +298,11 @@ class ChatProtocol(Int32StringReceiver):
         accounts, user = self.chat.accounts, self.user
         if accounts.unread(user) and unsent(self.transport) <= 0:
             accounts.arrived(user)
-            if user.owed is not None:
-                user.owed = None
-                self.chat.sessions.save(user)
 
     def _look_at_stall(self, now: float) -> None:
-        taken = (self.outbox.moved, unsent(self.transport))
-        if self._stall is None or self._stall[1] != taken:
+        waits = unsent(self.transport)
+        taken = (self.outbox.moved, waits)
+        if self._stall is None or self._stall[1] != taken or not (self.outbox.blocked or waits > 0):
             self._stall = now, taken
         elif now - self._stall[0] >= STALLED:
             self.overflowed()
@@ -363,13 +370,12 @@ class ChatProtocol(Int32StringReceiver):
         if not error.fatal:
             self.reply(reply)
             return
-        # What was accepted before is answered before.
-        self._failing = True
-        self.pauseProducing()
-        self._end(encode(answer(reply, self.re)))
+        self._finish(encode(answer(reply, self.re)))
 
-    def _end(self, last: bytes = b"") -> None:
-        """Answer what was accepted, say the `last`, then close."""
+    def _finish(self, last: bytes = b"") -> None:
+        """Read no more, answer what was accepted, say the `last`, then close."""
+        self._finishing = True
+        self.pauseProducing()
         self.chat.log.flushed().addCallback(self._flushed, last)
 
     def _flushed(self, _: object, last: bytes) -> None:
@@ -378,7 +384,11 @@ class ChatProtocol(Int32StringReceiver):
             self._go_on()
 
     def _broken(self, bug: Failure, *, replied: bool) -> None:
-        self.log.failure("a command of {user} failed", bug, user=self.user.name.shown)
+        if bug.check(sqlite3.Error) and trouble(bug.value):
+            why = bug.getErrorMessage()
+            self.log.error("a command of {user} failed: {why}", why=why, user=self.user.name.shown)
+        else:
+            self.log.failure("a command of {user} failed", bug, user=self.user.name.shown)
         if replied:
             # It cannot be answered twice; and what should have followed the reply is missing.
             self.re = None
@@ -424,7 +434,7 @@ class ChatProtocol(Int32StringReceiver):
         if self.closing:
             # What still comes is dropped, but the end of it must be noticed.
             self.transport.resumeProducing()
-        elif self._running is None and self._debt is None and not self._failing:
+        elif not (self._running or self._debt or self._finishing or self.factory.stopping):
             if self._ended:
                 self.paused = False
                 self.dataReceived(b"")
@@ -497,6 +507,8 @@ class ChatFactory(Factory):
         self._hosts: Counter[str] = Counter()
         self._surplus = 0
         self._refreshed = self.now
+        self.stopping = False
+        """Whether nothing more is read of anybody."""
         self._stopped: Deferred[None] | None = None
         self._looking = False
         self._steps = Cooperator(_one_each, lambda step: clock.callLater(0, step), started=False)
@@ -591,6 +603,7 @@ class ChatFactory(Factory):
         It takes `STORED`, `GONE` and `FINISHED` seconds at most; with a last transaction that waits
         for another program, `schema.PATIENCE`, it has to be less than 5.
         """
+        self.stopping = True
         for door in self.doors:
             door.pauseProducing()
         await self.chat.log.flushed().addTimeout(STORED, self.clock, onTimeoutCancel=_whatever)

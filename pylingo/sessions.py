@@ -40,7 +40,7 @@ class Stored:
     account: str | None
     room: str | None
     since: int
-    owed: int | None
+    handed: int | None
 
 
 class Sessions:
@@ -110,7 +110,7 @@ class Sessions:
         user.requests = self._take_said(stored.id)
         user.tokens = (stored.token,)
         self._users[stored.token] = self._revived[stored.id] = user
-        user.owed = stored.owed
+        user.handed = stored.handed
         if stored.account is not None:
             self._restore(user, stored.account)
         with suppress(ChatError):
@@ -143,7 +143,7 @@ class Sessions:
             room and room.name.shown,
             user.rooms[room] if room else 0,
             int(self._clock()),
-            user.owed,
+            user.handed,
         )
         self._log.keep(user.session, lambda connection: _save(connection, row))
 
@@ -208,7 +208,7 @@ def _hash(token: str) -> bytes:
 
 def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Stored | None:
     row = connection.execute(
-        "SELECT id, name, account, room, since, owed FROM sessions"
+        "SELECT id, name, account, room, since, handed FROM sessions"
         " WHERE (token = ? OR fresh = ?) AND seen > ?",
         (token, token, oldest),
     ).fetchone()

@@ -324,6 +324,18 @@ class BrokenOffTests(SynchronousTestCase):
         self.assertNotIn("ana", self.house.accounts.known)
         self.assertIsInstance(self.house.visitor().ask("login", f"ben {SECRET}"), Done)
 
+    def test_not_stored(self) -> None:
+        """What could not be stored is answered as such; a full disk is no bug."""
+        ana, ben = self.house.visitor("ana"), self.house.visitor("ben")
+        ben.ask("register", SECRET)
+        self.house.break_disk()
+        for visitor, command in ((ana, "register"), (ben, "password")):
+            reply = visitor.ask(command, "another")
+            self.assertEqual((reply.code, reply.fatal), ("internal", False))
+        self.house.mend_disk()
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertIsInstance(ana.ask("register", SECRET), Done)
+
     def test_register_dropped_early(self) -> None:
         """A name whose password was not hashed yet is nobody's."""
         ana = self.house.visitor("ana")

@@ -668,6 +668,58 @@ class InboxTests(IdentityTestCase):
             self.assertEqual(self.inbox(again), [])
             again.ask("close")
 
+    def test_seen_and_resumed(self) -> None:
+        """What somebody says to have seen since the login does not come again."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        token = ana.ask("hello").session
+        for restarted in (False, True, False):
+            ben.ask("msg", "ana seen")
+            ben.ask("msg", "ana missed")
+            seen, _ = (event for event in ana.hear() if isinstance(event, Private))
+            # It has not been looked at since.
+            ana.drop()
+            if restarted:
+                self.house = self.house.restart()
+                ben = self.house.visitor("ben")
+            ana = self.house.visitor()
+            token = ana.ask("resume", f"{token} {seen.id}").session
+            self.assertEqual(self.inbox(ana), ["missed"])
+
+    def test_resent_after_registering(self) -> None:
+        """A message that is sent again is known although the one it was for has an account now."""
+        ana, ben = self.house.visitor("ana"), self.house.visitor("ben")
+        session = ben.ask("hello").session
+        for restarted in (False, True):
+            ben.send(request("msg", "ana once", f"{restarted}"))
+            if restarted:
+                self.house = self.house.restart()
+                ana, ben = self.house.visitor(), self.house.visitor()
+                ana.ask("login", f"ana {SECRET}")
+                ben.ask("resume", f"{session} 0")
+            else:
+                ana.ask("register", SECRET)
+            ben.send(request("msg", "ana once", f"{restarted}"))
+            self.assertEqual(self.inbox(ana), ["once"])
+
+    def test_resent_to_another_name(self) -> None:
+        """It is answered although nobody has that name any more."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ana.ask("name", "annie")
+        session = ben.ask("hello").session
+        ben.send(request("msg", "annie once", "x"))
+        sent = ben.reply("x")
+        self.assertIsInstance(sent, Sent)
+        self.assertEqual(self.inbox(ana), ["once"])
+        ana.ask("close")
+        for _ in range(2):
+            ben.hear()
+            ben.send(request("msg", "annie once", "x"))
+            self.assertEqual(ben.reply("x"), sent)
+            self.house = self.house.restart()
+            ben = self.house.visitor()
+            session = ben.ask("resume", f"{session} 0").session
+        self.assertEqual(self.inbox(self.login()), [])
+
     def test_many(self) -> None:
         """Very many come all, in order; what is said meanwhile comes after them, once."""
         self.house.owner("ana").ask("close")

@@ -152,6 +152,20 @@ class TalkerTests(SynchronousTestCase):
         self.assertFalse(ana.closed)
         self.assertEqual([e.re for e in ana.hear() if isinstance(e, Pong)], list(range(4)))
 
+    def test_dead_while_it_waits_to_be_read(self) -> None:
+        """One that takes nothing meanwhile, not even a ping, is gone after a minute."""
+        for dead in (False, True):
+            self.house = House()
+            ana = self.house.visitor()
+            waits = {False: 0, True: 100}[dead]
+            self.patch(server, "unsent", lambda _, waits=waits: waits)
+            ana.wire.arrive(request("pong") * 1000)
+            self.house.wait(QUIET + STALLED + 2, alive=False)
+            heard = ana.hear()
+            self.assertIn(Ping(), heard)
+            reasons = [event.reason for event in heard if isinstance(event, Closing)]
+            self.assertEqual(reasons, ["slow"] * dead)
+
     def test_options(self) -> None:
         """Rate and burst are as they were set."""
         self.house = House(rate=1, burst=5)

@@ -281,6 +281,12 @@ class Rooms(RuleBasedStateMachine):
                 self.last = said.post.id
         for person in self.people:
             person.expect(*self.due(person, group))
+        for said in group:
+            if said.connection is not said.sender.connection and said.post.re is not None:
+                # It is answered where it was said, whoever is served there now.
+                assert said.connection is not None
+                id = said.post.first or said.post.id
+                said.connection.expected.append(Sent(id=id, at=id // 1000, re=said.post.re))
         self.registry.publish([said.post for said in group])
 
     @precondition(lambda self: self.waiting)
@@ -291,11 +297,7 @@ class Rooms(RuleBasedStateMachine):
         before = {connection: len(connection.heard) for connection in self.connections}
         self.registry.refuse([said.post for said in group])
         for connection, heard in before.items():
-            answers = [
-                said.post.re
-                for said in group
-                if said.connection is connection and said.sender.connection is connection
-            ]
+            answers = [said.post.re for said in group if said.connection is connection]
             errors = connection.heard[heard:]
             assert all(isinstance(e, Error) and e.code == "internal" for e in errors)
             assert [e.re for e in errors] == answers

@@ -655,6 +655,29 @@ class KickTests(ModerationTestCase):
         self.error(ana, "bad_argument", "kick", "ben " + "x" * 1025)
         self.error(ana, "bad_argument", "kick", "")
 
+    def test_answered_first(self) -> None:
+        """What somebody has said who is put out of the chat is answered, and closing comes last."""
+        boss, ben = self.house.owner("boss"), self.house.visitor("ben", "den")
+        ben.hear()
+        self.house.commits.hold()
+        ben.send(request("say", "one", 1))
+        asked = boss.begin("kick", "ben")
+        self.house.settle()
+        ben.send(request("say", "two", 2))
+        self.house.commits.step()
+        self.house.settle()
+        ben.send(request("say", "three", 3))
+        self.house.commits.release()
+        self.house.settle()
+        self.assertIsInstance(boss.reply(asked), Done)
+        *answers, last = (event for event in ben.hear() if event.re or isinstance(event, Closing))
+        self.assertIsInstance(last, Closing)
+        said = [re for re in (1, 2, 3) if any(event.re == re for event in answers)]
+        count = self.house.database.reader.execute("SELECT count(*) FROM messages").fetchone()[0]
+        self.assertEqual(said, [1, 2, 3][:count])
+        self.assertGreaterEqual(count, 2)
+        self.assertTrue(ben.closed)
+
     def test_lingering(self) -> None:
         """One who lingers can be, and is not in the room after resuming."""
         ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")

@@ -208,7 +208,7 @@ class UserTests(ChatTestCase):
         ana.resume(new.extend)
         ana.say("two", re=2)
         self.chat.publish()
-        self.assertEqual([type(event) for event in old], [Closing])
+        self.assertEqual([type(event) for event in old], [Closing, Sent])
         self.assertEqual([type(event) for event in ben_heard], [Renamed, Message, Message])
         self.assertEqual([event.user for event in ben_heard[1:]], ["ana", "Anna"])
         # The new connection did not say the first one: it hears it.
@@ -429,7 +429,7 @@ class PublishTests(ChatTestCase):
                 hears = not post.first and user.hear is not silence
                 if hears and (in_room or post.recipient is user):
                     events.append(post.event())
-                if answered and post.re is not None:
+                if post.sender is user and post.re is not None:
                     events.append(post.sent())
         for events in expected:
             events.sort(key=attrgetter("id"))
@@ -505,14 +505,15 @@ class PublishTests(ChatTestCase):
         self.assertEqual([event.text for event in heard], ["bye"])
 
     def test_gone_sender(self) -> None:
-        """What somebody said just before the connection broke is heard by the others."""
+        """What somebody said just before the connection ended is heard, and answered there."""
         ana, ana_heard = self.chat.user("ana", "lobby")
         _, ben_heard = self.chat.user("ben", "lobby")
         ana_heard.clear()
         ana.say("last words", re=1)
         ana.linger(60.0)
         self.chat.publish()
-        self.assertEqual((ana_heard, [event.text for event in ben_heard]), ([], ["last words"]))
+        self.assertEqual([event.text for event in ben_heard], ["last words"])
+        self.assertEqual([(type(event), event.re) for event in ana_heard], [(Sent, 1)])
 
     def test_refused(self) -> None:
         """What could not be stored is heard by nobody; its sender is told, also without an id."""
