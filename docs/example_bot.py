@@ -1,7 +1,6 @@
 # A bot that repeats what it is told: python example_bot.py tcp:localhost:5000 lobby
 import sys
 
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.task import react
 
@@ -11,7 +10,7 @@ from pylingo.connection import ChatError, Connection, Message
 async def main(reactor, server, room):
     def heard(event):
         if isinstance(event, Message) and not event.replayed and event.text.startswith("!echo "):
-            Deferred.fromCoroutine(bot.say(f"{event.user}: {event.text[6:]}"))
+            bot.say(f"{event.user}: {event.text[6:]}")
 
     bot = Connection(clientFromString(reactor, server), heard, reactor, name="echo", room=room)
     reactor.addSystemEventTrigger("before", "shutdown", bot.part)

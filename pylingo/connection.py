@@ -16,6 +16,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, TypeAlias, TypeVar
 
@@ -274,23 +275,23 @@ class Connection:
             self._wire.transport.write(frame)
         return pending.reply
 
-    async def say(self, text: str) -> Sent:
-        """Say something in the room; done when it is stored. Raises `ChatError`."""
-        return _expect(Sent, await self.request("say", text))
+    def say(self, text: str) -> Deferred[Sent]:
+        """Say something in the room; fires when it is stored. Fails with `ChatError`."""
+        return self.request("say", text).addCallback(partial(_expect, Sent))
 
-    async def tell(self, user: str, text: str) -> Sent:
-        """Say something to one user alone; done when it is stored. Raises `ChatError`."""
-        return _expect(Sent, await self.request("msg", f"{user} {text}"))
+    def tell(self, user: str, text: str) -> Deferred[Sent]:
+        """Say something to one user alone; fires when it is stored. Fails with `ChatError`."""
+        return self.request("msg", f"{user} {text}").addCallback(partial(_expect, Sent))
 
-    async def join(self, room: str) -> Joined:
-        """Go into a room. Raises `ChatError`."""
-        return _expect(Joined, await self.request("join", room))
+    def join(self, room: str) -> Deferred[Joined]:
+        """Go into a room. Fails with `ChatError`."""
+        return self.request("join", room).addCallback(partial(_expect, Joined))
 
-    async def close(self) -> None:
+    def close(self) -> Deferred[None]:
         """Leave the chat, when everything asked so far has been answered."""
-        await self._take_leave()
-        self.stop()
-        await self.closed
+        leaving = ensureDeferred(self._take_leave())
+        leaving.addCallback(lambda _: self.stop())
+        return leaving.addCallback(lambda _: self.closed)
 
     def part(self) -> Deferred[None]:
         """Leave the chat as `close` does, but in `PARTING` seconds at most."""
@@ -418,11 +419,14 @@ class Connection:
         welcome = _expect(Welcome, await self._ask(wire, "hello", f"pylingo/{__version__}"))
         if ticket is not None:
             try:
-                await self._ask(wire, "resume", f"{ticket.session} {self._ticket_last(ticket)}")
+                resumed = await self._ask(wire, "resume", f"{ticket.session} {ticket.last}")
             except ChatError as refused:
                 if refused.code not in ("not_resumable", "password_required", "forbidden"):
                     raise
                 ticket = None
+            else:
+                # What the guest heard who one was meanwhile is no sign of what the session saw.
+                self._ticket = Ticket(_expect(Resumed, resumed).session, ticket.last)
         if ticket is None and welcome.password_required:
             await self._enter(wire)
         if ticket is None:
@@ -470,9 +474,6 @@ class Connection:
                     raise
             else:
                 return
-
-    def _ticket_last(self, ticket: Ticket) -> int:
-        return self._ticket.last if self._ticket is not None else ticket.last
 
     def _not_arrived(self, why: Failure) -> None:
         self._arriving = None

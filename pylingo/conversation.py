@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from twisted.internet.defer import Deferred, ensureDeferred, fail
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from pylingo import looks, names
@@ -204,7 +204,8 @@ class Conversation:
                 if name.startswith(text[1:].casefold())
             ]
         if command.casefold() in ("/join", "/create"):
-            self._learn_rooms()
+            if self._linked:
+                self._learn_rooms()
             return [(room, len(rest), "") for room in self.rooms if _begins(room, rest)]
         after = "" if text.startswith("/") or len(word) < len(text) else ": "
         return [
@@ -248,7 +249,7 @@ class Conversation:
             if connection is not None:
                 connection.stop()
         else:
-            ensureDeferred(connection.close()).addErrback(lambda why: why.trap(ChatError))
+            connection.close().addErrback(lambda why: why.trap(ChatError))
         self.leaving = True
 
     def cancel(self) -> bool:

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import time
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -24,7 +25,8 @@ def state_path() -> Path:
     from platformdirs import user_state_path
 
     path = user_state_path("pylingo", appauthor=False)
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with suppress(OSError):  # Without it, nothing is remembered.
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
 
 

@@ -30,6 +30,11 @@ _INVISIBLE = frozenset("\u2800\u3164\uffa0\u115f\u1160\u034f\u180e")
 _FORBIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
 # Letters of ASCII that no terminal font tells apart for sure.
 _TWINS = str.maketrans({"I": "l", "1": "l", "|": "l", "0": "o"})
+_TWO = {"rn": "m", "vv": "w"}
+_PAIRS = re.compile("|".join(_TWO))
+_OVERLAY = 1
+"""The combining class of strokes through a letter."""
+_SMALL = "LATIN LETTER SMALL CAPITAL "
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,7 @@ def _skeleton(text: str) -> str:
     if not text.isascii():
         # Accents are part of how a name looks, so they stay: "José" is not a twin of "Jose".
         text = "".join(map(_looks, unicodedata.normalize("NFKD", text)))
-    return text.translate(_TWINS).casefold()
+    return _PAIRS.sub(lambda pair: _TWO[pair[0]], text.translate(_TWINS).casefold())
 
 
 @lru_cache(maxsize=4096)
@@ -146,6 +151,11 @@ def _looks(character: str) -> str:
     """The plain letter that `character` looks like, or the first of those it looks like."""
     if character == "\u04cf":
         return "l"  # The palochka: its dot is in the tables only.
+    if unicodedata.combining(character) == _OVERLAY:
+        return ""
+    small = unicodedata.name(character, "").removeprefix(_SMALL)
+    if len(small) == 1:
+        return small.lower()
     plain = _plainest(character)
     # Names are the same in any case, so they look alike if they do in any.
     large = plain if plain.isascii() else _plainest(character.upper())

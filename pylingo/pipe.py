@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IReactorTime,
@@ -158,7 +158,7 @@ class Pipe(LineReceiver):
         if self.connection.unanswered or self._closing:
             return
         self._closing = True
-        ensureDeferred(self.connection.close())
+        self.connection.close()
 
     def _finish(self, status: int) -> None:
         if not self.finished.called:

@@ -131,10 +131,12 @@ class Post(Struct, eq=False, gc=False):
 class Room:
     """A room and its members, in the order they came. It exists while it has some, or is kept."""
 
-    __slots__ = ("members", "name", "place", "rules", "topic")
+    __slots__ = ("maker", "members", "name", "place", "rules", "topic")
 
-    def __init__(self, name: Name) -> None:
+    def __init__(self, name: Name, maker: str = "") -> None:
         self.name = name
+        self.maker = maker
+        """The place of who has made it, since the server runs."""
         self.place = "#" + name.key
         """Where the log files what is said here."""
         self.members: dict[User, None] = {}
@@ -394,6 +396,8 @@ class Registry:
         """Users who are in several rooms."""
         self.operated: Counter[str] = Counter()
         """How many rooms somebody, known by place, is operator of."""
+        self.made: Counter[str] = Counter()
+        """How many of the rooms that there are somebody has made."""
         self.users: dict[str, User] = {}
         self.owners: dict[str, User] = {}
         """Who is logged in, by account."""
@@ -454,11 +458,19 @@ class Registry:
                 raise ChatError(
                     "name_taken", f"{name} looks like the room {twin.name}. Choose another name."
                 )
-            if maker is not None and self.operated[maker.place] >= MOST_ROOMS:
+            place = maker.place if maker is not None else ""
+            if self.operated[place] >= MOST_ROOMS:
                 raise ChatError(
                     "forbidden", f"You run {MOST_ROOMS} rooms. Give one up first: /deop in it."
                 )
-            room = self.rooms[name.key] = self._room_looks[name.skeleton] = Room(name)
+            if place[:1] == "~" and self.made[place] >= MOST_ROOMS:
+                raise ChatError(
+                    "forbidden",
+                    f"{MOST_ROOMS} rooms that you have made are there still. Use one of them, or "
+                    "/unlock one that nobody is in and leave it.",
+                )
+            room = self.rooms[name.key] = self._room_looks[name.skeleton] = Room(name, place)
+            self.made[place] += 1
         return room
 
     def restore(self, name: Name) -> Room:
@@ -521,6 +533,9 @@ class Registry:
             return
         del self.rooms[room.name.key]
         self.shut.pop(room, None)
+        self.made[room.maker] -= 1
+        if self.made[room.maker] <= 0:
+            del self.made[room.maker]
         if self._room_looks.get(room.name.skeleton) is room:
             del self._room_looks[room.name.skeleton]
 

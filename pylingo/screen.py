@@ -14,6 +14,7 @@ import asyncio
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from string import ascii_uppercase
 from typing import Any, Protocol
 
 from prompt_toolkit.application.current import set_app
@@ -27,6 +28,7 @@ from prompt_toolkit.history import History
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.layout import Dimension
+from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.renderer import print_formatted_text
@@ -62,6 +64,12 @@ _NAMES = [
     "ansibrightcyan",
 ]
 assert len(_NAMES) == COLOURS
+
+PIECES = {0x200D: "+", **{0x1F1E6 + n: letter for n, letter in enumerate(ascii_uppercase)}}
+"""What stands in the line that is typed for what joins several characters into one picture.
+
+Terminals disagree about how many columns such a picture has; the cursor, and the prompt with it,
+would be where nobody looks for them."""
 
 STYLE = Style.from_dict(
     {
@@ -184,6 +192,7 @@ class Screen(TwistedProtocol):
             is_password=Condition(lambda: self._desk.hidden),
             history=self._history,
             key_bindings=self._keys(),
+            input_processors=[_Pieces()],
             bottom_toolbar=lambda: f" {self._desk.bar} ",
             erase_when_done=True,
         )
@@ -307,7 +316,8 @@ class Screen(TwistedProtocol):
         for text in waiting[-SHOWN_PENDING:]:
             first = plain([("", text.strip().split("\n")[0])])
             room = max(10, self._size()[0] - 14)
-            pieces.append(("class:pending", f"… {first[: room // 2]} (sending)\n"))
+            line = first[: room // 2].translate(PIECES)
+            pieces.append(("class:pending", f"… {line} (sending)\n"))
         return FormattedText([*pieces, ("class:prompt", self._desk.prompt)])
 
     def _keys(self) -> KeyBindings:
@@ -367,6 +377,14 @@ class _Plain(Vt100_Output):
 
     def reset_attributes(self) -> None:
         """There is nothing to take back."""
+
+
+class _Pieces(Processor):
+    """Shows the `PIECES` of pictures in the line that is typed."""
+
+    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
+        fragments = transformation_input.fragments
+        return Transformation([(style, text.translate(PIECES)) for style, text, *_ in fragments])
 
 
 class _Completer(Completer):

@@ -55,7 +55,8 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
     where = options.where
     folder = state_path()
     history = folder / "history"
-    history.touch(mode=0o600)
+    with contextlib.suppress(OSError):
+        history.touch(mode=0o600)
     memories: list[Memory] = []
 
     def current() -> Connection:

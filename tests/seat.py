@@ -54,8 +54,9 @@ class Wire:
         self.replies.append(Deferred())
         return self.replies[-1]
 
-    async def close(self) -> None:
+    def close(self) -> Deferred[None]:
         self.closing = True
+        return succeed(None)
 
     def stop(self, why: str = "") -> None:  # noqa: ARG002 - as `Connection` has it
         self.stopped = True

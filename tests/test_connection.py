@@ -105,7 +105,7 @@ class ArrivalTests(SynchronousTestCase):
         hello: list[Request] = []
         self.world.answers["hello"] = lambda request: hello.append(request) or []  # type: ignore[func-returns-value]
         ana = self.world.arrive(name="ana")
-        ensureDeferred(ana.connection.say("early")).addErrback(lambda _: None)
+        ana.connection.say("early").addErrback(lambda _: None)
         self.world.flush()
         before = self.world.link.asked[1:]
         self.world.link.send(welcome(hello[0]))
@@ -325,7 +325,7 @@ class TalkTests(SynchronousTestCase):
 
     def test_say(self) -> None:
         """What one says, the other hears, under the id of the acknowledgement."""
-        said = ensureDeferred(self.ana.connection.say("hi"))
+        said = self.ana.connection.say("hi")
         self.world.flush()
         (heard,) = self.bob.of(Message)
         self.assertEqual((heard.user, heard.text), ("ana", "hi"))
@@ -333,13 +333,13 @@ class TalkTests(SynchronousTestCase):
 
     def test_no_echo(self) -> None:
         """One's own messages are not heard, unless asked for."""
-        ensureDeferred(self.ana.connection.say("hi"))
+        self.ana.connection.say("hi")
         self.world.flush()
         self.assertEqual(self.ana.texts, [])
 
     def test_echo(self) -> None:
         """With `echo` they are, once, when they are stored."""
-        ensureDeferred(self.bob.connection.say("hi"))
+        self.bob.connection.say("hi")
         self.assertEqual(self.bob.texts, [])
         self.world.flush()
         (heard,) = self.bob.of(Message)
@@ -355,7 +355,7 @@ class TalkTests(SynchronousTestCase):
 
     def test_echo_of_a_private_message(self) -> None:
         """A private message is echoed to the one who wrote it, with whom it is for."""
-        ensureDeferred(self.bob.connection.tell("ana", "psst"))
+        self.bob.connection.tell("ana", "psst")
         self.world.flush()
         for person in (self.ana, self.bob):
             (heard,) = person.of(Private)
@@ -363,8 +363,8 @@ class TalkTests(SynchronousTestCase):
 
     def test_echo_keeps_the_room(self) -> None:
         """A message is echoed in the room that it was said in, though one left since."""
-        ensureDeferred(self.bob.connection.say("bye"))
-        ensureDeferred(self.bob.connection.join("attic"))
+        self.bob.connection.say("bye")
+        self.bob.connection.join("attic")
         self.world.flush()
         self.assertEqual([event.room for event in self.bob.of(Message)], ["lobby"])
 
@@ -390,14 +390,14 @@ class TalkTests(SynchronousTestCase):
         world = World()
         world.answers["say"] = lambda request: [Notice(text="?", re=request.re)]
         ana = world.arrive(room="lobby")
-        said = ensureDeferred(ana.connection.say("hi"))
+        said = ana.connection.say("hi")
         world.flush()
         self.assertEqual(self.failureResultOf(said, ChatError).value.code, "bad_frame")
 
     def test_follows_name_and_room(self) -> None:
         """The connection knows its name and room as they change."""
         self.ana.connection.request("name", "anna")
-        ensureDeferred(self.ana.connection.join("attic"))
+        self.ana.connection.join("attic")
         self.world.flush()
         self.assertEqual((self.ana.connection.user, self.ana.connection.room), ("anna", "attic"))
         self.ana.connection.request("leave")
@@ -422,7 +422,7 @@ class TalkTests(SynchronousTestCase):
 
     def test_close(self) -> None:
         """Closing waits for what was asked, says goodbye, and is the end for good."""
-        said = ensureDeferred(self.ana.connection.say("last words"))
+        said = self.ana.connection.say("last words")
         closed = ensureDeferred(self.ana.connection.close())
         self.world.flush()
         self.successResultOf(said)
@@ -431,6 +431,14 @@ class TalkTests(SynchronousTestCase):
         self.assertEqual([event.reason for event in self.ana.of(Closing)], ["bye"])
         self.assertEqual([event.final for event in self.ana.of(Disconnected)], [True])
         self.assertEqual([event.reason for event in self.bob.of(Left)], ["bye"])
+
+    def test_not_waited_for(self) -> None:
+        """What is said is said, whether one waits for the answer or not."""
+        said = self.ana.connection.say("hi")
+        self.ana.connection.tell("bob", "psst")
+        self.world.flush()
+        self.assertIsInstance(self.successResultOf(said), Sent)
+        self.assertEqual(len(self.bob.of(Private)), 1)
 
     def test_asking_after_the_end(self) -> None:
         """After the end every request fails as gone."""
@@ -451,7 +459,7 @@ class TalkTests(SynchronousTestCase):
         """While reading is paused nothing is heard; afterwards everything is."""
         self.ana.connection.pauseProducing()
         for text in ("one", "two"):
-            ensureDeferred(self.bob.connection.say(text))
+            self.bob.connection.say(text)
         self.world.flush()
         before = self.ana.texts
         self.ana.connection.resumeProducing()
@@ -461,7 +469,7 @@ class TalkTests(SynchronousTestCase):
     def test_long_pause(self) -> None:
         """Who does not read for minutes is there all the same, and hears everything then."""
         self.ana.connection.pauseProducing()
-        ensureDeferred(self.bob.connection.say("one"))
+        self.bob.connection.say("one")
         self.world.wait(4 * SILENCE)
         self.ana.connection.resumeProducing()
         self.world.flush()
@@ -474,7 +482,7 @@ class TalkTests(SynchronousTestCase):
 
     def test_other_encoding(self) -> None:
         """What is no Unicode, as an argument in another encoding, is said as well as it goes."""
-        said = ensureDeferred(self.ana.connection.say("caf\udce9 \U0001f600"))
+        said = self.ana.connection.say("caf\udce9 \U0001f600")
         self.world.flush()
         self.successResultOf(said)
         self.assertEqual(self.bob.texts, ["caf\ufffd \U0001f600"])
@@ -489,7 +497,7 @@ class TalkTests(SynchronousTestCase):
 
     def test_part(self) -> None:
         """Leaving in a hurry waits for what was asked as long as it may, and no longer."""
-        said = ensureDeferred(self.ana.connection.say("last words"))
+        said = self.ana.connection.say("last words")
         self.ana.connection.part()
         self.world.flush()
         self.successResultOf(said)

@@ -661,6 +661,23 @@ class SecretJourneys(Journey):
             self.assertIn(advice, complaint)
 
 
+class HomeJourneys(Journey):
+    """A home that is not as it should be."""
+
+    def test_nowhere_to_remember(self) -> None:
+        """Where nothing can be written, the client works all the same, and remembers nothing."""
+        desk = self.home / "desk"
+        desk.mkdir(parents=True)
+        (desk / "state").write_text("in the way")
+        ana = self.seat(self.serve())
+        ana.type("hello\r")
+        ana.shows("[ana] hello")
+        ana.type("\x04")
+        self.assertEqual(ana.wait(), 0)
+        ana.draw()
+        self.assertFalse(ana.glass.shows("Traceback"), ana.glass.rows)
+
+
 class EndJourneys(Journey):
     """Whatever way it ends, the terminal is left as it was found."""
 

@@ -282,7 +282,7 @@ class Rooms(RuleBasedStateMachine):
         for person in self.people:
             person.expect(*self.due(person, group))
         for said in group:
-            if said.connection is not said.sender.connection and said.post.re is not None:
+            if said.post.re is not None and said.connection not in (None, said.sender.connection):
                 # It is answered where it was said, whoever is served there now.
                 assert said.connection is not None
                 id = said.post.first or said.post.id

@@ -366,6 +366,19 @@ class OperatorTests(ModerationTestCase):
             self.assertIsInstance(ana.ask("join", f"room-{number}"), Joined)
         self.assertEqual(len(self.house.registry.rooms), 1)
 
+    def test_guest_rooms_that_stay(self) -> None:
+        """Of rooms that stay when the guest goes on there are so many as well."""
+        ana, ben = self.house.visitor("ana"), self.house.visitor("ben")
+        for number in range(MOST_ROOMS):
+            self.assertIsInstance(ana.ask("create", f"room-{number}"), Joined)
+            self.done(ana, "lock", "mellon")
+        self.error(ana, "forbidden", "create", "one-more")
+        self.error(ana, "forbidden", "join", "one-more")
+        self.assertIsInstance(ben.ask("create", "one-more"), Joined)
+        self.done(ana, "unlock")
+        self.assertIsInstance(ana.ask("join", "one-more"), Joined)
+        self.assertIsInstance(ana.ask("create", "the-last"), Joined)
+
 
 class TopicTests(ModerationTestCase):
     def test_set(self) -> None:

@@ -53,7 +53,11 @@ class NameTests(SynchronousTestCase):
 
     def test_twins(self) -> None:
         """What looks like another name has the same skeleton, but another key."""
-        for one, other in (("ana", "аna"), ("Il", "ll"), ("bob0", "bobo"), ("paypal", "раураl")):
+        for one, other in (
+            ("ana", "аna"), ("Il", "ll"), ("bob0", "bobo"), ("paypal", "раураl"),
+            ("modern", "modem"), ("will", "vvill"), ("ana", "ᴀɴᴀ"),
+            ("ana", "a\u0336n\u0336a\u0336"),
+        ):  # fmt: skip
             first, second = names.user(one), names.user(other)
             self.assertNotEqual(first.key, second.key)
             self.assertEqual(first.skeleton, second.skeleton, (one, other))

@@ -60,7 +60,7 @@ class Wire:
     def part(self) -> None:
         self.parted += 1
 
-    async def close(self) -> None:
+    def close(self) -> None:
         self.closing += 1
 
 

@@ -9,8 +9,8 @@ from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.connection import Connected, Disconnected, Ticket
-from pylingo.protocol import ChatError, Error, Left, Message, Resumed
-from tests.world import World, message, refused, sent, welcome
+from pylingo.protocol import ChatError, Error, Left, Message, Private, Resumed
+from tests.world import World, message, refused, resumed, sent, welcome
 
 
 class BrokenLinkTests(SynchronousTestCase):
@@ -45,17 +45,17 @@ class BrokenLinkTests(SynchronousTestCase):
         self.world.serve()
         bob = self.world.arrive(name="bob", room="lobby")
         ana = self.world.arrive(name="ana", room="lobby")
-        ensureDeferred(bob.connection.say("before"))
+        bob.connection.say("before")
         self.world.flush()
         self.world.link.transport.loseConnection()
         self.world.flush()
         for text in ("one", "two"):
-            ensureDeferred(bob.connection.say(text))
-        ensureDeferred(bob.connection.tell("ana", "three"))
+            bob.connection.say(text)
+        bob.connection.tell("ana", "three")
         self.world.flush()
         self.assertEqual(ana.texts, ["before"])
         self.world.wait(5)
-        ensureDeferred(bob.connection.say("four"))
+        bob.connection.say("four")
         self.world.flush()
         self.assertEqual(ana.texts, ["before", "one", "two", "three", "four"])
 
@@ -70,13 +70,13 @@ class BrokenLinkTests(SynchronousTestCase):
     def test_sent_again(self) -> None:
         """A request without a reply is sent again under the same id, before newer ones."""
         ana = self.world.arrive(name="ana", room="lobby")
-        said = ensureDeferred(ana.connection.say("hi"))
+        said = ana.connection.say("hi")
         self.world.flush()
         first = self.world.link.requests[-1]
         self.world.answers["say"] = sent(7)
         self.world.link.transport.loseConnection()
         self.world.flush()
-        later = ensureDeferred(ana.connection.say("typed in the pause"))
+        later = ana.connection.say("typed in the pause")
         self.world.wait(5)
         again = [request for request in self.world.link.requests if request.command == "say"]
         self.assertEqual(again[0], first)
@@ -89,7 +89,7 @@ class BrokenLinkTests(SynchronousTestCase):
         self.world.serve()
         bob = self.world.arrive(name="bob", room="lobby")
         ana = self.world.arrive(name="ana", room="lobby", echo=True)
-        said = ensureDeferred(ana.connection.say("hi"))
+        said = ana.connection.say("hi")
         # The server has it, and its answer is lost.
         link = self.world.link
         link.dataReceived(self.world.written())
@@ -103,7 +103,7 @@ class BrokenLinkTests(SynchronousTestCase):
         """What was answered stays said."""
         self.world.answers["say"] = sent(7)
         ana = self.world.arrive(room="lobby")
-        ensureDeferred(ana.connection.say("hi"))
+        ana.connection.say("hi")
         self.world.flush()
         self.lose()
         self.assertNotIn("say", [request.command for request in self.world.link.requests])
@@ -115,6 +115,18 @@ class BrokenLinkTests(SynchronousTestCase):
         self.world.flush()
         self.lose()
         self.assertEqual(self.world.link.asked[1], ("resume", "token-1 42"))
+
+    def test_what_a_guest_heard(self) -> None:
+        """What came for the guest who one was before resuming is not what the session saw."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.link.send(message(41))
+        self.world.flush()
+        to_guest = Private(id=90, at=1, user="bob", to="guest-2", text="who are you?")
+        self.world.answers["resume"] = lambda request: [to_guest, resumed(request)]
+        self.lose()
+        self.assertIn(to_guest, ana.heard)
+        self.lose()
+        self.assertEqual(self.world.link.asked[1], ("resume", "token-2 41"))
 
     def test_next_token(self) -> None:
         """The next time, it is the token that the resume gave."""
@@ -210,7 +222,7 @@ class BrokenLinkTests(SynchronousTestCase):
         """One's own message that was acknowledged is not heard again from the past."""
         self.world.answers["say"] = sent(7)
         ana = self.world.arrive(name="ana", room="lobby")
-        ensureDeferred(ana.connection.say("hi"))
+        ana.connection.say("hi")
         self.world.flush()
         self.lose()
         self.world.link.send(message(7, "hi", replayed=True))
@@ -222,12 +234,12 @@ class BrokenLinkTests(SynchronousTestCase):
         self.world.serve()
         bob = self.world.arrive(name="bob", room="lobby")
         ana = self.world.arrive(name="ana", room="lobby")
-        ensureDeferred(bob.connection.say("seen"))
+        bob.connection.say("seen")
         self.world.flush()
         ticket = ana.connection.ticket
         ana.connection.stop()
         self.world.flush()
-        ensureDeferred(bob.connection.say("missed"))
+        bob.connection.say("missed")
         self.world.flush()
         again = self.world.arrive(name="ana", ticket=ticket)
         self.assertEqual(again.texts, ["missed"])
@@ -292,7 +304,7 @@ class BrokenLinkTests(SynchronousTestCase):
         self.world.trouble = error.ConnectionRefusedError()
         self.world.link.transport.loseConnection()
         self.world.flush()
-        said = ensureDeferred(ana.connection.say("too late"))
+        said = ana.connection.say("too late")
         ana.connection.stop("I have to go.")
         self.world.flush()
         self.assertEqual(ana.closed, [None])
@@ -314,7 +326,7 @@ class BrokenLinkTests(SynchronousTestCase):
     def test_no_reconnect(self) -> None:
         """Without reconnection the first loss is final, and what waits is gone."""
         ana = self.world.arrive(room="lobby", reconnect=False, where="example.org:5000")
-        said = ensureDeferred(ana.connection.say("hi"))
+        said = ana.connection.say("hi")
         self.world.flush()
         self.world.link.transport.loseConnection()
         self.world.flush()

@@ -230,6 +230,19 @@ class TypingTests(ScreenTests):
 
         self.at(scene)
 
+    def test_pictures(self) -> None:
+        """What terminals join to one picture is typed in pieces, and handed on as it is."""
+
+        async def scene() -> None:
+            text = "👩\u200d👧 🇩🇪"
+            await self.type(text)
+            await self.until(lambda: self.glass.shows("DE"))
+            self.assertEqual(self.glass.cursor.x, len("[lobby] ana> ") + 2 + 1 + 2 + 1 + 2)
+            await self.type("\r")
+            await self.typed(text)
+
+        self.at(scene)
+
     def test_long_line(self) -> None:
         """A long line wraps, and is one line."""
 
