@@ -325,14 +325,14 @@ class Accounts:
 
 
 def _whoever_waits(storing: Deferred[T]) -> Deferred[T]:
-    """The same, but not to wait for it any more changes nothing in what comes of it."""
+    """A Deferred with the same result; to cancel that one does not cancel this."""
     waiting: Deferred[T] = Deferred()
     storing.chainDeferred(waiting)
     return waiting
 
 
 def wrong() -> ChatError:
-    """What who gave a wrong password is told."""
+    """The error for a wrong password."""
     return ChatError("wrong_password", "That is not the password. Try again.")
 
 

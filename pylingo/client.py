@@ -32,10 +32,19 @@ def main(arguments: list[str] | None = None) -> None:
     # Nothing of Twisted is loaded for --help, which should answer at once.
     dumb = os.environ.get("TERM") == "dumb"
     if sys.stdin.isatty() and sys.stdout.isatty() and not (dumb or options.json):
-        from pylingo.terminal import run
+        from twisted.internet import asyncioreactor
+
+        # What draws the screen needs asyncio's loop.
+        asyncioreactor.install()
+        from pylingo.terminal import converse
     else:
-        from pylingo.pipe import run
-    raise SystemExit(run(options))
+        from pylingo.pipe import converse
+    from twisted.internet.task import react
+
+    async def talk(reactor: Any) -> None:
+        raise SystemExit(await converse(reactor, options))
+
+    react(talk)
 
 
 def _open_streams() -> None:
@@ -136,19 +145,7 @@ async def dial(
 
     where = options.where
     known = tls.KnownHosts(config_path() / "known_hosts")
-    pin = tls.Pin(known.find(where))
-
-    def changed() -> str:
-        return (
-            f"The certificate of {where} has changed. It is {pin.seen} now. Somebody may be "
-            f"listening in. If the change is right, remove the line of {where} from {known.path} "
-            "and connect again."
-        )
-
-    def check(transport: Any) -> str:
-        trouble = pin(transport)
-        return changed() if trouble == tls.CHANGED else trouble
-
+    pin = tls.Pin(where, known)
     if pin.expected is None:
         made = connection(wrapClientTLS(optionsForClientTLS(options.host), plain))
         try:
@@ -159,7 +156,7 @@ async def dial(
         else:
             return made
     while True:
-        made = connection(wrapClientTLS(tls.unverified(), plain), check=check)
+        made = connection(wrapClientTLS(tls.unverified(), plain), check=pin)
         try:
             await made.start()
         except ChatError:
@@ -168,7 +165,7 @@ async def dial(
         else:
             return made
         if pin.expected is not None:
-            raise ChatError("untrusted", changed())
+            raise ChatError("untrusted", pin.changed)
         if ask is None:
             raise ChatError(
                 "untrusted",

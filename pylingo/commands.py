@@ -51,7 +51,7 @@ from pylingo.protocol import (
 )
 from pylingo.rooms import NAMES_WITH_JOINED, Registry, Room, User
 from pylingo.schema import Database
-from pylingo.sessions import Sessions, Stored
+from pylingo.sessions import Asleep, Sessions
 
 MOST_HISTORY = 200
 """Messages in one answer to `history`; fewer where they would not fit a frame."""
@@ -477,7 +477,7 @@ async def _found(door: Door, token: str) -> User:
     address.
     """
     chat = door.chat
-    back: User | Stored | None = chat.sessions.find(token)
+    back: User | Asleep | None = chat.sessions.find(token)
     if back is None:
         stored = await chat.sessions.stored(token)
         # Another connection may have come back to the same session meanwhile.

@@ -194,7 +194,10 @@ class Connection:
         self.closed: Deferred[None] = Deferred()
         """Fires when the connection has ended for good."""
         self._tell = heard
-        self._ticket = ticket
+        self.ticket = ticket
+        """What it takes to resume the session; None before there is one."""
+        self.linked = False
+        """Whether the link is there and the session goes on over it."""
         self._echo = echo
         self._reconnect = reconnect
         self._check = check
@@ -203,13 +206,11 @@ class Connection:
         """How the last link ended."""
         self._reactor = reactor
         self._wire: _Wire | None = None
-        self._ready = False
-        self._begun = False
         self._started: Deferred[None] | None = None
         self._final: str | None = None
         self._arriving: Deferred[None] | None = None
         self._wanted: dict[str, str | None] = {}
-        """What an arrival has still to ask for, also when the link breaks meanwhile."""
+        """Requests of an arrival without an answer yet; the next link makes them first."""
         self._again = False
         self._ids = map(f"{secrets.token_hex(4)}-{{}}".format, count(1))
         self._pending: dict[int | str, _Pending] = {}
@@ -225,16 +226,6 @@ class Connection:
         )
 
     @property
-    def ticket(self) -> Ticket | None:
-        """What it takes to resume the session; None before there is one."""
-        return self._ticket
-
-    @property
-    def linked(self) -> bool:
-        """Whether the link is there and the session goes on over it."""
-        return self._ready
-
-    @property
     def unanswered(self) -> int:
         """Requests without a reply so far."""
         return len(self._pending)
@@ -245,7 +236,6 @@ class Connection:
         Fails with `ChatError` when the first try does; its sentence says what to do.
         """
         started = self._started = Deferred()
-        self._begun = True
         # In this order, for a try may fail at once.
         self._service.whenConnected(failAfterFailures=1).addErrback(self._unreachable)
         self._service.startService()
@@ -266,12 +256,12 @@ class Connection:
             return fail(ChatError("too_long", trouble))
         if command.casefold() == "pong":
             # It is what has no reply, and what a link that is not there does not need.
-            if self._ready and self._wire is not None:
+            if self.linked and self._wire is not None:
                 self._wire.transport.write(frame)
             return succeed(Pong(body=body))
         pending = _Pending(request, Deferred(), self.room, quiet)
         self._pending[request.re or 0] = pending
-        if self._ready and self._wire is not None:
+        if self.linked and self._wire is not None:
             self._wire.transport.write(frame)
         return pending.reply
 
@@ -341,10 +331,7 @@ class Connection:
     # The link.
 
     def _end(self) -> None:
-        if self._service.running:
-            self._service.stopService().addBoth(self._stopped)
-        elif not self._begun:
-            self._stopped(None)
+        self._service.stopService().addBoth(self._stopped)
         if self._wire is not None:
             # There is nothing left to say, and a dead peer would not let go.
             self._wire.transport.abortConnection()
@@ -369,7 +356,7 @@ class Connection:
 
     def _lost(self, wire: _Wire, why: str) -> None:
         self._wire = None
-        was_ready, self._ready = self._ready, False
+        was_linked, self.linked = self.linked, False
         if self._arriving is not None:
             self._arriving.cancel()
         if self._started is not None:
@@ -383,7 +370,7 @@ class Connection:
             self._final = f"The connection to {self.where} was lost: {why} Start pylingo again."
         if self._final is not None:
             self.stop(self._final)
-        if was_ready or self._final is not None:
+        if was_linked or self._final is not None:
             self._tell(Disconnected(self._final or why, self._final is not None))
 
     def _stopped(self, _: object) -> None:
@@ -415,7 +402,7 @@ class Connection:
 
     async def _arrive(self, wire: _Wire) -> None:
         """Say hello; go on with the session, or begin one under the same name and in the room."""
-        user, room, ticket = self.user, self.room, self._ticket
+        user, room, ticket = self.user, self.room, self.ticket
         welcome = _expect(Welcome, await self._ask(wire, "hello", f"pylingo/{__version__}"))
         if ticket is not None:
             try:
@@ -426,7 +413,7 @@ class Connection:
                 ticket = None
             else:
                 # What the guest heard who one was meanwhile is no sign of what the session saw.
-                self._ticket = Ticket(_expect(Resumed, resumed).session, ticket.last)
+                self.ticket = Ticket(_expect(Resumed, resumed).session, ticket.last)
         if ticket is None and welcome.password_required:
             await self._enter(wire)
         if ticket is None:
@@ -435,7 +422,7 @@ class Connection:
             # The session brought both back; a room that was asked for comes before its own.
             self._wanted = {"join": room}
         if ticket is None:
-            self._ticket = Ticket(welcome.session, self._ticket.last if self._ticket else 0)
+            self.ticket = Ticket(welcome.session, self.ticket.last if self.ticket else 0)
             self.user, self.room = welcome.user, None
         first = self._started is not None
         for command, body in tuple(self._wanted.items()):
@@ -447,7 +434,7 @@ class Connection:
                     if first:
                         raise
             del self._wanted[command]
-        self._ready = True
+        self.linked = True
         self._arriving = None
         for pending in tuple(self._pending.values()):
             wire.transport.write(encode(pending.request))
@@ -575,8 +562,8 @@ class Connection:
                 self.room = None
             case Resumed():
                 self.user, self.room = event.user, event.room
-                last = self._ticket.last if self._ticket else 0
-                self._ticket = Ticket(event.session, last)
+                last = self.ticket.last if self.ticket else 0
+                self.ticket = Ticket(event.session, last)
             case _:
                 pass
 
@@ -584,8 +571,8 @@ class Connection:
         self._seen[id] = None
         if len(self._seen) > REMEMBERED:
             del self._seen[next(iter(self._seen))]
-        if self._ticket is not None and id > self._ticket.last:
-            self._ticket = Ticket(self._ticket.session, id)
+        if self.ticket is not None and id > self.ticket.last:
+            self.ticket = Ticket(self.ticket.session, id)
 
     def _hear_own(self, sent: Sent, pending: _Pending) -> None:
         if sent.id in self._seen:

@@ -115,8 +115,7 @@ class Conversation:
         self.unsent: list[str] = []
         """What could not be sent before the connection ended."""
         self.leaving = False
-        self._view: View | None = None
-        self._early: list[Line] = []
+        self._view: View
         self._where = where
         self._encrypted = encrypted
         self._name = name
@@ -226,20 +225,20 @@ class Conversation:
         elif not line:
             pass
         elif self.connection is None:
-            self._show([[("class:error", "!! There is no connection yet. Wait a moment.")]])
+            self._tell("!! There is no connection yet. Wait a moment.")
         elif line.startswith("/") and not line.startswith("//"):
             self._command(parse(line))
         elif self._room is None and self._linked:
             self._choose(line)
         elif self._room is None:
-            self._show([[("class:error", "!! There is no connection now. Wait a moment.")]])
+            self._tell("!! There is no connection now. Wait a moment.")
         elif line.casefold() == "exit":
             self._send(Request("leave"))
         elif len(self.pending) >= MOST_PENDING:
-            self._show([[("class:error", "!! Too much waits to be sent. Wait for the server.")]])
+            self._tell("!! Too much waits to be sent. Wait for the server.")
         else:
             self._send(parse(line) if line.startswith("//") else Request("say", text.rstrip()))
-        self._refresh()
+        self._view.refresh()
 
     def leave(self) -> None:
         """The person wants to go."""
@@ -279,11 +278,11 @@ class Conversation:
 
         def withdraw(_: object) -> None:
             self._questions = [one for one in self._questions if one is not asked]
-            self._refresh()
+            self._view.refresh()
 
         answer: Deferred[str] = Deferred(withdraw)
         *before, prompt = question.split("\n")
-        self._show([[("class:info", f"-- {line}")] for line in before])
+        self._view.show([[("class:info", f"-- {line}")] for line in before])
         asked = Question(prompt, answer.callback, hidden, ours=False)
         self._put(asked)
         return answer
@@ -306,16 +305,16 @@ class Conversation:
         if shown:
             lines = looks.lines(event, me)
             stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines
-            self._show([*self._headings(event), *stamped])
+            self._view.show([*self._headings(event), *stamped])
         if isinstance(event, Help) and len(event.commands) > 1:
-            self._show([[("class:info", line)] for line in KEYS])
+            self._view.show([[("class:info", line)] for line in KEYS])
         if isinstance(event, Joined) and event.users is not None and not self._hinted:
             self._hinted = True
-            self._show([[("class:info", HINT)]])
+            self._tell(HINT)
         if isinstance(event, Message | Private) and event.user != me and not event.replayed:
             private = isinstance(event, Private)
             if private or looks.mentions(event.text, me):
-                self._ring()
+                self._view.ring()
         if isinstance(event, Left) and self._room is None and not self.leaving:
             self._lobby()
         match event:
@@ -324,7 +323,7 @@ class Conversation:
                 self._settle()
             case _:
                 pass
-        self._refresh()
+        self._view.refresh()
 
     def _follow(self, event: Heard) -> None:
         match event:
@@ -386,7 +385,7 @@ class Conversation:
 
     def _lobby(self) -> None:
         if self._room is None and self._linked:
-            self._show([[("class:menu", line)] for line in MENU])
+            self._view.show([[("class:menu", line)] for line in MENU])
             self._learn_rooms()
 
     def _choose(self, line: str) -> None:
@@ -400,9 +399,7 @@ class Conversation:
             case "4" | "exit":
                 self.leave()
             case _:
-                self._show(
-                    [[("class:error", "!! Nobody hears that: you are in no room. Type 1 to 4.")]]
-                )
+                self._tell("!! Nobody hears that: you are in no room. Type 1 to 4.")
                 self._lobby()
 
     def _ask(
@@ -424,7 +421,7 @@ class Conversation:
         else:
             then = [question]
         self._questions = first + then
-        self._refresh()
+        self._view.refresh()
 
     def _ask_room(self) -> None:
         if self._room is not None:
@@ -493,7 +490,7 @@ class Conversation:
             if 0 < int(room) <= len(self.rooms):
                 room = self.rooms[int(room) - 1]
             elif room not in self.rooms:
-                self._show([[("class:error", "!! There is no room of that number in the list.")]])
+                self._tell("!! There is no room of that number in the list.")
                 self._ask_room()
                 return
         if room and _same(room) not in map(_same, self.rooms):
@@ -559,27 +556,15 @@ class Conversation:
                 [("", f"{n:4} "), (style, text.removeprefix("--")), *more]
                 for n, ((style, text), *more) in enumerate(shown, 1)
             ]
-        self._show(shown)
+        self._view.show(shown)
 
     def _learn_rooms(self) -> None:
         asked = self._request("list", quiet=True)
         asked.addCallbacks(lambda event: self._follow(event), lambda why: why.trap(ChatError))
 
-    # The screen, once it is there.
-
-    def _show(self, lines: Iterable[Line]) -> None:
-        if self._view is not None:
-            self._view.show(lines)
-        else:
-            self._early += lines
-
-    def _refresh(self) -> None:
-        if self._view is not None:
-            self._view.refresh()
-
-    def _ring(self) -> None:
-        if self._view is not None:
-            self._view.ring()
+    def _tell(self, text: str) -> None:
+        """Show a line of our own; what begins with `!!` is trouble."""
+        self._view.show([[("class:error" if text.startswith("!!") else "class:info", text)]])
 
     # The connection.
 
@@ -610,7 +595,7 @@ class Conversation:
             self._ignore(request.body)
             return
         if not self._linked and command not in MESSAGES:
-            self._show([[("class:info", f"-- /{command} waits until you are connected again.")]])
+            self._tell(f"-- /{command} waits until you are connected again.")
         if command == "join" and len(words) == 1:
             self._go("join", words[0])
         elif len(words) + 1 == SECRETS.get(command):
@@ -632,14 +617,14 @@ class Conversation:
         else:
             self._ignored[_same(name)] = name
             said = f"What {name} says is not shown to you any more. /ignore {name} shows it again."
-        self._show([[("class:info", f"-- {said}")]])
+        self._tell(f"-- {said}")
 
     def _confirm(self, password: str, request: Request) -> None:
         def compare(again: str) -> None:
             if again == password:
                 self._complete_secret(password, request)
             else:
-                self._show([[("class:error", "!! Those were not the same. Nothing was changed.")]])
+                self._tell("!! Those were not the same. Nothing was changed.")
 
         if password:
             self._ask("The same once more: ", compare, hidden=True)
@@ -663,8 +648,8 @@ class Conversation:
         if isinstance(result, Failure) and _code(result) == "gone":
             self.unsent.append(text)
         elif isinstance(result, Failure):
-            self._show([[("class:error", f"!! Not sent: {_short(text)}")]])
-        self._refresh()
+            self._tell(f"!! Not sent: {_short(text)}")
+        self._view.refresh()
         return result
 
 

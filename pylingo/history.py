@@ -75,7 +75,7 @@ class Log:
     clock gives seconds since 1970.
     """
 
-    log = Logger()
+    _log = Logger()
 
     def __init__(self, database: Database, write: Run, read: Run, clock: IReactorTime):
         self.publish: Publish = _untold
@@ -210,7 +210,7 @@ class Log:
             callbackArgs=(posts, changes, begun),
             errbackArgs=(posts, changes, states),
         )
-        storing.addErrback(lambda bug: self.log.failure("publishing failed", bug))
+        storing.addErrback(lambda bug: self._log.failure("publishing failed", bug))
         storing.addCallback(self._next)
 
     def _committed(
@@ -224,7 +224,7 @@ class Log:
         self.seconds += self._seconds() - begun
         if self.failing:
             self.failing = False
-            self.log.info("messages can be stored again")
+            self._log.info("messages can be stored again")
         if posts:
             self.stored += len(posts)
             self.publish(posts)
@@ -239,10 +239,10 @@ class Log:
         states: dict[object, Change],
     ) -> None:
         if not isinstance(why.value, sqlite3.Error):
-            self.log.failure("storing failed", why)
+            self._log.failure("storing failed", why)
         elif not self.failing:
             self.failing = True
-            self.log.error(
+            self._log.error(
                 "messages cannot be stored in {path}: {why}; trying again with each new one",
                 path=self._database.path,
                 why=why.getErrorMessage(),
@@ -286,7 +286,7 @@ def _nothing(connection: sqlite3.Connection) -> None:
 
 
 def _forgive(why: Failure) -> Failure | None:
-    """That it failed is told to those who asked for more than the time of it."""
+    """That a commit failed is told to those whose change it was; a cancellation goes on."""
     return why if why.check(CancelledError) else None
 
 

@@ -20,7 +20,6 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import connectionDone
 from twisted.internet.stdio import StandardIO
-from twisted.internet.task import react
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -204,16 +203,3 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
     status = await pipe.finished
     ended.callback(None)
     return status
-
-
-def run(options: argparse.Namespace) -> int:
-    """Be the client; the result is the exit status."""
-    statuses: list[int] = []
-
-    async def talk(reactor: Any) -> None:
-        statuses.append(await converse(reactor, options))
-
-    try:
-        react(talk)
-    except SystemExit as ended:
-        return statuses[0] if statuses else int(ended.code or 1)

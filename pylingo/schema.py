@@ -51,7 +51,7 @@ STEPS = (
         hash TEXT NOT NULL,        -- scrypt, with its parameters
         read INTEGER NOT NULL      -- up to which id the messages to it have arrived
     );
-    CREATE TABLE rooms (           -- those that an account is operator of; '' is the server itself
+    CREATE TABLE rooms (           -- those that are kept; '' is the server itself
         key TEXT PRIMARY KEY,
         name TEXT NOT NULL,
         topic TEXT NOT NULL,

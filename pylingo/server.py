@@ -88,8 +88,9 @@ FINISHED = 0.3
 MOST_UNSENT = 128 * 1024
 """Bytes that the system may hold for a peer before it sends them; left to itself, megabytes."""
 LOOKED_AT = 16
-"""Connections that are looked at, and `EXPIRED` users who are ended, in one turn of the reactor."""
+"""Connections that are looked at in one turn of the reactor, at least."""
 EXPIRED = 4
+"""Users who have lingered long enough and are ended in one turn of the reactor."""
 LOOKS = 100
 """Turns that looking at all connections takes at most."""
 CLEANING = 60.0
@@ -104,10 +105,15 @@ PING = encode(Ping())
 
 @implementer(IHalfCloseableProtocol)
 class ChatProtocol(Int32StringReceiver):
-    """One connection. It is the `Door` that commands see."""
+    """One connection. It is the `Door` that commands see.
+
+    It is new, then `welcomed`, then `closing`. It reads on but while a command runs (`_running`),
+    while what was read is not paid for (`_debt`), and when no more is read at all (`_finishing`, or
+    the whole server is `stopping`); `_go_on` is where that is decided.
+    """
 
     MAX_LENGTH = LARGEST_REQUEST
-    log = Logger()
+    _log = Logger()
 
     transport: Any
     user: User
@@ -158,7 +164,7 @@ class ChatProtocol(Int32StringReceiver):
             Int32StringReceiver.dataReceived(self, data)
 
     def stringReceived(self, string: bytes) -> None:
-        # A second more than it may be: the factory looks at the clock once a second.
+        # The factory's time is up to a second old; nobody is to count as more silent than so.
         self.heard_at = self.factory.now + 1.0
         self.asked = False
         cost = 1
@@ -209,7 +215,7 @@ class ChatProtocol(Int32StringReceiver):
             self._debt.cancel()
             self._debt = None
         if self.welcomed:
-            self.log.info(
+            self._log.info(
                 "{user} at {host} disconnected", user=self.user.name.shown, host=self.host
             )
             if self.user.hear is self.hear:
@@ -319,7 +325,7 @@ class ChatProtocol(Int32StringReceiver):
         self.welcomed = True
         self.user = self.chat.sessions.open(self.hear, self.host)
         self.user.entered = not self.chat.password
-        self.log.info("{user} connected from {host}", user=self.user.name.shown, host=self.host)
+        self._log.info("{user} connected from {host}", user=self.user.name.shown, host=self.host)
         if command.casefold() != "hello":
             self.outbox.put(encode(greeting(self)))
         return True
@@ -386,9 +392,9 @@ class ChatProtocol(Int32StringReceiver):
     def _broken(self, bug: Failure, *, replied: bool) -> None:
         if bug.check(sqlite3.Error) and trouble(bug.value):
             why = bug.getErrorMessage()
-            self.log.error("a command of {user} failed: {why}", why=why, user=self.user.name.shown)
+            self._log.error("a command of {user} failed: {why}", why=why, user=self.user.name.shown)
         else:
-            self.log.failure("a command of {user} failed", bug, user=self.user.name.shown)
+            self._log.failure("a command of {user} failed", bug, user=self.user.name.shown)
         if replied:
             # It cannot be answered twice; and what should have followed the reply is missing.
             self.re = None
@@ -469,7 +475,7 @@ class ChatFactory(Factory):
     """What all connections share, and the registry above all."""
 
     noisy = False
-    log = Logger()
+    _log = Logger()
 
     def __init__(
         self,
@@ -544,7 +550,7 @@ class ChatFactory(Factory):
             self._hosts[door.host] += 1
 
     def _broken(self, user: User) -> None:
-        self.log.failure("telling {user} something failed", user=user.name.shown)
+        self._log.failure("telling {user} something failed", user=user.name.shown)
 
     def look(self) -> None:
         """Once a second: end what has lasted too long, a few at a time, for others wait meanwhile.
@@ -577,7 +583,7 @@ class ChatFactory(Factory):
     def _not_looked(self, why: Failure) -> None:
         self._looking = False
         if not why.check(SchedulerStopped):
-            self.log.failure("looking at the connections failed", why)
+            self._log.failure("looking at the connections failed", why)
 
     async def clean(self) -> None:
         """Every now and then, remove some of what is too old to be kept."""
@@ -590,9 +596,9 @@ class ChatFactory(Factory):
                 self._refreshed = self.now
                 chat.sessions.refresh()
         except sqlite3.Error as error:
-            self.log.warn("old messages could not be removed: {error}", error=error)
+            self._log.warn("old messages could not be removed: {error}", error=error)
         except Exception:  # noqa: BLE001 - it is tried again, as everything else goes on
-            self.log.failure("removing what is old failed")
+            self._log.failure("removing what is old failed")
         else:
             # While there is more to do, it is done in small steps, close to each other.
             self._clean.interval = CLEANING / 60 if removed else CLEANING

@@ -184,7 +184,7 @@ def _text(path: str) -> str:
 class ChatService(Service):
     """The chat, from the database to the doors."""
 
-    log = Logger()
+    _log = Logger()
 
     def __init__(self, options: Options, reactor: Any) -> None:
         self._options = options
@@ -195,7 +195,7 @@ class ChatService(Service):
     def privilegedStartService(self) -> None:
         """Open the database and the doors, while ports below 1024 can be had."""
         if self._options["certificate"]:
-            self.log.info(
+            self._log.info(
                 "the certificate has the SHA-256 fingerprint {certificate}",
                 certificate=self._options["certificate"],
             )
@@ -215,7 +215,7 @@ class ChatService(Service):
         except SystemExit:
             self._close()
             raise
-        self.log.info(
+        self._log.info(
             "connections are {encrypted}; what is said is kept in {database}",
             encrypted="encrypted" if self._options["certificate"] else "not encrypted (see --tls)",
             database=self._options["database"],

@@ -31,8 +31,8 @@ TOKEN = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A session as the database has it."""
+class Asleep:
+    """A session that nobody uses, as the database has it."""
 
     id: int
     token: bytes
@@ -85,12 +85,12 @@ class Sessions:
         self.save(user)
         return token
 
-    def find(self, token: str, stored: Stored | None = None) -> User | None:
+    def find(self, token: str, stored: Asleep | None = None) -> User | None:
         """The user who is here, or lingers, with that token, or came back from what is `stored`."""
         user = self._users.get(_hash(token))
         return user or (self._revived.get(stored.id) if stored is not None else None)
 
-    async def stored(self, token: str) -> Stored | None:
+    async def stored(self, token: str) -> Asleep | None:
         """The session with that token, of a user who is gone."""
         if not self._recalled:
             # Once in the life of a server: what those who are gone may send again.
@@ -104,7 +104,7 @@ class Sessions:
         oldest = self._clock() - DAY
         return await self._log.read(lambda connection: _find(connection, hashed, oldest))
 
-    def revive(self, stored: Stored) -> User:
+    def revive(self, stored: Asleep) -> User:
         """The user of a stored session, here again; under a guest's name if the own is taken."""
         user = self._registry.enter(silence, stored.id)
         user.requests = self._take_said(stored.id)
@@ -206,7 +206,7 @@ def _hash(token: str) -> bytes:
 # What follows blocks; it runs in the threads.
 
 
-def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Stored | None:
+def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Asleep | None:
     row = connection.execute(
         "SELECT id, name, account, room, since, handed FROM sessions"
         " WHERE (token = ? OR fresh = ?) AND seen > ?",
@@ -215,7 +215,7 @@ def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Stored
     if row is None:
         return None
     id, *rest = row
-    return Stored(id, token, *rest)
+    return Asleep(id, token, *rest)
 
 
 def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:

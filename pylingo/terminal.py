@@ -16,7 +16,6 @@ from typing import Any
 
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.input.vt100 import raw_mode
-from twisted.internet import asyncioreactor
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pylingo import looks
@@ -234,19 +233,3 @@ class Tty:
     def _flag(self, flags: list[int]) -> None:
         for file, flag in zip(self._files, flags, strict=True):
             fcntl.fcntl(file, fcntl.F_SETFL, flag)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Be the client; the result is the exit status."""
-    asyncioreactor.install()
-    from twisted.internet.task import react
-
-    statuses: list[int] = []
-
-    async def talk(reactor: Any) -> None:
-        statuses.append(await converse(reactor, options))
-
-    try:
-        react(talk)
-    except SystemExit as ended:
-        return statuses[0] if statuses else int(ended.code or 0)

@@ -20,8 +20,6 @@ from OpenSSL import SSL, crypto
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.python.failure import Failure
 
-CHANGED = "The server's certificate has changed."
-"""What a `Pin` says of one that is not the known one."""
 LIFETIME = timedelta(days=3650)
 """How long a certificate of our own making is good."""
 
@@ -147,9 +145,20 @@ class Pin:
     that it has refused.
     """
 
-    def __init__(self, expected: str | None) -> None:
-        self.expected = expected
+    def __init__(self, where: str, known: KnownHosts) -> None:
+        self.expected = known.find(where)
         self.seen = ""
+        self._where = where
+        self._known = known
+
+    @property
+    def changed(self) -> str:
+        """What to tell a person of another certificate than the known one."""
+        return (
+            f"The certificate of {self._where} has changed. It is {self.seen} now. Somebody may be "
+            f"listening in. If the change is right, remove the line of {self._where} from "
+            f"{self._known.path} and connect again."
+        )
 
     def __call__(self, transport: Any) -> str:
         """Why the connection is refused, or nothing."""
@@ -160,7 +169,7 @@ class Pin:
         if self.expected is None:
             return "The server's certificate is not known."
         if self.seen != self.expected:
-            return CHANGED
+            return self.changed
         return ""
 
 

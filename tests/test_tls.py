@@ -226,22 +226,28 @@ class PinTests(SynchronousTestCase):
         options, self.print = tls.serve(path)
         self.transport = self.Transport(options.certificate)
 
+    def pin(self, known: str | None) -> Pin:
+        hosts = KnownHosts(Path(self.mktemp()))
+        if known is not None:
+            hosts.add("example.org:5000", known)
+        return Pin("example.org:5000", hosts)
+
     def test_unknown(self) -> None:
         """An unknown certificate is refused, and seen."""
-        pin = Pin(None)
+        pin = self.pin(None)
         self.assertNotEqual(pin(self.transport), "")
         self.assertEqual(pin.seen, self.print)
 
     def test_known(self) -> None:
         """The known one is taken."""
-        self.assertEqual(Pin(self.print)(self.transport), "")
+        self.assertEqual(self.pin(self.print)(self.transport), "")
 
     def test_changed(self) -> None:
         """Another one is refused, and so is none at all."""
-        pin = Pin("AA:BB")
+        pin = self.pin("AA:BB")
         self.assertIn("changed", pin(self.transport))
         self.assertEqual(pin.seen, self.print)
-        self.assertNotEqual(Pin(self.print)(self.Transport(None)), "")
+        self.assertNotEqual(self.pin(self.print)(self.Transport(None)), "")
 
     def test_doubtful(self) -> None:
         """That no authority vouches for it is told from other trouble."""
