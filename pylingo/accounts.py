@@ -1,4 +1,4 @@
-"""What is kept about people and rooms: registered names with their passwords, and rooms' rules.
+"""What is stored about people and rooms: registered names with their passwords, and rooms' rules.
 
 All names and rooms are in memory, so that a question about them needs no waiting; the database
 follows, through the log's queue. Passwords are there only as scrypt hashes, made and checked in a
@@ -255,15 +255,18 @@ class Accounts:
         )
 
     def keep(self, room: Room | None) -> None:
-        """The rules of `room` have changed, or those of the server."""
-        if room is not None and not room.rules.kept and room.name.key not in self._kept:
-            return
+        """The rules of `room` have changed, or those of the server.
+
+        All are stored that somebody may come back to, for when the server is started again.
+        """
         rules = room.rules if room else self._registry.rules
         key = room.name.key if room else ""
-        kept = rules.kept or room is None
+        kept = room is None or bool(rules.lock or rules.operators)
+        if not kept and key not in self._kept:
+            return
         (self._kept.add if kept else self._kept.discard)(key)
         row = (key, room.name.shown if room else "", room.topic if room else "", rules.lock)
-        people = [(key, place[1:]) for place in rules.operators if place.startswith("@")]
+        people = [(key, place) for place in rules.operators]
         sanctions: list[tuple[object, ...]] = [
             (key, kind, s.key, s.shown, s.place, s.host, s.by, s.reason)
             for kind, those in (("ban", rules.bans), ("mute", rules.mutes))
@@ -376,14 +379,13 @@ def _load(connection: sqlite3.Connection, registry: Registry) -> list[str]:
             room.topic = topic
             all_rules[key] = room.rules
         all_rules[key].lock = lock
-    for key, account in connection.execute("SELECT * FROM operators"):
-        registry.promote(registry.rooms[key], "@" + account)
+    for key, place in connection.execute("SELECT * FROM operators"):
+        registry.promote(registry.rooms[key], place)
     for key, kind, *rest in connection.execute("SELECT * FROM sanctions"):
         sanction = Sanction(*rest)
         those = all_rules[key].bans if kind == "ban" else all_rules[key].mutes
         those[sanction.key] = sanction
-    for room in tuple(registry.rooms.values()):
-        registry.close(room)
+    registry.restored()
     return list(all_rules)
 
 

@@ -262,7 +262,7 @@ async def join(door: Door, body: str) -> None:
     registry, user = door.chat.registry, door.user
     word, _, password = body.strip().partition(" ")
     name = names.room(word)
-    room = registry.rooms.get(name.key)
+    room = registry.known(name)
     if room is None:
         # Without a room there is no password: all of it is the name, which has no spaces.
         name = names.room(body)
@@ -271,11 +271,11 @@ async def join(door: Door, body: str) -> None:
             "bad_argument", f"{room.name} is not locked and takes no password: /join {room.name}"
         )
     await heard(door.chat, door.user)
-    asked, room = None, registry.rooms.get(name.key)
+    asked, room = None, registry.known(name)
     while room is not None and room is not asked and room not in user.rooms:
         await _let_in(door, room, password)
         # That may have taken a while, in which the room of that name became another.
-        asked, room = room, registry.rooms.get(name.key)
+        asked, room = room, registry.known(name)
     await _enter(door, name)
 
 
@@ -285,6 +285,8 @@ async def create(door: Door, body: str) -> None:
     await heard(door.chat, door.user)
     if name.key in door.chat.registry.rooms:
         raise ChatError("room_exists", f"The room {name} exists already: /join {name}")
+    if former := door.chat.registry.known(name):
+        _keep_out(former, door.user)
     await _enter(door, name)
 
 

@@ -133,9 +133,9 @@ class Room:
 
     __slots__ = ("maker", "members", "name", "place", "rules", "topic")
 
-    def __init__(self, name: Name, maker: str = "") -> None:
+    def __init__(self, name: Name) -> None:
         self.name = name
-        self.maker = maker
+        self.maker = ""
         """The place of who has made it, since the server runs."""
         self.place = "#" + name.key
         """Where the log files what is said here."""
@@ -404,6 +404,8 @@ class Registry:
         self.rooms: dict[str, Room] = {}
         self.shut: dict[Room, None] = {}
         """Rooms that nobody is in and only a lock keeps, the one left last at the end."""
+        self.former: dict[str, Room] = {}
+        """Rooms that guests were in before the server was started, as they may come back."""
         self.lingering: dict[User, float] = {}
         self.last = 0
         """The id of the newest message that was published."""
@@ -469,7 +471,9 @@ class Registry:
                     f"{MOST_ROOMS} rooms that you have made are there still. Use one of them, or "
                     "/unlock one that nobody is in and leave it.",
                 )
-            room = self.rooms[name.key] = self._room_looks[name.skeleton] = Room(name, place)
+            room = self.former.pop(name.key, None) or Room(name)
+            room.maker = place
+            self.rooms[name.key] = self._room_looks[name.skeleton] = room
             self.made[place] += 1
         return room
 
@@ -479,6 +483,27 @@ class Registry:
         self._room_looks.setdefault(name.skeleton, room)
         return room
 
+    def restored(self) -> None:
+        """All rooms that were stored are here. Those without a lock or an account wait apart."""
+        for room in tuple(self.rooms.values()):
+            self.close(room)
+
+    def settle(self) -> None:
+        """Guests of before a restart have had time to come back: others may run their rooms now."""
+        for room in (*self.former.values(), *self.rooms.values()):
+            here = {member.place for member in room.members}
+            gone = [one for one in room.rules.operators if one[0] == "~" and one not in here]
+            for place in gone:
+                self.demote(room, place)
+            if gone:
+                self.inherit(room)
+                self.keep(room)
+        self.former.clear()
+
+    def known(self, name: Name) -> Room | None:
+        """The room of that name, also one that waits for those who were in it."""
+        return self.rooms.get(name.key) or self.former.get(name.key)
+
     def left(self, room: Room, user: User) -> None:
         """A guest who leaves is operator no more; a room that nobody is in or keeps is forgotten.
 
@@ -486,6 +511,7 @@ class Registry:
         """
         if user.account is None and self.demote(room, user.place):
             self.inherit(room)
+            self.keep(room)
         self.close(room)
 
     def inherit(self, room: Room, but: str = "") -> None:
@@ -519,7 +545,7 @@ class Registry:
         return True
 
     def close(self, room: Room) -> None:
-        """Forget a room that nobody is in, unless it is kept."""
+        """Forget a room that nobody is in, unless it is kept, or its operators may come back."""
         if room.members or self.rooms.get(room.name.key) is not room:
             return
         if room.rules.kept:
@@ -538,6 +564,8 @@ class Registry:
             del self.made[room.maker]
         if self._room_looks.get(room.name.skeleton) is room:
             del self._room_looks[room.name.skeleton]
+        if room.rules.operators:
+            self.former[room.name.key] = room
 
     def forget(self, user: User) -> None:
         """Let go of a user who has left every room."""

@@ -51,7 +51,7 @@ STEPS = (
         hash TEXT NOT NULL,        -- scrypt, with its parameters
         read INTEGER NOT NULL      -- up to which id the messages to it have arrived
     );
-    CREATE TABLE rooms (           -- those that are kept; '' is the server itself
+    CREATE TABLE rooms (           -- those that have operators or a lock; '' is the server itself
         key TEXT PRIMARY KEY,
         name TEXT NOT NULL,
         topic TEXT NOT NULL,
@@ -105,6 +105,11 @@ STEPS = (
     -- The newest id when what came before a login had been handed on; the largest until then.
     ALTER TABLE sessions RENAME COLUMN owed TO handed;
     UPDATE sessions SET handed = 9007199254740991 WHERE handed IS NOT NULL;
+    """,
+    """
+    -- '@' and an account's key, or '~' and a session's number, as in batches.
+    ALTER TABLE operators RENAME COLUMN account TO place;
+    UPDATE operators SET place = '@' || place;
     """,
 )
 """What makes version n of the tables out of version n - 1. Only ever add to the end."""

@@ -528,10 +528,13 @@ class ChatFactory(Factory):
 
     def startFactory(self) -> None:
         self._steps.start()
+        self._settling = self.clock.callLater(self.linger, self.registry.settle)
         self._look.start(1.0, now=False)
         self._clean.start(CLEANING, now=False)
 
     def stopFactory(self) -> None:
+        if self._settling.active():
+            self._settling.cancel()
         self._look.stop()
         self._steps.stop()
         self._clean.stop()

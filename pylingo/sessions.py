@@ -121,7 +121,7 @@ class Sessions:
         return user
 
     def _return(self, user: User, name: Name, since: int) -> None:
-        room = self._registry.rooms.get(name.key)
+        room = self._registry.known(name)
         if room is None or room.rules.banned(user) is None:
             user.rooms[user.join(name)] = since
 

@@ -449,6 +449,63 @@ class KeptTests(SynchronousTestCase):
             self.assertIn("rude was banned by ana: bad 'words'", ben.ask("bans").text)
             self.assertIsInstance(ben.ask("topic", 'Café "quiet"'), Topic)
 
+    def crowd(self) -> None:
+        """Two guests in a room that one of them runs, and somebody who is banned from it."""
+        self.ana, self.ben = (self.house.visitor(name, "tea") for name in ("ana", "ben"))
+        self.tokens = [one.ask("hello").session for one in (self.ana, self.ben)]
+        self.house.owner("eve")
+        for command, body in (("topic", "cake"), ("ban", "eve spam")):
+            self.assertIsInstance(self.ana.ask(command, body), Done | Topic)
+
+    def back(self, number: int) -> Visitor:
+        """One of the two, resumed."""
+        visitor = self.house.visitor()
+        resumed = visitor.ask("resume", f"{self.tokens[number]} 0")
+        self.assertEqual((resumed.room, resumed.topic), ("tea", "cake"))
+        self.tokens[number] = resumed.session
+        return visitor
+
+    def test_guests(self) -> None:
+        """Guests who come back soon after a restart find their room as it was."""
+        self.crowd()
+        for order in ((0, 1), (1, 0), (1, 0)):
+            self.restart()
+            self.assertEqual(self.rooms(), [])
+            eve = self.house.owner("eve")
+            for command in ("join", "create"):
+                self.assertIn("spam", eve.ask(command, "tea").text)
+            here = {number: self.back(number) for number in order}
+            self.assertEqual(here[1].ask("users").operators, ["ana"])
+            self.house.wait(70)
+            self.assertEqual(here[1].ask("users").operators, ["ana"])
+            self.assertIn("eve", here[0].ask("bans").text)
+
+    def test_guests_who_stay_away(self) -> None:
+        """If the one who ran it does not, the room is somebody else's after as long a time."""
+        self.crowd()
+        self.restart()
+        ben = self.back(1)
+        self.assertEqual(ben.ask("topic", "mine").code, "forbidden")
+        ben.ask("leave")
+        self.assertEqual(self.rooms(), [])
+        self.assertEqual(ben.ask("join", "tea").topic, "cake")
+        self.house.wait(70)
+        self.assertIsInstance(ben.ask("topic", "mine"), Topic)
+        ben.ask("leave")
+        self.assertEqual(ben.ask("join", "tea").topic, "")
+
+    def test_nobody_comes_back(self) -> None:
+        """Nothing is left of a room of guests that nobody came back to."""
+        self.crowd()
+        for _ in range(2):
+            self.restart()
+            self.house.wait(70)
+            self.assertEqual(self.house.visitor("zoe").ask("join", "tea").topic, "")
+            self.house.visitor("zoe2", "tea")
+        for table in ("rooms", "operators", "sanctions"):
+            rows = self.house.database.reader.execute(f"SELECT * FROM {table}").fetchall()
+            self.assertLess(len(rows), 2, rows)
+
     def test_given_up(self) -> None:
         """When the last registered operator gives a room up, it is kept no longer."""
         ana = self.house.owner("ana", "den")
@@ -503,7 +560,8 @@ class KeptTests(SynchronousTestCase):
         writer = house.database.writer
         for key, twin in (("ana", "poma"), ("ben", "рома")):
             writer.execute("UPDATE accounts SET key = ?, name = ? WHERE key = ?", (twin, twin, key))
-            writer.execute("UPDATE operators SET account = ? WHERE account = ?", (twin, key))
+            places = f"@{twin}", f"@{key}"
+            writer.execute("UPDATE operators SET place = ? WHERE place = ?", places)
         for key, twin in (("den", "tom"), ("pit", "том")):
             writer.execute("UPDATE rooms SET key = ?, name = ? WHERE key = ?", (twin, twin, key))
             writer.execute("UPDATE operators SET room = ? WHERE room = ?", (twin, key))
