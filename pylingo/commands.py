@@ -30,6 +30,7 @@ from pylingo.history import REPLAYED, Log, Run
 from pylingo.names import Name
 from pylingo.protocol import (
     LARGEST_EVENT,
+    LARGEST_MESSAGE_ID,
     VERSION,
     ChatError,
     Closing,
@@ -427,7 +428,7 @@ async def _let_in(door: Door, room: Room, password: str) -> None:
             raise ChatError("forbidden", f"{wrong}. To join: /join {room.name} PASSWORD")
         # That took a while.
         _keep_out(room, user)
-        if not rules.operators:
+        if not rules.operators and door.chat.registry.known(room.name) is room:
             door.chat.registry.promote(room, user.place)
 
 
@@ -528,7 +529,7 @@ async def _catch_up(door: Door, token: str, after: int) -> None:
     if room is not None:
         places.append((room.place, max(after, user.rooms[room])))
     await replay(door, places)
-    if user.handed is not None:
+    if user.handed == LARGEST_MESSAGE_ID:
         user.handed = chat.registry.last
         chat.sessions.save(user)
     door.release()

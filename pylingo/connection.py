@@ -103,6 +103,11 @@ class Ticket:
     session: str
     last: int
 
+    @property
+    def line(self) -> str:
+        """What `resume` takes."""
+        return f"{self.session} {self.last}"
+
 
 E = TypeVar("E", bound=Event)
 Heard: TypeAlias = "AnyEvent | Connected | Disconnected"
@@ -325,8 +330,15 @@ class Connection:
 
     def resume(self, ticket: Ticket) -> Deferred[AnyEvent]:
         """Go on with an earlier session in place of the one that a first arrival got."""
-        self._remember(ticket.last)
-        return self.request("resume", f"{ticket.session} {ticket.last}")
+        return self._resumed(ticket, self.request("resume", ticket.line))
+
+    def _resumed(self, ticket: Ticket, reply: Deferred[AnyEvent]) -> Deferred[AnyEvent]:
+        def go_on(event: AnyEvent) -> AnyEvent:
+            # What the guest heard who one was meanwhile is no sign of what the session saw.
+            self.ticket = Ticket(_expect(Resumed, event).session, ticket.last)
+            return event
+
+        return reply.addCallback(go_on)
 
     # The link.
 
@@ -406,14 +418,11 @@ class Connection:
         welcome = _expect(Welcome, await self._ask(wire, "hello", f"pylingo/{__version__}"))
         if ticket is not None:
             try:
-                resumed = await self._ask(wire, "resume", f"{ticket.session} {ticket.last}")
+                await self._resumed(ticket, self._ask(wire, "resume", ticket.line))
             except ChatError as refused:
                 if refused.code not in ("not_resumable", "password_required", "forbidden"):
                     raise
                 ticket = None
-            else:
-                # What the guest heard who one was meanwhile is no sign of what the session saw.
-                self.ticket = Ticket(_expect(Resumed, resumed).session, ticket.last)
         if ticket is None and welcome.password_required:
             await self._enter(wire)
         if ticket is None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
+import msgspec
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from pylingo import looks, names
 from pylingo.connection import FINAL, Connected, Connection, Disconnected, Heard
 from pylingo.looks import Line
+from pylingo.names import Name
 from pylingo.protocol import (
     AnyEvent,
     ChatError,
@@ -23,6 +26,7 @@ from pylingo.protocol import (
     CommandHelp,
     Done,
     Help,
+    History,
     Joined,
     Left,
     Message,
@@ -293,8 +297,11 @@ class Conversation:
         """Show `event`, and keep up with it."""
         me = self._user
         self._follow(event)
-        if isinstance(event, Message | Private) and _same(event.user) in self._ignored:
+        if isinstance(event, Message | Private) and self._ignores(event):
             return
+        if isinstance(event, History) and self._ignored:
+            heard = [message for message in event.messages if not self._ignores(message)]
+            event = msgspec.structs.replace(event, messages=heard)
         shown = not (isinstance(event, Disconnected) and (self.leaving or event.final))
         if isinstance(event, Closing) and event.reason in FINAL - {"bye"}:
             shown = False  # It is the last that is said, when the screen is put away.
@@ -349,9 +356,9 @@ class Conversation:
                 if event.user in self.people:
                     del self.people[event.user]
                     self.people[event.to] = None
-                if _same(event.user) in self._ignored:
-                    del self._ignored[_same(event.user)]
-                    self._ignored[_same(event.to)] = looks.tidy(event.to)
+                if _user_key(event.user) in self._ignored:
+                    del self._ignored[_user_key(event.user)]
+                    self._ignored[_user_key(event.to)] = looks.tidy(event.to)
             case Users():
                 self.people = dict.fromkeys(event.users)
                 self._count = len(event.users)
@@ -486,14 +493,14 @@ class Conversation:
         self._go("create", room)
 
     def _join(self, room: str) -> None:
-        if room.isascii() and room.isdigit():
+        if room.isascii() and room.isdigit() and len(room) < 5:
             if 0 < int(room) <= len(self.rooms):
                 room = self.rooms[int(room) - 1]
             elif room not in self.rooms:
                 self._tell("!! There is no room of that number in the list.")
                 self._ask_room()
                 return
-        if room and _same(room) not in map(_same, self.rooms):
+        if room and _room_key(room) not in map(_room_key, self.rooms):
             # It would be made: that is what the first choice of the menu is for.
             question = f"There is no room {looks.tidy(room)}. Make it? [yes/no] "
             self._ask(question, lambda answer: self._make(room, answer))
@@ -523,7 +530,7 @@ class Conversation:
     def _knock(self, event: AnyEvent, room: str) -> None:
         """If the room is locked, ask for its password; not one who says things meanwhile."""
         rows = event.rooms if isinstance(event, Rooms) else ()
-        locked = any(row.locked and _same(row.name) == _same(room) for row in rows)
+        locked = any(row.locked and _room_key(row.name) == _room_key(room) for row in rows)
         if locked and self._room is None:
             question = f"The password of {looks.tidy(room)}, or nothing to stay out: "
             self._ask(question, lambda password: self._unlock(room, password), hidden=True)
@@ -606,16 +613,19 @@ class Conversation:
         else:
             self._send(request)
 
+    def _ignores(self, event: Message | Private) -> bool:
+        return bool(self._ignored) and _user_key(event.user) in self._ignored
+
     def _ignore(self, name: str) -> None:
         """Hide what somebody says, here and as long as this runs; or show it again."""
         name = looks.tidy(name)
         if not name:
             whom = ", ".join(self._ignored.values()) or "nobody"
             said = f"You ignore {whom}. /ignore NAME hides what somebody says, or shows it again."
-        elif self._ignored.pop(_same(name), None) is not None:
+        elif self._ignored.pop(_user_key(name), None) is not None:
             said = f"What {name} says is shown again."
         else:
-            self._ignored[_same(name)] = name
+            self._ignored[_user_key(name)] = name
             said = f"What {name} says is not shown to you any more. /ignore {name} shows it again."
         self._tell(f"-- {said}")
 
@@ -678,12 +688,16 @@ def _begins(name: str, word: str) -> bool:
     return name.casefold().startswith(word.casefold().lstrip("#"))
 
 
-def _same(name: str) -> str:
-    """What a name is compared by: the server's key, or nearly."""
+def _key(read: Callable[[str], Name], name: str) -> str:
+    """What a user's name, or a room's, is compared by: the server's key, or nearly."""
     try:
-        return names.room(name).key
+        return read(name).key
     except ChatError:
         return name.casefold()
+
+
+_user_key = partial(_key, names.user)
+_room_key = partial(_key, names.room)
 
 
 def _nothing() -> None:

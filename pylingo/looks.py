@@ -155,9 +155,8 @@ def _history(event: History, me: str, now: float | None) -> Iterator[Line]:
     yield [("class:info", f"-- {what} in {tidy(event.room)}:")]
     for message in event.messages:
         yield from _said(message, me, now)
-    if event.older:
-        first = event.messages[0].id
-        yield [("class:info", f"-- Before that: /history {len(event.messages)} {first}")]
+    for first in event.messages[: event.older]:
+        yield [("class:info", f"-- Before that: /history {len(event.messages)} {first.id}")]
 
 
 def _many(count: int, what: str) -> str:

@@ -30,8 +30,7 @@ _INVISIBLE = frozenset("\u2800\u3164\uffa0\u115f\u1160\u034f\u180e")
 _FORBIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
 # Letters of ASCII that no terminal font tells apart for sure.
 _TWINS = str.maketrans({"I": "l", "1": "l", "|": "l", "0": "o"})
-_TWO = {"rn": "m", "vv": "w"}
-_PAIRS = re.compile("|".join(_TWO))
+_PAIRS = str.maketrans({"m": "rn", "w": "vv"})
 _OVERLAY = 1
 """The combining class of strokes through a letter."""
 _SMALL = "LATIN LETTER SMALL CAPITAL "
@@ -143,7 +142,7 @@ def _skeleton(text: str) -> str:
     if not text.isascii():
         # Accents are part of how a name looks, so they stay: "José" is not a twin of "Jose".
         text = "".join(map(_looks, unicodedata.normalize("NFKD", text)))
-    return _PAIRS.sub(lambda pair: _TWO[pair[0]], text.translate(_TWINS).casefold())
+    return text.translate(_TWINS).casefold().translate(_PAIRS)
 
 
 @lru_cache(maxsize=4096)

@@ -607,11 +607,12 @@ class Registry:
                         said[key] = self.rooms[key].members if key in self.rooms else {}, []
                     members, here = said[key]
                     here.append(post)
-                    if post.sender in members:
+                    if post.sender in members and post.hear is post.sender.hear:
                         continue
                 elif recipient is not None:
                     apart[recipient].append(post.event())
-                    recipient.told = post.id
+                    if recipient.hear is not silence:  # Nobody has heard it then.
+                        recipient.told = post.id
             # An answer to what is not heard here, or not any more.
             if post.re is None:
                 pass
@@ -620,7 +621,7 @@ class Registry:
             else:
                 elsewhere.append(post)
         for members, here in said.values():
-            self._publish(members, here, apart, elsewhere)
+            self._publish(members, here, apart)
         for user, heard in apart.items():
             if heard:
                 user.hears(sorted(heard, key=attrgetter("id")))
@@ -628,9 +629,8 @@ class Registry:
             self._answer(post, post.sent())
 
     def _publish(
-        self, members: dict[User, None], posts: Sequence[Post],
-        apart: dict[User, list[Stored]], elsewhere: list[Post],
-    ) -> None:  # fmt: skip
+        self, members: dict[User, None], posts: Sequence[Post], apart: dict[User, list[Stored]]
+    ) -> None:
         """What was said in one room; who is to hear of more than that gets it with the rest."""
         events = [post.event() for post in posts]
         talkers: dict[User, list[Stored | None]] = {}
@@ -642,10 +642,8 @@ class Registry:
                     heard = talkers[sender] = [*events]
                 # In the place of what one said stands the answer to it, if there is to be one.
                 heard[index] = None if post.re is None else post.sent()
-            elif post.re is not None and sender in members:
-                # Another connection serves the sender now: it did not say this, and hears it as
-                # everyone does.
-                elsewhere.append(post)
+            # Otherwise another connection serves the sender now: it did not say this, and hears
+            # it as everyone does.
         more = (apart.keys() | self.several) & members.keys() if apart or self.several else ()
         for user in more:
             apart[user] += filter(None, talkers.pop(user, events))

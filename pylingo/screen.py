@@ -352,19 +352,18 @@ class Screen(TwistedProtocol):
         @keys.add("<sigint>")
         def _(event: KeyPressEvent) -> None:
             now, typed = self._seconds(), event.current_buffer.text
-            again = now - self._interrupted < PATIENCE and not typed
             # At first, for a line may come back that was begun before the question.
             event.current_buffer.reset()
             if self._desk.cancel():
                 pass
-            elif self._desk.urgent or again:
+            elif typed:
+                # Who cleared a line knows what it does.
+                self._interrupted = now
+            elif self._desk.urgent or now - self._interrupted < PATIENCE:
                 self._desk.leave()
             else:
                 self._interrupted = now
-                # Who cleared a line knows what it does.
-                self.show(
-                    [] if typed else [[("class:info", "-- Press Ctrl-C once more to leave.")]]
-                )
+                self.show([[("class:info", "-- Press Ctrl-C once more to leave.")]])
 
         return keys
 

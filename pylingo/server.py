@@ -134,6 +134,8 @@ class ChatProtocol(Int32StringReceiver):
     _ended = False
     _finishing = False
     """Whether nothing more is read, and the last frame waits for what was accepted before."""
+    _last = b""
+    """That frame, where there is to be one."""
     _replied = False
     """Whether the request that is carried out was answered."""
     _running: Deferred[None] | None = None
@@ -258,7 +260,8 @@ class ChatProtocol(Int32StringReceiver):
     def close(self, reason: str, text: str) -> None:
         """Say why, then close; what waits to be sent is sent first."""
         if not self.closing:
-            self._close(encode(Closing(reason=reason, text=text)))
+            self._settle()
+            self._close(self._last or encode(Closing(reason=reason, text=text)))
             if self._running is not None:
                 self._running.cancel()
             self._go_on()
@@ -272,6 +275,8 @@ class ChatProtocol(Int32StringReceiver):
 
     def look(self, now: float) -> None:
         """Once a second: has anything lasted too long?"""
+        if self._finishing and not self.closing:
+            return  # It is the log that it waits for.
         if self.closing or not self.welcomed:
             if now >= self.deadline:
                 self.transport.abortConnection()
@@ -367,6 +372,7 @@ class ChatProtocol(Int32StringReceiver):
     def _answer(self, reply: object) -> None:
         if isinstance(reply, Closing):
             if not self.closing:
+                self._settle()
                 self._close(encode(answer(reply, self.re)))
         elif isinstance(reply, Event):
             self.reply(reply)
@@ -381,12 +387,13 @@ class ChatProtocol(Int32StringReceiver):
     def _finish(self, last: bytes = b"") -> None:
         """Read no more, answer what was accepted, say the `last`, then close."""
         self._finishing = True
+        self._last = self._last or last
         self.pauseProducing()
-        self.chat.log.flushed().addCallback(self._flushed, last)
+        self.chat.log.flushed().addCallback(self._flushed)
 
-    def _flushed(self, _: object, last: bytes) -> None:
+    def _flushed(self, _: object) -> None:
         if not self.closing:
-            self._close(last)
+            self._close(self._last)
             self._go_on()
 
     def _broken(self, bug: Failure, *, replied: bool) -> None:
@@ -450,7 +457,6 @@ class ChatProtocol(Int32StringReceiver):
 
     def _close(self, last: bytes) -> None:
         """Nothing more is read or said but the `last`; when all was sent, the connection ends."""
-        self._settle()
         self.closing = True
         self.outbox.end(last)
         self.paused = True

@@ -37,6 +37,12 @@ class _History(FileHistory):
         super().__init__(filename)
         self._reactor = reactor
 
+    def load_history_strings(self) -> list[str]:
+        try:
+            return list(super().load_history_strings())
+        except OSError:
+            return []
+
     def store_string(self, string: str) -> None:
         self._reactor.callInThread(self._store, string)
 

@@ -14,6 +14,7 @@ from pylingo.protocol import (
     CommandHelp,
     Error,
     Help,
+    History,
     Joined,
     Message,
     Notice,
@@ -175,6 +176,8 @@ class RoomTests(Seat):
         self.hear(message("one"), Renamed(user="bob", to="rob"), private, message("x", "cid"))
         self.assertEqual(len(self.said()), 2)
         self.assertEqual(self.wall.bells, 0)
+        self.hear(History(room="lobby", messages=[message("a", "rob"), message("b", "#rob")]))
+        self.assertEqual(len(self.said()), 2)
         self.talk.typed("/ignore")
         self.assertIn("rob", self.said()[0])
         self.talk.typed("/IGNORE rob")

@@ -685,6 +685,71 @@ class InboxTests(IdentityTestCase):
             token = ana.ask("resume", f"{token} {seen.id}").session
             self.assertEqual(self.inbox(ana), ["missed"])
 
+    def test_seen_long_ago(self) -> None:
+        """Nor does it when the same is said twice, as by who comes back to silence."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben", "tea")
+        ana.ask("close")
+        ben.ask("msg", "ana one")
+        ana = self.login()
+        self.assertEqual(self.inbox(ana), ["one"])
+        ana.ask("join", "tea")
+        seen = ben.ask("say", "to all").id
+        token = ana.ask("hello").session
+        for _ in range(3):
+            ana.drop()
+            ana = self.house.visitor()
+            token = ana.ask("resume", f"{token} {seen}").session
+            self.assertEqual(self.inbox(ana), [])
+
+    def test_on_its_way(self) -> None:
+        """What is stored while one is logged in elsewhere, or leaves, comes at the next login."""
+        for ending in ("login", "close"):
+            self.setUp()
+            ana, ben, other = self.house.owner("ana"), self.house.visitor("ben"), None
+            ben.ask("join", "tea")
+            self.house.commits.hold()
+            ben.begin("say", "one")
+            self.house.settle()
+            if ending == "login":
+                other = self.house.visitor()
+                other.begin("login", f"ana {SECRET}")
+            else:
+                ana.begin("close")
+            self.house.settle()
+            self.house.commits.step()
+            self.house.settle()
+            asked = ben.begin("msg", "ana precious")
+            self.house.settle()
+            self.house.commits.release()
+            self.house.settle()
+            self.assertIsInstance(ben.reply(asked), Sent)
+            self.assertTrue(ana.closed)
+            self.assertEqual(self.inbox(other or self.login()), ["precious"], ending)
+
+    def test_held_elsewhere(self) -> None:
+        """What waits at the new door for a resume is not read because the old one closes."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben", "tea")
+        token = ana.ask("hello").session
+        back = self.house.visitor()
+        self.house.commits.hold()
+        self.house.reads.hold()
+        ben.begin("say", "one")
+        self.house.settle()
+        back.begin("resume", f"{token} 0")
+        self.house.settle()
+        self.house.commits.step()
+        self.house.settle()
+        ben.begin("msg", "ana precious")
+        for _ in range(3):
+            self.house.settle()
+            self.house.commits.step()
+        self.house.wait(2)
+        back.drop()
+        self.house.commits.release()
+        self.house.reads.release()
+        self.house.settle()
+        self.assertEqual(self.inbox(self.login()), ["precious"])
+
     def test_resent_after_registering(self) -> None:
         """A message that is sent again is known although the one it was for has an account now."""
         ana, ben = self.house.visitor("ana"), self.house.visitor("ben")

@@ -220,6 +220,8 @@ class LobbyTests(Seat):
             self.talk.typed(number)
             self.assertEqual(self.said(), ["!! There is no room of that number in the list."])
             self.assertEqual(self.talk.prompt, "Which room? ")
+        self.talk.typed("9" * 5000)
+        self.talk.typed("no")
         self.talk.typed("²")
         self.talk.typed("yes")
         self.assertEqual(self.line.asked, [("join", "²")])

@@ -255,7 +255,9 @@ class EventTests(SynchronousTestCase):
         before = f"-- Before that: /history 2 {event.messages[0].id}"
         self.assertEqual(shown(event), [*whole, before])
         self.assertEqual(shown(History(room="lobby", messages=event.messages)), whole)
-        self.assertEqual(shown(History(room="lobby", messages=[])), ["-- 0 messages in lobby:"])
+        for older in (False, True):
+            empty = History(room="lobby", messages=[], older=older)
+            self.assertEqual(shown(empty), ["-- 0 messages in lobby:"])
 
     def test_topic(self) -> None:
         """A topic says who set it, and is "none" when there is none."""

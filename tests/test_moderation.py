@@ -25,7 +25,7 @@ from pylingo.protocol import (
 )
 from pylingo.rooms import MOST_ROOMS
 from pylingo.rules import MOST_SANCTIONS, Sanction
-from tests.house import SECRET, House, Visitor, cheapen, events, request, texts
+from tests.house import SECRET, House, Visitor, cheapen, events, request, texts, wait
 
 HERE, THERE = "192.0.2.7", "192.0.2.8"
 
@@ -690,6 +690,21 @@ class KickTests(ModerationTestCase):
         self.assertEqual(said, [1, 2, 3][:count])
         self.assertGreaterEqual(count, 2)
         self.assertTrue(ben.closed)
+
+    def test_stopped_meanwhile(self) -> None:
+        """Who was kicked hears that, although the server stops before it could be said."""
+        boss, ben = self.house.owner("boss"), self.house.visitor("ben", "den")
+        ben.hear()
+        self.house.commits.hold()
+        boss.begin("kick", "ben")
+        ben.send(request("say", "one", 1))
+        self.house.settle()
+        wait(self.house.factory.stop())
+        self.house.wait(2)
+        self.house.commits.release()
+        self.house.settle()
+        closing = [event.reason for event in ben.hear() if isinstance(event, Closing)]
+        self.assertEqual(closing, ["kicked"])
 
     def test_lingering(self) -> None:
         """One who lingers can be, and is not in the room after resuming."""

@@ -679,6 +679,9 @@ class EndTests(ScreenTests):
 
         async def scene() -> None:
             self.desk.urgent = True
+            await self.type("typed" + CTRL_C)
+            await self.before("[lobby] ana> ")
+            self.assertEqual(self.desk.left, 0)
             await self.type(CTRL_C)
             await self.until(lambda: self.desk.left == 1)
 
