@@ -105,6 +105,11 @@ class Accounts:
         """There is one thread for passwords; who waits for a turn has not tried yet."""
         for key, shown, hash, read in connection.execute("SELECT * FROM accounts"):
             self._put(key, Account(names.user(shown), hash, read))
+        # Who was forgotten has no way back into an account that somebody else may make.
+        connection.execute(
+            "DELETE FROM sessions WHERE account IS NOT NULL"
+            " AND account NOT IN (SELECT key FROM accounts)"
+        )
         self._kept.update(_load(connection, registry))
         registry.guests = _guests(connection)
         registry.reserved = self.reserved
@@ -379,9 +384,13 @@ def _load(connection: sqlite3.Connection, registry: Registry) -> list[str]:
             room.topic = topic
             all_rules[key] = room.rules
         all_rules[key].lock = lock
+    # Of a room that somebody has removed, nothing is of use.
     for key, place in connection.execute("SELECT * FROM operators"):
-        registry.promote(registry.rooms[key], place)
+        if key in registry.rooms:
+            registry.promote(registry.rooms[key], place)
     for key, kind, *rest in connection.execute("SELECT * FROM sanctions"):
+        if key not in all_rules:
+            continue
         sanction = Sanction(*rest)
         those = all_rules[key].bans if kind == "ban" else all_rules[key].mutes
         those[sanction.key] = sanction

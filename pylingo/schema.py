@@ -156,10 +156,23 @@ def trouble(error: BaseException | None) -> bool:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in ours
 
 
+def unusable(path: str, error: sqlite3.Error) -> str:
+    """What to say of a database that SQLite cannot work with."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        remedy = "Another program is writing to it; try again when that has ended"
+    else:
+        remedy = "Mend it or put a copy back"
+    return (
+        f"The database {path} cannot be used: {error}. {remedy}, or choose another with --database."
+    )
+
+
 def _guard(path: str) -> IO[bytes]:
     """Hold the file beside the database that says a server uses it; the system lets go of it."""
     try:
-        guard = Path(f"{path}-lock").open("wb")  # noqa: SIM115 - held as long as the server runs
+        # Held as long as the server runs, and nobody else's to hold.
+        guard = os.fdopen(os.open(f"{path}-lock", os.O_WRONLY | os.O_CREAT, 0o600), "wb")
     except OSError as error:
         raise DatabaseError(
             f"The database {path} cannot be written: {error.strerror}. "
@@ -196,6 +209,7 @@ def _connect(path: str) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         # 32 MiB: pages that change with every group are then written home less often.
         connection.execute("PRAGMA wal_autocheckpoint = 8192")
+        connection.execute(f"PRAGMA journal_size_limit = {SMALL}")
         if path != MEMORY and Path(path).stat().st_size < SMALL:
             trouble = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if trouble != "ok":
@@ -206,10 +220,7 @@ def _connect(path: str) -> sqlite3.Connection:
             connection.close()
         if isinstance(error, DatabaseError):
             raise
-        raise DatabaseError(
-            f"The database {path} cannot be used: {error}. "
-            "Mend it or put a copy back, or choose another with --database."
-        ) from None
+        raise DatabaseError(unusable(path, error)) from None
     return connection
 
 

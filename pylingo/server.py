@@ -97,6 +97,8 @@ CLEANING = 60.0
 """Seconds between removals of what is old; a sixtieth of that while there is more."""
 REFRESH = 3_600.0
 """Seconds between notes in the database that sessions are still in use."""
+PAUSE = 5.0
+"""Seconds without a look that do not count as time in which others could have been heard."""
 MOST_LINGERING = 10_000
 """Users that may linger without a connection."""
 
@@ -359,7 +361,9 @@ class ChatProtocol(Int32StringReceiver):
         """Let the next request wait until the one just read is paid for (a token bucket)."""
         factory = self.factory
         now = factory.clock.seconds()
-        self._credit = max(self._credit, now - factory.burst / factory.rate) + cost / factory.rate
+        # What came before is paid for by now, unless the clock was set back.
+        paid = self._credit if self._credit < now + 1.0 else 0.0
+        self._credit = max(paid, now - factory.burst / factory.rate) + cost / factory.rate
         debt = self._credit - now
         if debt > 0 and not self.closing and self._debt is None:
             self._debt = factory.clock.callLater(debt, self._paid)
@@ -569,9 +573,19 @@ class ChatFactory(Factory):
         now = self.clock.seconds()
         self.lag = max(0.0, now - self.now - 1.0)
         self.now = now
+        if self.lag >= PAUSE:
+            self._missed(self.lag)
         if not self._looking:
             self._looking = True
             self._steps.coiterate(self._looks()).addErrback(self._not_looked)
+
+    def _missed(self, lag: float) -> None:
+        """The clock has jumped, or the machine slept: nobody was silent or away for that long."""
+        for door in self.doors:
+            door.heard_at += lag
+            door.deadline += lag
+        for user in self.registry.lingering:
+            self.registry.lingering[user] += lag
 
     def _looks(self) -> Iterator[None]:
         doors = iter(tuple(self.doors))

@@ -9,6 +9,7 @@ import errno
 import gc
 import resource
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,7 +27,7 @@ from twisted.python.usage import UsageError
 from pylingo import identity, moderation, names
 from pylingo.commands import Chat
 from pylingo.protocol import ChatError
-from pylingo.schema import MEMORY, Database, DatabaseError
+from pylingo.schema import MEMORY, Database, DatabaseError, trouble, unusable
 from pylingo.server import BURST, MOST_PER_HOST, MOST_USERS, RATE, ChatFactory
 
 COMMANDS = (identity, moderation)
@@ -124,7 +125,7 @@ class Options(BaseOptions):
             self["endpoints"].append(f"{kind}:{self['port']}:backlog={BACKLOG}{where}")
         try:
             self["doors"] = [serverFromString(reactor, text) for text in self["endpoints"]]
-        except (ValueError, TypeError, LookupError) as error:
+        except Exception as error:  # noqa: BLE001 - each kind of endpoint has its own ways to fail
             raise UsageError(
                 f"That is no endpoint: {error}. Give one such as tcp:5000 or tcp:5000:interface=::1"
             ) from None
@@ -140,7 +141,18 @@ class Options(BaseOptions):
             if not self["password"]:
                 raise UsageError(f"The first line of {self['password-file']} is empty.")
         if self["database"] != MEMORY:
-            self["database"] = str(Path(self["database"]).absolute())
+            # Whatever leads to it, two servers must not use it.
+            self["database"] = str(Path(self["database"]).resolve())
+
+    @property
+    def encrypted(self) -> str:
+        """What can be said about the encryption of all doors."""
+        if self["certificate"]:
+            return "encrypted"
+        others = [text for text in self["endpoints"] if not text.startswith(("ssl:", "tls:"))]
+        if not others:
+            return "encrypted"
+        return "not encrypted (see --tls)" if others == self["endpoints"] else "partly encrypted"
 
     def _watch(self, text: str) -> IStreamServerEndpoint:
         """The endpoint for the figures: on this machine alone, unless it says otherwise."""
@@ -173,12 +185,19 @@ class Options(BaseOptions):
 
 def _text(path: str) -> str:
     try:
-        text = Path(path).read_bytes()[: LARGEST_MOTD + 1].decode()
+        text = Path(path).read_bytes()[: LARGEST_MOTD + 1].decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The file {path} cannot be read: {error}.") from None
     if len(text.encode()) > LARGEST_MOTD:
         raise UsageError(f"The file {path} is longer than {LARGEST_MOTD} bytes. Shorten it.")
     return names.clean(text).rstrip()
+
+
+class CannotStart(SystemExit, Exception):
+    """Ends the process with a sentence.
+
+    Of a server in the background, `twistd` hands on to the shell only what is an `Exception`.
+    """
 
 
 class ChatService(Service):
@@ -191,6 +210,7 @@ class ChatService(Service):
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
         self._pools: list[ThreadPool] = []
+        self._database: Database | None = None
 
     def privilegedStartService(self) -> None:
         """Open the database and the doors, while ports below 1024 can be had."""
@@ -204,20 +224,23 @@ class ChatService(Service):
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG)
-        self.factory = self._build()
         try:
+            self.factory = self._build()
             for door in self._options["doors"]:
                 self._listen(door, self.factory)
             if self._options["metrics"]:
                 from pylingo.metrics import site
 
                 self._listen(self._options["metrics"], site(self.factory))
-        except SystemExit:
+        except BaseException as why:
+            # The threads would keep the process.
             self._close()
+            if isinstance(why, sqlite3.Error) and trouble(why):
+                raise CannotStart(f"pylingo: {unusable(self._options['database'], why)}") from None
             raise
         self._log.info(
             "connections are {encrypted}; what is said is kept in {database}",
-            encrypted="encrypted" if self._options["certificate"] else "not encrypted (see --tls)",
+            encrypted=self._options.encrypted,
             database=self._options["database"],
         )
 
@@ -228,7 +251,7 @@ class ChatService(Service):
 
     def _build(self) -> ChatFactory:
         options, reactor = self._options, self._reactor
-        database = Database(options["database"])
+        database = self._database = Database(options["database"])
         write = self._thread("log")
         read = write if database.reader is database.writer else self._thread("history")
         chat = Chat.on(
@@ -261,10 +284,11 @@ class ChatService(Service):
 
     def _listen(self, door: IStreamServerEndpoint, factory: IProtocolFactory) -> None:
         listening = door.listen(factory)
-        trouble: list[Any] = []
-        listening.addCallbacks(self._ports.append, trouble.append)
-        if trouble:
-            raise SystemExit(f"pylingo: {trouble[0].getErrorMessage()} {_remedy(trouble[0].value)}")
+        failed: list[Any] = []
+        listening.addCallbacks(self._ports.append, failed.append)
+        if failed:
+            text = failed[0].getErrorMessage()
+            raise CannotStart(f"pylingo: {text} {_remedy(failed[0].value)}")
 
     async def _stop(self) -> None:
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
@@ -276,7 +300,9 @@ class ChatService(Service):
         pools, self._pools = self._pools, []
         for pool in pools:
             pool.stop()
-        self.factory.chat.log.close()
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
 
 
 def makeService(options: Options) -> ChatService:

@@ -105,6 +105,9 @@ def make(path: Path) -> None:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(pem)
     except OSError as error:
+        if not isinstance(error, FileExistsError):
+            # Half of one would be in the way of the next try.
+            path.unlink(missing_ok=True)
         raise CertificateError(
             f"The certificate {path} cannot be written: {error.strerror}. "
             "Choose another place for the database, or give a file with --tls."

@@ -573,6 +573,26 @@ class KeptTests(SynchronousTestCase):
             self.assertIsInstance(one.ask("close"), Closing)
         self.assertEqual((house.registry.users, house.registry._user_looks), ({}, {}))
 
+    def test_forgotten(self) -> None:
+        """Who had an account that was removed by hand has no way into the next one of that name."""
+        ana = self.house.owner("ana", "den")
+        token = ana.ask("hello").session
+        self.house.database.writer.execute("DELETE FROM accounts")
+        self.restart()
+        self.house.owner("ana")
+        visitor = self.house.visitor()
+        self.assertEqual(visitor.ask("resume", f"{token} 0").code, "not_resumable")
+
+    def test_removed(self) -> None:
+        """What is left of a room that was removed by hand is in nobody's way."""
+        ana = self.house.owner("ana", "den")
+        self.house.owner("eve")
+        ana.ask("ban", "eve")
+        self.house.database.writer.execute("DELETE FROM rooms WHERE key != ''")
+        self.restart()
+        self.assertEqual(self.rooms(), [])
+        self.assertIsInstance(self.house.owner("eve").ask("join", "den"), Joined)
+
     def test_server(self) -> None:
         """The rules of the whole server are kept too."""
         boss = self.house.owner("boss")

@@ -11,6 +11,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.protocol import Request, encode
-from tests.journey import Client, Glass, Server, Terminal, until
+from tests.journey import Client, Glass, Server, Terminal, surroundings, until
 
 LEFT, TAB, UP = "\x1b[D", "\t", "\x1b[A"
 CTRL_C, CTRL_D, ALT_ENTER = "\x03", "\x04", "\x1b\r"
@@ -659,6 +660,24 @@ class SecretJourneys(Journey):
             self.assertEqual(client.wait(), 1)
             (complaint,) = client.err.splitlines()
             self.assertIn(advice, complaint)
+
+
+class BackgroundJourneys(Journey):
+    """A server in the background."""
+
+    def test_port_taken(self) -> None:
+        """One that cannot listen tells the shell, which goes on."""
+        server = self.serve()
+        place = self.home / "background"
+        place.mkdir()
+        twistd = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+        ended = subprocess.run(
+            [*twistd, "pylingo", f"--port={server.port}", "--interface=127.0.0.1"],
+            cwd=place, env=surroundings(place), capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn(str(server.port), (ended.stdout + ended.stderr).decode())
+        self.assertFalse((place / "twistd.pid").exists())
 
 
 class HomeJourneys(Journey):

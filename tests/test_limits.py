@@ -175,6 +175,13 @@ class TalkerTests(SynchronousTestCase):
         self.house.wait(10, alive=False)
         self.assertIn(len([e for e in ana.hear() if isinstance(e, Pong)]), (9, 10, 11))
 
+    def test_clock_set_back(self) -> None:
+        """A clock that is set back is nobody's debt."""
+        ana = self.house.visitor("ana")
+        self.house.clock.rightNow -= 3600
+        for number in range(10):
+            self.assertIsInstance(ana.ask("ping", f"{number}"), Pong)
+
     def test_each_by_itself(self) -> None:
         """Two connections from one address have a burst each."""
         for _ in range(5):
@@ -205,6 +212,20 @@ class SilenceTests(SynchronousTestCase):
         visitor = Visitor(self.house)
         self.assertTrue(FIRST_REQUEST - 1 <= self.gone_after(visitor) <= FIRST_REQUEST + 2)
         self.assertEqual(self.house.registry.users, {})
+
+    def test_pause(self) -> None:
+        """A time in which nothing could be heard, as in the machine's sleep, is nobody's silence."""
+        ana, ben = self.house.visitor("ana", "tea"), self.house.visitor("ben", "tea")
+        ben.drop()
+        self.house.wait(5)
+        self.house.clock.advance(7200)
+        self.house.wait(5, alive=False)
+        self.assertFalse(ana.closed)
+        self.assertIn("ben", ana.ask("users").users)
+        self.house.wait(QUIET + 2, alive=False)
+        self.assertIn(Ping(), ana.hear())
+        self.house.wait(DEAD, alive=False)
+        self.assertTrue(ana.closed)
 
     def test_drip_at_first(self) -> None:
         """A first request that comes a byte a second is not waited for."""

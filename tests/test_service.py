@@ -19,9 +19,10 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from pylingo import schema
 from pylingo.protocol import Closing, Error, Message, Resumed, Sent
 from pylingo.schema import MEMORY, Database
-from pylingo.service import LARGEST_MOTD, ChatService, Options, makeService
+from pylingo.service import LARGEST_MOTD, CannotStart, ChatService, Options, makeService
 from tests.house import Caller
 
 LOCAL = "127.0.0.1"
@@ -105,9 +106,25 @@ class OptionsTests(SynchronousTestCase):
         path = self.mktemp()
         Path(path).write_text("  sésame ouvre-toi \r\nanother line\n")
         self.assertEqual(parsed("--password-file", path)["password"], "sésame ouvre-toi")
+        Path(path).write_text("\ufeffsesame\n")
+        self.assertEqual(parsed("--password-file", path)["password"], "sesame")
         for text in ("", "\n", "  \nsecond\n"):
             Path(path).write_text(text)
             self.assertIn(path, self.refused("--password-file", path))
+
+    def test_links(self) -> None:
+        """A database is known by where it is, whatever leads there, so that one server uses it."""
+        path, link = Path(self.mktemp()).absolute(), self.mktemp()
+        os.symlink(path, link)
+        self.assertEqual(parsed("--database", link)["database"], str(path.resolve()))
+
+    def test_encrypted(self) -> None:
+        """What is logged of encryption is true of endpoints, too."""
+        self.assertIn("not", parsed().encrypted)
+        self.assertEqual(parsed("--endpoint", "tls:.:0").encrypted, "encrypted")
+        both = parsed("--endpoint", "tls:.:0", "--endpoint", "tcp:0")
+        self.assertEqual(both.encrypted, "partly encrypted")
+        self.assertIn("endpoint", self.refused("--endpoint", "ssl:0:privateKey=nowhere.pem"))
         self.assertIn("nowhere", self.refused("--password-file", "nowhere"))
 
     def test_admins(self) -> None:
@@ -329,6 +346,26 @@ class ServiceTests(ServiceTestCase):
         self.assertIn(str(self.port), str(end.code))
         self.assertIn("another port", str(end.code))
         await second.stopService()
+
+    async def test_damaged(self) -> None:
+        """A database that turns out to be damaged ends it with a sentence; no thread is left."""
+        path = self.mktemp()
+        database = Database(path)
+        rows = [(n, "#lobby", "lobby", "[]") for n in range(5000)]
+        database.writer.executemany("INSERT INTO batches VALUES (?, ?, ?, ?)", rows)
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'batches'"
+        (page,) = database.writer.execute(query).fetchone()
+        database.close()
+        with Path(path).open("r+b") as file:
+            file.seek((page - 1) * 4096)
+            file.write(b"\xff" * 4096)
+        self.patch(schema, "SMALL", 0)
+        options = parsed("--port", "0", "--interface", LOCAL, "--database", path)
+        service = ChatService(options, reactor)
+        end = self.assertRaises(CannotStart, service.privilegedStartService)
+        self.assertIn("cannot be used", str(end.code))
+        self.assertEqual(service._pools, [])
+        Database(MEMORY).close()
 
     async def test_no_address_of_ours(self) -> None:
         """So does an address that this machine does not have; it is not the port then."""
