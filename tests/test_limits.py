@@ -214,7 +214,7 @@ class SilenceTests(SynchronousTestCase):
         self.assertEqual(self.house.registry.users, {})
 
     def test_pause(self) -> None:
-        """A time in which nothing could be heard, as in the machine's sleep, is nobody's silence."""
+        """A time in which nothing could be heard, as in a machine's sleep, is nobody's silence."""
         ana, ben = self.house.visitor("ana", "tea"), self.house.visitor("ben", "tea")
         ben.drop()
         self.house.wait(5)
