@@ -283,13 +283,16 @@ class ChatProtocol(Int32StringReceiver):
             if now >= self.deadline:
                 self.transport.abortConnection()
             return
-        self._behind = self._behind + 1 if self.paused else 0
+        # What is as it was is not set: thousands of connections would need memory for it.
         if self.paused:
             # It is we who do not read, and what it has said meanwhile is not known. But it has to
             # take what we say.
             self.heard_at = now
+            self._behind += 1
             if self._behind % QUIET == 0:
                 self.outbox.put(PING)
+        elif self._behind:
+            self._behind = 0
         elif now - self.heard_at >= DEAD:
             self.close("idle", "Nothing was heard from you for a minute.")
             self.deadline = now
@@ -301,7 +304,8 @@ class ChatProtocol(Int32StringReceiver):
         elif self.outbox.blocked or self._behind:
             self._look_at_stall(now)
         else:
-            self._stall = None
+            if self._stall is not None:
+                self._stall = None
             self._settle()
 
     def _settle(self) -> None:
