@@ -308,6 +308,12 @@ class ChatProtocol(Int32StringReceiver):
                 self._stall = None
             self._settle()
 
+    def missed(self, lag: float) -> None:
+        """For so many seconds nobody could be heard, and nobody is to blame for it."""
+        self.heard_at += lag
+        self.deadline += lag
+        self._stall = None
+
     def _settle(self) -> None:
         """See whether what was said to the user alone has arrived."""
         if not self.welcomed or self.user.account is None or not self.outbox.open:
@@ -586,8 +592,7 @@ class ChatFactory(Factory):
     def _missed(self, lag: float) -> None:
         """The clock has jumped, or the machine slept: nobody was silent or away for that long."""
         for door in self.doors:
-            door.heard_at += lag
-            door.deadline += lag
+            door.missed(lag)
         for user in self.registry.lingering:
             self.registry.lingering[user] += lag
 
