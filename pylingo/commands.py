@@ -152,6 +152,16 @@ class Command:
 TABLE: dict[str, Command] = {}
 """Every command by its name and by each of its aliases."""
 
+ELSEWHERE = {
+    "nick": "name",
+    "j": "join",
+    "part": "leave",
+    "names": "users",
+    "query": "msg",
+    "w": "msg",
+}
+"""What others call our commands: who comes from IRC is told their names."""
+
 _log = Logger()
 
 
@@ -201,8 +211,9 @@ def find(word: str) -> Command:
     found = TABLE.get(word) or TABLE.get(word.casefold())
     if found is None:
         word = names.clean(word[:32])
-        near = get_close_matches(word.casefold(), TABLE, n=1)
-        instead = f"Did you mean /{near[0]}? /help has them all." if near else "Try /help."
+        near = [ELSEWHERE.get(word.casefold()), *get_close_matches(word.casefold(), TABLE, n=1)]
+        meant = next(filter(None, near), None)
+        instead = f"Did you mean /{meant}? /help has them all." if meant else "Try /help."
         raise ChatError("unknown_command", f"There is no command /{word}. {instead}")
     return found
 

@@ -94,7 +94,9 @@ class TableTests(CommandTestCase):
     def test_mistyped(self) -> None:
         """What is nearly a command is answered with that one."""
         ana = self.visitor()
-        for word, meant in (("jion", "/join"), ("HLEP", "/help"), ("users:", "/users")):
+        for word, meant in (
+            ("jion", "/join"), ("HLEP", "/help"), ("users:", "/users"), ("Nick", "/name"),
+        ):  # fmt: skip
             self.assertIn(f"Did you mean {meant}?", self.error(ana, "unknown_command", word))
 
 
