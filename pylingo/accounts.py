@@ -394,7 +394,9 @@ def _load(connection: sqlite3.Connection, registry: Registry) -> list[str]:
         sanction = Sanction(*rest)
         those = all_rules[key].bans if kind == "ban" else all_rules[key].mutes
         those[sanction.key] = sanction
-    registry.restored()
+    # Those that only guests were in wait apart from now on.
+    for room in tuple(registry.rooms.values()):
+        registry.close(room)
     return list(all_rules)
 
 

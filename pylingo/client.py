@@ -55,7 +55,7 @@ def _open_streams() -> None:
         except OSError:
             # The lowest free number is the missing one.
             os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - for good
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - as long as we run
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

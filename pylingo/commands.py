@@ -211,9 +211,9 @@ def find(word: str) -> Command:
     found = TABLE.get(word) or TABLE.get(word.casefold())
     if found is None:
         word = names.clean(word[:32])
-        near = [ELSEWHERE.get(word.casefold()), *get_close_matches(word.casefold(), TABLE, n=1)]
-        meant = next(filter(None, near), None)
-        instead = f"Did you mean /{meant}? /help has them all." if meant else "Try /help."
+        near = get_close_matches(word.casefold(), [*ELSEWHERE, *TABLE], n=1)
+        meant = [ELSEWHERE.get(one, one) for one in near]
+        instead = f"Did you mean /{meant[0]}? /help has them all." if meant else "Try /help."
         raise ChatError("unknown_command", f"There is no command /{word}. {instead}")
     return found
 

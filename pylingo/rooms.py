@@ -483,11 +483,6 @@ class Registry:
         self._room_looks.setdefault(name.skeleton, room)
         return room
 
-    def restored(self) -> None:
-        """All rooms that were stored are here. Those without a lock or an account wait apart."""
-        for room in tuple(self.rooms.values()):
-            self.close(room)
-
     def settle(self) -> None:
         """Guests of before a restart have had time to come back: others may run their rooms now."""
         for room in (*self.former.values(), *self.rooms.values()):

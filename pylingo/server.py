@@ -303,16 +303,16 @@ class ChatProtocol(Int32StringReceiver):
             self.overflowed()
         elif self.outbox.blocked or self._behind:
             self._look_at_stall(now)
-        else:
-            if self._stall is not None:
-                self._stall = None
-            self._settle()
+        elif self._stall is not None:
+            self._stall = None
+        self._settle()
 
     def missed(self, lag: float) -> None:
         """For so many seconds nobody could be heard, and nobody is to blame for it."""
         self.heard_at += lag
         self.deadline += lag
-        self._stall = None
+        if self._stall is not None:
+            self._stall = None
 
     def _settle(self) -> None:
         """See whether what was said to the user alone has arrived."""

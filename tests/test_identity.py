@@ -621,6 +621,17 @@ class InboxTests(IdentityTestCase):
             back.ask("close")
             self.assertEqual(self.inbox(self.login()), [])
 
+    def test_read_while_behind(self) -> None:
+        """Who has more to say than is read has heard what came meanwhile all the same."""
+        self.house = House(self.mktemp())
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ana.wire.arrive(request("pong") * 500)
+        ben.ask("msg", "ana one")
+        self.house.wait(3)
+        self.assertEqual(self.inbox(ana), ["one"])
+        ana.drop()
+        self.assertEqual(self.inbox(self.login()), [])
+
     def test_read_as_a_guest(self) -> None:
         """What came to a guest before the login is not in the way of knowing what was read."""
         self.house.owner("ana").ask("close")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -361,11 +362,10 @@ class ServiceTests(ServiceTestCase):
             file.write(b"\xff" * 4096)
         self.patch(schema, "SMALL", 0)
         options = parsed("--port", "0", "--interface", LOCAL, "--database", path)
-        service = ChatService(options, reactor)
+        service, threads = ChatService(options, reactor), threading.active_count()
         end = self.assertRaises(CannotStart, service.privilegedStartService)
         self.assertIn("cannot be used", str(end.code))
-        self.assertEqual(service._pools, [])
-        Database(MEMORY).close()
+        self.assertEqual(threading.active_count(), threads)
 
     async def test_no_address_of_ours(self) -> None:
         """So does an address that this machine does not have; it is not the port then."""
