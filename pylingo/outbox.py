@@ -1,28 +1,29 @@
 """What waits to be sent to one peer.
 
 Frames gather while the reactor handles what has come in, and go out at the end of that turn, all in
-one call; messages, which come in groups, go at once. Where nothing waits, they go straight to the
-socket: that saves two visits to the kernel for each write, which is most of what a delivery costs.
-What the socket does not take is left to the transport, in pieces, as a pull producer; that is also
-how the outbox learns that it took them.
+one call; messages, which come in groups, go at once (`Turn.spread`). Where nothing waits, they go
+straight to the socket: that saves two visits to the kernel for each write, which is most of what a
+delivery costs. What the socket does not take is left to the transport, in pieces, as a pull
+producer; that is also how the outbox learns that it took them.
 
-Of events it is known here only which ones can go at once, which one is the last, and, while some
-are kept back because older ones are being read from the disk, how new they are.
+Of events it is known here only which one is the last and, while some are kept back because older
+ones are being read from the disk, how new they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from typing import Any, Protocol
+from operator import call
+from typing import Any, Protocol, TypeGuard
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from pylingo.protocol import Closing, Event, Message, Private, Sent, Stored, encode
-from pylingo.rooms import User
+from pylingo.protocol import Closing, Event, Message, Private, encode
+from pylingo.rooms import Telling, User
 
 PIECE = 64 * 1024
 """Bytes handed to a transport at once (and the rest of the frame that they end in)."""
@@ -60,66 +61,77 @@ class Turn:
         """What is being told."""
         self.frames = b""
         """The same as frames, made once however many hear it."""
-        self.size = 0
-        self.group: Sequence[Event] | None = None
-        """The same, if it is a group of messages; those go at once, for they have been gathered."""
         self.final = False
         """Whether it ends the connection."""
         self._call_later = call_later
-        self._known: dict[int, bytes] = {}
-        self._alive: list[Event] = []
 
-    def tell(self, events: Sequence[Event]) -> None:
+    def tell(self, events: Sequence[Event], frames: bytes | None = None) -> None:
         """`events` are what is being told from now on."""
-        known = self._known
         self.events = events
-        # By what they are, not by what they say: it is in this turn, and most are heard by many.
-        # The answer to who said something is heard by nobody else.
-        self.frames = b"".join(
-            [known.get(id(e)) or (encode(e) if type(e) is Sent else self._frame(e)) for e in events]
-        )
-        self.size = len(self.frames)
+        self.frames = b"".join(map(encode, events)) if frames is None else frames
         self.final = type(events[-1]) is Closing
-        self.group = events if isinstance(events[0], Stored) and not self.final else None
 
-    def _frame(self, event: Event) -> bytes:
-        if not self._alive:
-            self._call_later(0, self._forget)
-        self._alive.append(event)
-        frame = self._known[id(event)] = encode(event)
-        return frame
+    def spread(self, tellings: Iterable[Telling]) -> None:
+        """What was said in rooms: the most frequent thing in the whole chat.
 
-    def _forget(self) -> None:
-        self.events, self.frames, self.group = (), b"", None
-        self._known.clear()
-        self._alive.clear()
-
-    def spread(self, users: Sequence[User], events: Sequence[Event]) -> None:
-        """Messages for the members of a room: the most frequent thing in the whole chat.
-
-        What goes straight to a socket is handed over here, without a call for each member: after
-        every visit to the kernel all code is cold, and a call has most of it.
+        All is made ready first, and then handed over in a loop without any Python in it: after
+        every visit to the kernel all code is cold, so the less there is of it the better.
         """
-        self.tell(events)
-        frames, size = self.frames, self.size
-        for user in users:
-            hear = user.hear
+        boxes: list[SocketOutbox] = []
+        datas: list[bytes] = []
+        size = 0
+        others: list[tuple[User, Sequence[Event], bytes]] = []
+        for telling in tellings:
+            users, events = telling.users, telling.events
+            frames = [*map(encode, events)]
+            data = b"".join(frames)
+            # As `_direct`, without a call for each.
+            ready = [
+                hear for user in users if type(hear := user.hear) is SocketOutbox and hear.open
+            ]
+            boxes += ready
+            datas += [data] * len(ready)
+            size += len(data) * len(ready)
+            if len(ready) < len(users):
+                others += [(user, events, data) for user in users if not _direct(user.hear)]
+            self.deliveries += len(events) * len(users)
+            for user, answers in telling.talkers.items():
+                mine = frames.copy()
+                for index, answer in answers.items():
+                    mine[index] = b"" if answer is None else encode(answer)
+                data = b"".join(mine)
+                hear = user.hear
+                if _direct(hear):
+                    boxes.append(hear)
+                    datas.append(data)
+                    size += len(data)
+                elif data:
+                    others.append((user, telling.stream(answers), data))
+                self.deliveries += len(events) - len(answers)
+        self._send(boxes, datas, size)
+        for user, stream, data in others:
+            self.tell(stream, data)
+            user.hears(stream)
+
+    def _send(self, boxes: Sequence[SocketOutbox], datas: Sequence[bytes], size: int) -> None:
+        """Hand each its bytes, `size` in all."""
+        self.sent += size
+        taken: list[int] = []
+        sending = map(call, [box.write for box in boxes], datas)
+        while len(taken) < len(boxes):
             try:
-                if type(hear) is SocketOutbox and hear.open:
+                # What comes before an exception stays in the list.
+                taken.extend(sending)
+            except OSError:
+                # Full; or broken, and then the transport will find out in its own way.
+                taken.append(0)
+        if sum(taken) < size:
+            for box, data, count in zip(boxes, datas, taken, strict=True):
+                if count < len(data):
                     try:
-                        sent = hear.write(frames)
-                    except OSError:
-                        sent = 0
-                    if sent != size:
-                        hear.rest(frames, sent)
-                else:
-                    # Who hears something in another way counts it there.
-                    self.sent -= size
-                    hear(events)
-            except Exception:  # noqa: BLE001 - as in `User.hears`, which costs a call
-                user.registry.broken(user)
-        self.deliveries += len(events) * len(users)
-        self.sent += size * len(users)
+                        box.rest(data, count)
+                    except Exception:  # noqa: BLE001 - the others have something to wait for, too
+                        _log.failure("sending failed")
 
     def begin(self) -> None:
         """The first of them is about to be there."""
@@ -127,6 +139,7 @@ class Turn:
 
     def end(self) -> None:
         """Send it all."""
+        self.events, self.frames = (), b""
         outboxes, self.outboxes = self.outboxes, []
         for outbox in outboxes:
             try:
@@ -167,10 +180,7 @@ class Outbox:
         turn = self._turn
         if events is not turn.events:
             turn.tell(events)
-        if self.open and events is turn.group:
-            turn.sent += turn.size
-            self.send(turn.frames)
-        elif self._ended:
+        if self._ended:
             pass
         elif turn.final:
             self._owner.ended(turn.frames)
@@ -367,6 +377,11 @@ class SocketOutbox(Outbox):
         del self._frames[:count]
         self._handed = size
         self.transport.write(piece)
+
+
+def _direct(hear: object) -> TypeGuard[SocketOutbox]:
+    """Whether it is a socket, and nothing waits ahead of it."""
+    return type(hear) is SocketOutbox and hear.open
 
 
 def _newer(events: Sequence[Event], frames: bytes, after: int, private: bool) -> bytes:

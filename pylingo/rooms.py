@@ -24,7 +24,7 @@ Nothing here knows about sockets, bytes, disks or Twisted, and the time is an ar
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from math import inf
 from operator import attrgetter
@@ -126,6 +126,23 @@ class Post(Struct, eq=False, gc=False):
         if self.place[0] == "#":
             return Message(id, at, shown, self.user, self.text, self.action)
         return Private(id, at, self.user, shown, self.text)
+
+
+class Telling(Struct, gc=False):
+    """What was said in a room, for those who hear nothing else at the time.
+
+    `users` hear all `events`; each of the `talkers` hears the answers, by their places, to what it
+    said itself, or nothing where there is to be none.
+    """
+
+    users: Collection[User]
+    events: Sequence[Stored]
+    talkers: dict[User, dict[int, Sent | None]]
+
+    def stream(self, answers: dict[int, Sent | None]) -> list[Stored]:
+        """What one who has those answers hears."""
+        heard = (answers.get(index, event) for index, event in enumerate(self.events))
+        return [event for event in heard if event is not None]
 
 
 class Room:
@@ -390,8 +407,8 @@ class Registry:
         """Told that the rules of a room have changed, so that they are kept."""
         self.broken: Callable[[User], None] = _nothing
         """Told, while the exception is handled, whose `hear` has failed."""
-        self.spread: Callable[[Sequence[User], Sequence[Event]], None] = _each
-        """Tells several users the same; a door that can do it faster than one by one may."""
+        self.spread: Callable[[Iterable[Telling]], None] = _each
+        """Tells what was said in rooms; a door that can do it faster than one by one may."""
         self.several: set[User] = set()
         """Users who are in several rooms."""
         self.operated: Counter[str] = Counter()
@@ -615,40 +632,36 @@ class Registry:
                 apart[post.sender].append(post.sent())
             else:
                 elsewhere.append(post)
-        for members, here in said.values():
-            self._publish(members, here, apart)
+        self.spread([self._telling(members, here, apart) for members, here in said.values()])
         for user, heard in apart.items():
             if heard:
                 user.hears(sorted(heard, key=attrgetter("id")))
         for post in sorted(elsewhere, key=lambda post: post.first or post.id):
             self._answer(post, post.sent())
 
-    def _publish(
+    def _telling(
         self, members: dict[User, None], posts: Sequence[Post], apart: dict[User, list[Stored]]
-    ) -> None:
+    ) -> Telling:
         """What was said in one room; who is to hear of more than that gets it with the rest."""
-        events = [post.event() for post in posts]
-        talkers: dict[User, list[Stored | None]] = {}
+        users = members.copy()
+        telling = Telling(users, [post.event() for post in posts], {})
+        talkers = telling.talkers
         for index, post in enumerate(posts):
             sender = post.sender
             if post.hear is sender.hear and sender in members:
-                heard = talkers.get(sender)
-                if heard is None:
-                    heard = talkers[sender] = [*events]
-                # In the place of what one said stands the answer to it, if there is to be one.
-                heard[index] = None if post.re is None else post.sent()
+                answer = None if post.re is None else post.sent()
+                if sender in users:
+                    del users[sender]
+                    talkers[sender] = {index: answer}
+                else:
+                    talkers[sender][index] = answer
             # Otherwise another connection serves the sender now: it did not say this, and hears
             # it as everyone does.
-        more = (apart.keys() | self.several) & members.keys() if apart or self.several else ()
-        for user in more:
-            apart[user] += filter(None, talkers.pop(user, events))
-        others = [user for user in members if user not in talkers and user not in more]
-        if others:
-            self.spread(others, events)
-        for user, stream in talkers.items():
-            told = [event for event in stream if event is not None]
-            if told:
-                user.hears(told)
+        if apart or self.several:
+            for user in (apart.keys() | self.several) & members.keys():
+                apart[user] += telling.stream(talkers.pop(user, {}))
+                users.pop(user, None)
+        return telling
 
     def refuse(self, posts: Iterable[Post]) -> None:
         """Not stored: tell those who said it."""
@@ -696,9 +709,14 @@ class Registry:
             del self._user_looks[user.name.skeleton]
 
 
-def _each(users: Sequence[User], events: Sequence[Event]) -> None:
-    for user in users:
-        user.hears(events)
+def _each(tellings: Iterable[Telling]) -> None:
+    for telling in tellings:
+        for user in telling.users:
+            user.hears(telling.events)
+        for user, answers in telling.talkers.items():
+            told = telling.stream(answers)
+            if told:
+                user.hears(told)
 
 
 def _nothing(*_: object) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -16,8 +17,8 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.outbox import MOST_WAITING, PIECE, Outbox, SocketOutbox, Turn
-from pylingo.protocol import Closing, Event, Joined, Message, Notice, encode
-from pylingo.rooms import Registry, User
+from pylingo.protocol import Closing, Event, Joined, Message, Notice, Sent, encode
+from pylingo.rooms import Registry, Telling, User
 
 SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
 PATIENCE = 10_000
@@ -97,15 +98,13 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual((transport.value(), box.size), (b"onetwo", 0))
 
     def test_hear(self) -> None:
-        """Messages go at once; everything else is gathered."""
+        """What is heard in one turn goes out in one piece."""
         transport = StringTransport()
         box = Outbox(transport, self.turn, Owner())
         message, joined = Message(1, 0, "lobby", "ana", "hi"), Joined("lobby", "ben")
-        box([message])
-        self.assertEqual(transport.value(), encode(message))
-        box((joined,))
-        box([message])
-        self.assertEqual(transport.value(), encode(message))
+        for events in ([message], (joined,), [message]):
+            box(events)
+        self.assertEqual(transport.value(), b"")
         self.clock.advance(0)
         self.assertEqual(transport.value(), encode(message) + encode(joined) + encode(message))
 
@@ -492,6 +491,9 @@ class SpreadTests(SynchronousTestCase):
         self.boxes.append(box)
         return self.registry.enter(box)
 
+    def spread(self, users: Sequence[User], times: int = 1) -> None:
+        self.turn.spread([Telling(users, self.group * times, {})])
+
     def taken(self, number: int) -> bytes:
         """All that one peer gets."""
         taken = b""
@@ -510,7 +512,8 @@ class SpreadTests(SynchronousTestCase):
         heard: list[Event] = []
         buffered = Outbox(transport, self.turn, Owner())
         users = [*self.users, self.registry.enter(buffered), self.registry.enter(heard.extend)]
-        self.turn.spread(users, self.group)
+        self.spread(users)
+        self.clock.advance(0)
         self.assertEqual([self.taken(number) for number in range(3)], [self.frames] * 3)
         self.assertEqual((transport.value(), heard), (self.frames, self.group))
         self.assertEqual((self.turn.deliveries, self.turn.sent), (100, 4 * len(self.frames)))
@@ -519,7 +522,7 @@ class SpreadTests(SynchronousTestCase):
         """What waits is counted as what goes at once, and what is let go is not counted."""
         self.boxes[0].put(b"first")
         self.boxes[1].hold()
-        self.turn.spread(self.users, self.group)
+        self.spread(self.users)
         self.users[2].hears(list(self.group))
         self.boxes[1].release()
         self.boxes[2].put(b"left")
@@ -532,7 +535,7 @@ class SpreadTests(SynchronousTestCase):
         """Who has something waiting gets it first; for whom it is kept back, it is kept back."""
         self.boxes[0].put(b"first")
         self.boxes[1].hold()
-        self.turn.spread(self.users, self.group)
+        self.spread(self.users)
         self.clock.advance(0)
         self.assertEqual(self.taken(0), b"first" + self.frames)
         self.assertEqual(self.taken(1), b"")
@@ -543,19 +546,61 @@ class SpreadTests(SynchronousTestCase):
     def test_full(self) -> None:
         """What a socket does not take comes later, whole and in order; the others wait for none."""
         for _ in range(5):
-            self.turn.spread(self.users[:1], self.group)
+            self.spread(self.users[:1])
         self.assertTrue(self.boxes[0].blocked)
-        self.turn.spread(self.users, self.group)
+        self.spread(self.users)
         self.assertEqual([self.taken(1), self.taken(2)], [self.frames] * 2)
         self.assertEqual(self.taken(0), self.frames * 6)
 
     def test_gone(self) -> None:
-        """A socket that is broken is nobody else's trouble; nor is a fault of ours."""
-        self.peers[0].close()
-        self.turn.spread(self.users, self.group)
-        self.assertTrue(self.boxes[0].blocked)
-        self.assertEqual([self.taken(1), self.taken(2)], [self.frames] * 2)
-        self.pipes[1].producer = object()
-        self.turn.spread(self.users, self.group * 9)
-        self.assertEqual(self.broken, [self.users[1]])
-        self.assertEqual(self.taken(2), self.frames * 9)
+        """Sockets that are broken are nobody else's trouble, wherever they stand in the row."""
+        self.users += [self.on_socket() for _ in range(3)]
+        for number in (0, 2, 3):
+            self.peers[number].close()
+        self.spread(self.users)
+        self.assertEqual(
+            [box.blocked for box in self.boxes], [True, False, True, True, False, False]
+        )
+        self.assertEqual([self.taken(number) for number in (1, 4, 5)], [self.frames] * 3)
+
+    def test_fault(self) -> None:
+        """Nor is a fault of ours."""
+        heard: list[Event] = []
+        self.pipes[0].producer = object()
+        self.boxes[1].hold()
+        deaf = self.registry.enter(lambda _: 1 / 0)  # type: ignore[arg-type]
+        self.spread([*self.users, deaf, self.registry.enter(heard.extend)], 9)
+        self.assertEqual(len(self.flushLoggedErrors(AssertionError)), 1)
+        self.assertEqual(self.broken, [deaf])
+        self.assertEqual((self.taken(2), heard), (self.frames * 9, self.group * 9))
+
+    def test_talkers(self) -> None:
+        """Who has said some of it gets the answers in their places, or nothing if none is due."""
+        heard: list[Event] = []
+        talkers = [
+            *self.users,
+            self.registry.enter(heard.extend),
+            self.registry.enter(heard.extend),
+        ]
+        self.boxes[1].hold()
+        one, _, three = events = [Message(n, 0, "lobby", "ana", "hi") for n in (1, 2, 3)]
+        sent = Sent(2, 0, re=7)
+        answers: list[dict[int, Sent | None]] = [
+            {1: sent}, {1: sent}, {0: None, 1: None, 2: None}, {1: sent, 0: None},
+            {0: None, 1: None, 2: None},
+        ]  # fmt: skip
+        self.turn.spread([Telling((), events, dict(zip(talkers, answers, strict=True)))])
+        stream = b"".join(map(encode, (one, sent, three)))
+        self.assertEqual([self.taken(number) for number in range(3)], [stream, b"", b""])
+        self.assertEqual(heard, [sent, three])
+        self.boxes[1].release(after=1)
+        self.clock.advance(0)
+        self.assertEqual(self.taken(1), encode(sent) + encode(three))
+        self.assertEqual(self.turn.deliveries, 2 + 2 + 1)
+
+    def test_rooms(self) -> None:
+        """Several rooms are told in one go."""
+        ours, theirs = ([Message(n, 0, "x", "ana", "hi")] for n in (1, 2))
+        self.turn.spread([Telling(self.users[:1], ours, {}), Telling(self.users[1:], theirs, {})])
+        self.assertEqual(self.taken(0), encode(ours[0]))
+        self.assertEqual([self.taken(1), self.taken(2)], [encode(theirs[0])] * 2)
