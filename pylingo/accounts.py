@@ -42,11 +42,15 @@ COST = (2**14, 8, 1)
 
 @dataclass(slots=True)
 class Account:
-    """A registered name. Up to the id `read`, messages to it alone have arrived."""
+    """A registered name. Up to the id `read`, messages to it alone have arrived.
+
+    `host` is where the last login was from, since the server runs.
+    """
 
     name: Name
     hash: str
     read: int
+    host: str | None = None
 
 
 class Tries:
@@ -91,7 +95,7 @@ class Accounts:
 
     def __init__(
         self, registry: Registry, log: Log, connection: sqlite3.Connection, run: Run,
-        clock: Callable[[], float], admins: frozenset[str] = frozenset(),
+        clock: Callable[[], float], admins: frozenset[str] = frozenset(), password: str = "",
     ) -> None:  # fmt: skip
         self.known: dict[str, Account] = {}
         self.tries = Tries(clock)
@@ -111,9 +115,21 @@ class Accounts:
             " AND account NOT IN (SELECT key FROM accounts)"
         )
         self._kept.update(_load(connection, registry))
+        self._guard(connection, password)
         registry.guests = _guests(connection)
         registry.reserved = self.reserved
         registry.keep = self.keep
+
+    def _guard(self, connection: sqlite3.Connection, password: str) -> None:
+        """The server has a `password`, or none; with another than before, sessions are over."""
+        rules = self._registry.rules
+        if password and not (rules.lock and _matches(rules.lock, password.encode())):
+            connection.execute("DELETE FROM sessions")
+            rules.lock = _make(password.encode())
+            self.keep(None)
+        elif rules.lock and not password:
+            rules.lock = ""
+            self.keep(None)
 
     def admin(self, user: User) -> bool:
         """Whether `user` is an admin."""
@@ -174,7 +190,11 @@ class Accounts:
     async def login(self, user: User, shown: str, password: str) -> Account:
         """Let `user` be that account. Raises `ChatError`; it takes as long for unknown names."""
         name = names.user(shown)
-        whose = (f"name {name.key}", f"host {user.host}")
+        whose = [f"host {user.host}"]
+        known = self.known.get(name.key)
+        if known is None or known.host != user.host:
+            # Where the owner has logged in from, nobody else's tries keep the owner out.
+            whose.append(f"name {name.key}")
 
         def hash() -> str:
             account = self.known.get(name.key)
@@ -188,6 +208,7 @@ class Accounts:
         await self._log.flushed()
         if self._registry.rules.bans.get(account.name.key):
             raise ChatError("forbidden", "That name is banned here. Ask an admin.")
+        account.host = user.host
         return account
 
     def enter(self, user: User, account: Account) -> None:

@@ -82,7 +82,8 @@ class Chat:
         registry = Registry(log.append)
         registry.last = log.last
         log.publish, log.refuse = registry.publish, registry.refuse
-        accounts = Accounts(registry, log, database.writer, hash, clock.seconds, admins)
+        writer = database.writer
+        accounts = Accounts(registry, log, writer, hash, clock.seconds, admins, password)
         sessions = Sessions(registry, log, clock.seconds, accounts.restore)
         return cls(registry, sessions, log, accounts, motd, password)
 
@@ -239,9 +240,8 @@ def greeting(door: Door) -> Welcome:
 
 @command("hello", "[CLIENT]", "Say what client you are.", open=True)
 async def hello(door: Door, body: str) -> Welcome:
-    _log.info(
-        "{user} uses {client}", user=door.user.name.shown, client=names.clean(body[:64]) or "?"
-    )
+    client = " ".join(names.clean(body[:64]).split()) or "?"
+    _log.info("{user} uses {client}", user=door.user.name.shown, client=client)
     again = bool(door.user.tokens)
     welcome = greeting(door)
     if again:
@@ -316,7 +316,7 @@ def users(door: Door, body: str) -> Users:
 @command("leave", "[REASON]", "Leave your room.", "exit")
 async def leave(door: Door, body: str) -> Left:
     await heard(door.chat, door.user)
-    left = door.user.leave(door.user.here, names.remark(body, "reason") or "left")
+    left = door.user.leave(door.user.here, _parting(door, body) or "left")
     await saved(door)
     return left
 
@@ -394,7 +394,7 @@ async def resume(door: Door, body: str) -> None:
 
 @command("close", "[REASON]", "Leave the chat.", "quit", open=True)
 async def close(door: Door, body: str) -> Closing:
-    reason = names.remark(body, "reason") or "bye"
+    reason = _parting(door, body) or "bye"
     await door.chat.log.flushed()
     door.chat.sessions.close(door.user, reason)
     await door.chat.log.flushed()
@@ -409,6 +409,14 @@ def ping(door: Door, body: str) -> Pong:  # noqa: ARG001
 @command("pong", "", "Give the server a sign of life.", open=True)
 def pong(door: Door, body: str) -> None:
     """That it came is all there is to it."""
+
+
+def _parting(door: Door, body: str) -> str:
+    """Why somebody leaves, in their own words; the muted have none."""
+    user, reason = door.user, names.remark(body, "reason")
+    rules = (door.chat.registry.rules, *(room.rules for room in user.rooms))
+    # In quotes, for it is not the chat that says so.
+    return f'"{reason}"' if reason and not any(one.muted(user) for one in rules) else ""
 
 
 async def heard(chat: Chat, user: User) -> None:

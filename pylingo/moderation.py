@@ -12,7 +12,7 @@ from pylingo import names
 from pylingo.commands import Door, command, fitting, heard, nothing_after, text_size
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Notice, Topic
-from pylingo.rooms import MOST_ROOMS, Room, User
+from pylingo.rooms import MOST_OPERATED, Room, User
 from pylingo.rules import Rules, Sanction
 
 _log = Logger()
@@ -37,7 +37,9 @@ async def lock(door: Door, body: str) -> Done:
     hash = await door.chat.accounts.hash(body)
     if _room(door) is not room:
         raise ChatError("not_in_room", f"You are not in {room.name} any more.")
-    room.rules.lock = hash
+    door.chat.registry.lock(room, hash)
+    # Who was here once, and is not any more, does not come back to what is said from now on.
+    door.chat.sessions.shut_out(room)
     return await _done(door, room, "is locked now")
 
 
@@ -53,6 +55,8 @@ async def unlock(door: Door, body: str) -> Done:
 def invite(door: Door, body: str) -> Done:
     room = _room(door)
     user = door.chat.registry.user(names.user(body))
+    if door.chat.registry.rules.muted(door.user):
+        raise ChatError("forbidden", "You are muted on this server. Ask an admin to unmute you.")
     if user in room.members:
         return Done(text=f"{user.name} is in {room.name} already.")
     room.rules.invite(user)
@@ -72,12 +76,13 @@ async def kick(door: Door, body: str) -> Done:
     return Done(text=f"{user.name} was kicked.")
 
 
-@command("ban", "USER [REASON]", "Keep somebody out of your room.")
+@command("ban", "USER [REASON]", "Keep somebody out of your room.", cost=3)
 async def ban(door: Door, body: str) -> Done:
     name, reason = _who(body)
     await _last_said(door, name)
     room = _empowered(door)
-    user = door.chat.registry.users.get(name.key)
+    registry = door.chat.registry
+    user = registry.users.get(name.key) or registry.gone.get(name.key)
     # Not by an address that one has too: that would hit the household, and oneself.
     own = door.user.host
     shared = user is not None and user.host == own
@@ -87,7 +92,6 @@ async def ban(door: Door, body: str) -> Done:
     places = {user.place, f"~{user.session}"} if user is not None else set()
     for place in (sanction.place, *places):
         rules.invited.pop(place, None)
-    registry = door.chat.registry
     if room is not None and registry.demote(room, sanction.place):
         registry.inherit(room, but=sanction.place)
     hit = room.members if room is not None else registry.users.values()
@@ -110,7 +114,7 @@ async def unban(door: Door, body: str) -> Done:
     return await _lift(door, room, _rules(door, room).bans, body, "banned")
 
 
-@command("mute", "USER [REASON]", "Silence somebody in your room.")
+@command("mute", "USER [REASON]", "Silence somebody in your room.", cost=3)
 async def mute(door: Door, body: str) -> Done:
     room = _empowered(door)
     name, reason = _who(body)
@@ -120,7 +124,9 @@ async def mute(door: Door, body: str) -> Done:
     await _kept(door, room)
     user = door.chat.registry.users.get(name.key)
     if user is not None:
-        user.hears((Notice(text=f"You were muted by {door.user.name}{_because(reason)}."),))
+        where = f" in {room.name}" if room is not None else ""
+        text = f"You were muted{where} by {door.user.name}{_because(reason)}."
+        user.hears((Notice(text=text),))
     return Done(text=f"{sanction.shown} is muted.")
 
 
@@ -137,10 +143,10 @@ async def op(door: Door, body: str) -> Done:
     registry = door.chat.registry
     user = registry.users.get(name.key)
     if user is not None and user in room.members:
-        registry.promote(room, user.place, most=MOST_ROOMS)
+        registry.promote(room, user.place, most=MOST_OPERATED)
         user.hears((Notice(text=f"You are an operator of {room.name} now. See /help."),))
     elif name.key in door.chat.accounts.known:
-        registry.promote(room, "@" + name.key, most=MOST_ROOMS)
+        registry.promote(room, "@" + name.key, most=MOST_OPERATED)
     else:
         raise ChatError("no_such_user", f"{name} is not in {room.name} and has no account.")
     await _kept(door, room)
@@ -248,9 +254,11 @@ def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction
         if account == door.user.account:
             raise ChatError("bad_argument", "That is you. Name somebody else.")
         return Sanction(account, name.shown, "@" + account, "", by, reason)
-    user = registry.user(name)
-    _spare(door, user)
-    return Sanction(name.key, name.shown, user.place, user.host if address else "", by, reason)
+    gone = registry.gone.get(name.key)
+    one = gone if user is None and gone is not None else registry.user(name)
+    if isinstance(one, User):
+        _spare(door, one)
+    return Sanction(name.key, name.shown, one.place, one.host if address else "", by, reason)
 
 
 def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -> None:

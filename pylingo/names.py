@@ -26,7 +26,9 @@ MOST_MARKS = 2
 
 # C0 but newline and tab, DEL, C1, and the bidirectional embeddings, overrides and isolates.
 _UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_INVISIBLE = frozenset("\u2800\u3164\uffa0\u115f\u1160\u034f\u180e")
+_INVISIBLE = frozenset(
+    "\u2800\u3164\uffa0\u115f\u1160\u034f\u180e\u2d7f\ufffc\U0001107f\U00016fe4\U0001bc9d\U0001d159"
+)
 _FORBIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
 # Letters of ASCII that no terminal font tells apart for sure.
 _TWINS = str.maketrans({"I": "l", "1": "l", "|": "l", "0": "o"})
@@ -117,10 +119,16 @@ def _folded(text: str, what: str) -> str:
         raise _refused(what) from None
     for form in (text, key):
         marks = 0
+        script = ""
         for character in form:
             category = unicodedata.category(character)
             if category in _FORBIDDEN or character in _INVISIBLE:
                 raise _refused(what)
+            # A mark of another script than its letter's is not seen, in most fonts.
+            mark = category.startswith("M")
+            if mark and _script(character) not in (script, "COMBINING"):
+                raise _refused(what)
+            script = script if mark else _script(character)
             marks = marks + 1 if category in ("Mn", "Me") else 0
             if marks > MOST_MARKS:
                 raise _refused(what)
@@ -128,6 +136,11 @@ def _folded(text: str, what: str) -> str:
         raise _refused(what)
     # Enforcing once need not be the end of it: folding can make a sequence that composes.
     return unicodedata.normalize("NFKC", key)
+
+
+def _script(character: str) -> str:
+    """The first word of a character's name, which is its script's, or says what it is."""
+    return unicodedata.name(character, "").partition(" ")[0]
 
 
 def _refused(what: str) -> ChatError:

@@ -55,9 +55,13 @@ from pylingo.rules import Rules
 Hear: TypeAlias = Callable[[Sequence[Event]], None]
 
 MOST_ROOMS = 100
-"""Rooms that one may be the operator of by making them."""
-MOST_SHUT = 1_000
-"""Rooms that nobody is in, and that are kept only for their lock."""
+"""Rooms that there are at a time and one user has made."""
+MOST_OPERATED = 1_000
+"""Rooms that somebody may be made an operator of."""
+MOST_LOCKED = 1_000
+"""Rooms that are kept only for their lock: no operator has an account."""
+MOST_GONE = 5_000
+"""Guests who are gone, or have another name now, and can be banned all the same."""
 MOST_REQUESTS = 512
 """Messages of one user that are known again when they are resent."""
 SOME_REQUESTS = 64
@@ -145,6 +149,15 @@ class Telling(Struct, gc=False):
         return [event for event in heard if event is not None]
 
 
+class Gone(Struct, frozen=True):
+    """A guest who is gone, or has another name now, as rules see one."""
+
+    name: Name
+    place: str
+    host: str
+    session: int
+
+
 class Room:
     """A room and its members, in the order they came. It exists while it has some, or is kept."""
 
@@ -196,7 +209,7 @@ class User:
 
     __slots__ = (
         "account", "entered", "handed", "hear", "host", "name", "registry", "requests", "rooms",
-        "said", "session", "tokens", "told",
+        "said", "session", "spent", "tokens", "told",
     )  # fmt: skip
 
     def __init__(self, registry: Registry, name: Name, hear: Hear, session: int, host: str) -> None:
@@ -216,6 +229,8 @@ class User:
         """Each room with the id of the last message before joining it."""
         self.said = 0
         """The id of the newest message that this user said."""
+        self.spent = 0.0
+        """When what was asked for so far would have come, had it come at the rate."""
         self.told = 0
         """The id of the newest message that was told to this user alone."""
         self.handed: int | None = None
@@ -274,7 +289,6 @@ class User:
                 self.registry.promote(room, self.place)
             room.tell(Joined(room=room.name.shown, user=self.name.shown))
             room.members[self] = None
-            self.registry.shut.pop(room, None)
             self.rooms[room] = self.registry.last
             if len(self.rooms) > 1:
                 self.registry.several.add(self)
@@ -419,11 +433,11 @@ class Registry:
         self.owners: dict[str, User] = {}
         """Who is logged in, by account."""
         self.rooms: dict[str, Room] = {}
-        self.shut: dict[Room, None] = {}
-        """Rooms that nobody is in and only a lock keeps, the one left last at the end."""
         self.former: dict[str, Room] = {}
         """Rooms that guests were in before the server was started, as they may come back."""
         self.lingering: dict[User, float] = {}
+        self.gone: dict[str, Gone] = {}
+        """Guests by names they do not have any more."""
         self.last = 0
         """The id of the newest message that was published."""
         self._user_looks: dict[str, User] = {}
@@ -478,15 +492,11 @@ class Registry:
                     "name_taken", f"{name} looks like the room {twin.name}. Choose another name."
                 )
             place = maker.place if maker is not None else ""
-            if self.operated[place] >= MOST_ROOMS:
-                raise ChatError(
-                    "forbidden", f"You run {MOST_ROOMS} rooms. Give one up first: /deop in it."
-                )
-            if place[:1] == "~" and self.made[place] >= MOST_ROOMS:
+            if self.made[place] >= MOST_ROOMS:
                 raise ChatError(
                     "forbidden",
                     f"{MOST_ROOMS} rooms that you have made are there still. Use one of them, or "
-                    "/unlock one that nobody is in and leave it.",
+                    "give one up: /unlock it, /deop yourself, and leave it.",
                 )
             room = self.former.pop(name.key, None) or Room(name)
             room.maker = place
@@ -561,16 +571,8 @@ class Registry:
         if room.members or self.rooms.get(room.name.key) is not room:
             return
         if room.rules.kept:
-            if not room.rules.owned:
-                self.shut[room] = None
-            if len(self.shut) > MOST_SHUT:
-                oldest = next(iter(self.shut))
-                oldest.rules.lock = ""
-                self.keep(oldest)
-                self.close(oldest)
             return
         del self.rooms[room.name.key]
-        self.shut.pop(room, None)
         self.made[room.maker] -= 1
         if self.made[room.maker] <= 0:
             del self.made[room.maker]
@@ -578,6 +580,21 @@ class Registry:
             del self._room_looks[room.name.skeleton]
         if room.rules.operators:
             self.former[room.name.key] = room
+
+    def lock(self, room: Room, lock: str) -> None:
+        """Let only those join who know the password, of which `lock` is the hash.
+
+        Raises `ChatError` ``forbidden`` where only guests run the room, and too many are so.
+        """
+        if not (room.rules.owned or room.locked):
+            guests = sum(one.locked and not one.rules.owned for one in self.rooms.values())
+            if guests >= MOST_LOCKED:
+                raise ChatError(
+                    "forbidden",
+                    f"There are {MOST_LOCKED} locked rooms that only guests run. "
+                    "Make your name your own first: /register PASSWORD",
+                )
+        room.rules.lock = lock
 
     def forget(self, user: User) -> None:
         """Let go of a user who has left every room."""
@@ -707,6 +724,11 @@ class Registry:
         del self.users[user.name.key]
         if self._user_looks.get(user.name.skeleton) is user:
             del self._user_looks[user.name.skeleton]
+        if user.account is None:
+            self.gone.pop(user.name.key, None)
+            self.gone[user.name.key] = Gone(user.name, user.place, user.host, user.session)
+            if len(self.gone) > MOST_GONE:
+                del self.gone[next(iter(self.gone))]
 
 
 def _each(tellings: Iterable[Telling]) -> None:

@@ -129,8 +129,6 @@ class ChatProtocol(Int32StringReceiver):
     """Whether a sign of life is due."""
     _behind = 0
     """How many looks in a row found that it is we who do not read."""
-    _credit = 0.0
-    """When the requests so far would have come, had they come at the rate."""
     _debt: IDelayedCall | None = None
     _stall: tuple[float, tuple[int, int]] | None = None
     _ended = False
@@ -182,7 +180,7 @@ class ChatProtocol(Int32StringReceiver):
             self.re = request.re
             if self.welcomed or self._begin(request.command):
                 cost = self._do(request.command, request.body)
-        if self.factory.rate:
+        if self.factory.rate and self.welcomed:
             self._charge(cost)
 
     def lengthLimitExceeded(self, length: int) -> None:
@@ -372,9 +370,10 @@ class ChatProtocol(Int32StringReceiver):
         factory = self.factory
         now = factory.clock.seconds()
         # What came before is paid for by now, unless the clock was set back.
-        paid = self._credit if self._credit < now + 1.0 else 0.0
-        self._credit = max(paid, now - factory.burst / factory.rate) + cost / factory.rate
-        debt = self._credit - now
+        user = self.user
+        paid = user.spent if user.spent < now + 1.0 else 0.0
+        user.spent = max(paid, now - factory.burst / factory.rate) + cost / factory.rate
+        debt = user.spent - now
         if debt > 0 and not self.closing and self._debt is None:
             self._debt = factory.clock.callLater(debt, self._paid)
             self.pauseProducing()

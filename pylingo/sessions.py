@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,7 +22,7 @@ from pylingo import names
 from pylingo.history import DAY, STEP, Log
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing
-from pylingo.rooms import Hear, Registry, User, silence
+from pylingo.rooms import Hear, Registry, Room, User, silence
 
 MOST_GONE = 100_000
 """Messages of users who are gone that are known when they are sent again."""
@@ -187,6 +187,12 @@ class Sessions:
         self._take_said(session)
         self._log.keep(session, lambda connection: _close(connection, session))
 
+    def shut_out(self, room: Room) -> None:
+        """Whose session has left `room` by a broken connection does not come back to it."""
+        key = room.name.key
+        here = {member.session for member in room.members}
+        self._log.keep(("room", "shut", key), lambda connection: _shut_out(connection, key, here))
+
     def refresh(self) -> None:
         """Say that the sessions of all users are in use; due more often than once a day."""
         for user in self._registry.users.values():
@@ -220,6 +226,12 @@ def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Asleep
 
 def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:
     connection.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def _shut_out(connection: sqlite3.Connection, key: str, here: Container[int]) -> None:
+    rows = connection.execute("SELECT id, room FROM sessions WHERE room IS NOT NULL").fetchall()
+    out = [(id,) for id, room in rows if id not in here and names.room(room).key == key]
+    connection.executemany("UPDATE sessions SET room = NULL WHERE id = ?", out)
 
 
 def _close(connection: sqlite3.Connection, session: int) -> None:

@@ -517,8 +517,8 @@ class LeaveTests(CommandTestCase):
         ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
         ana.hear()
         reply = ben.ask("leave", "  tea\n time ")
-        self.assertEqual(reply, Left(room="lobby", user="ben", reason="tea time", re=3))
-        self.assertEqual(ana.hear(), [Left(room="lobby", user="ben", reason="tea time")])
+        self.assertEqual(reply, Left(room="lobby", user="ben", reason='"tea time"', re=3))
+        self.assertEqual(ana.hear(), [Left(room="lobby", user="ben", reason='"tea time"')])
 
     def test_alias(self) -> None:
         """`exit` is the same; without a reason there is a plain one."""
@@ -575,7 +575,7 @@ class CloseTests(CommandTestCase):
         ana.hear()
         ben.ask("close", "lunch")
         self.assertEqual(
-            without_notices(ana.hear()), [Left(room="lobby", user="ben", reason="lunch")]
+            without_notices(ana.hear()), [Left(room="lobby", user="ben", reason='"lunch"')]
         )
         self.error(ana, "no_such_user", "msg", "ben hi")
         self.assertIsInstance(ana.ask("name", "ben"), Renamed)

@@ -135,6 +135,21 @@ class EnterTests(SynchronousTestCase):
         self.assertEqual((resumed.user, resumed.room), ("ana", "lobby"))
         self.assertIsInstance(back.ask("say", "hi"), Sent)
 
+    def test_resume_after_another_password(self) -> None:
+        """With another password, or the first one, no session of before goes on."""
+        ana = self.inside("ana", "lobby")
+        self.house = self.house.restart(**self.options | {"password": "another"})
+        back = self.house.visitor()
+        self.assertEqual(back.ask("resume", f"{ana.welcome.session} 0").code, "not_resumable")
+        self.house = self.house.restart(**self.options | {"password": ""})
+        ben = self.house.visitor("ben", "lobby")
+        token = ben.ask("hello").session
+        self.house = self.house.restart(**self.options | {"password": ""})
+        self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").user, "ben")
+        self.house = self.house.restart(**self.options)
+        back = self.house.visitor()
+        self.assertEqual(back.ask("resume", f"{token} 0").code, "not_resumable")
+
     def test_resume_is_no_way_in(self) -> None:
         """The token of one who was never in opens nothing: here, lingering, or after a restart."""
         eve = self.house.visitor()
@@ -272,6 +287,22 @@ class LoginTests(IdentityTestCase):
             self.error(eve, "wrong_password", "login", "nobody guess"),
         )
         self.assertEqual(self.house.registry.user(names.user("eve")).account, None)
+
+    def test_known_address(self) -> None:
+        """Others' wrong passwords keep nobody out where the last login was from."""
+        self.house.owner("ana", host="192.0.2.1").ask("close")
+        self.house.owner("ana", host="192.0.2.1").ask("close")
+        for number in range(TRIES):
+            eve = self.house.visitor(host=f"192.0.2.{10 + number}")
+            self.error(eve, "wrong_password", "login", "ana guess")
+        self.error(self.house.visitor(host="192.0.2.2"), "wrong_password", "login", f"ana {SECRET}")
+        ana = self.house.visitor(host="192.0.2.1")
+        self.assertIsInstance(ana.ask("login", f"ana {SECRET}"), Done)
+        mallory = self.house.visitor(host="192.0.2.1")
+        for _ in range(TRIES):
+            self.error(mallory, "wrong_password", "login", "ana guess")
+        text = self.error(mallory, "wrong_password", "login", f"ana {SECRET}")
+        self.assertIn("Too many", text)
 
     def test_newest_wins(self) -> None:
         """The newest login has the name; the older connection is told, and closed."""

@@ -129,6 +129,19 @@ class TalkerTests(SynchronousTestCase):
             answered = len([event for event in ana.hear() if event.re is not None])
             self.assertTrue(5 <= answered <= BURST / 2, f"{command}: {answered}")
 
+    def test_resuming_is_no_rest(self) -> None:
+        """Who comes back on another connection goes on with what was used up on the last."""
+        ana, ben = self.house.visitor("ana", "lobby"), self.house.visitor("ben", "lobby")
+        token, said = ana.ask("hello").session, 0
+        rested(self.house, ana, ben)
+        for _ in range(5):
+            ana.send(*[request("say", f"{said} {n}") for n in range(100)])
+            said += len(texts(ben.hear()))
+            ana.drop()
+            ana = self.house.visitor()
+            token = ana.ask("resume", f"{token} 0").session
+        self.assertTrue(BURST <= said <= BURST + 10, said)
+
     def test_not_only_messages(self) -> None:
         """Everything that is read counts, also what is refused and what has no answer."""
         for frame in (

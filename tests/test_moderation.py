@@ -346,7 +346,7 @@ class OperatorTests(ModerationTestCase):
         self.assertEqual(self.house.registry.rooms, {})
 
     def test_most_rooms(self) -> None:
-        """One may run that many rooms; then one has to be given up first."""
+        """One may make that many rooms; then one has to be given up first."""
         ana = self.house.owner("ana")
         for number in range(MOST_ROOMS):
             self.assertIsInstance(ana.ask("join", f"room-{number}"), Joined)
@@ -357,7 +357,17 @@ class OperatorTests(ModerationTestCase):
         self.assertEqual(ana.ask("users").room, f"room-{MOST_ROOMS - 1}")
         self.assertNotIn("one-more", self.house.registry.rooms)
         self.done(ana, "deop", "ana")
+        ana.ask("leave")
         self.assertIsInstance(ana.ask("join", "one-more"), Joined)
+
+    def test_rooms_of_others(self) -> None:
+        """Who is made an operator of many rooms may make as many as before."""
+        ana = self.house.owner("ana")
+        ben = self.house.visitor("ben")
+        for number in range(MOST_ROOMS):
+            ben.ask("join", f"room-{number}")
+            self.done(ben, "op", "ana")
+        self.assertIsInstance(ana.ask("create", "mine"), Joined)
 
     def test_guest_rooms(self) -> None:
         """A guest's rooms go when the guest does, so there is no end to them."""
@@ -436,42 +446,57 @@ class LockTests(ModerationTestCase):
         self.assertNotIn("den", self.house.registry.rooms)
 
     def test_back_in_a_locked_room(self) -> None:
-        """Who comes back to a room that was locked meanwhile is there, and may do nothing there."""
-        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        """Who was gone when a room was locked does not come back to it, nor after a restart."""
+        self.house = House(self.mktemp())
+        ana, ben = self.house.visitor("ana", "Den"), self.house.visitor("ben", "den")
         token = ana.ask("hello").session
         ana.drop()
         self.house.wait(70)
         self.done(ben, "lock", "mellon")
-        ben.ask("close")
-        ana = self.house.visitor()
-        self.assertEqual(ana.ask("resume", f"{token} 0").room, "den")
-        self.error(ana, "forbidden", "unlock")
-        cem = self.house.visitor("cem")
-        self.assertIsInstance(cem.ask("join", "den mellon"), Joined)
-        self.done(cem, "unlock")
+        ben.ask("say", "the code is 4711")
+        for _ in range(2):
+            ana = self.house.visitor()
+            resumed = ana.ask("resume", f"{token} 0")
+            self.assertEqual((resumed.user, resumed.room), ("ana", None))
+            self.assertEqual(texts(ana.hear()), [])
+            self.error(ana, "forbidden", "join", "den")
+            token = resumed.session
+            self.house = self.house.restart()
+
+    def test_back_in_spite_of_a_lock(self) -> None:
+        """Who was there when it was locked, or lingered, comes back, also after a restart."""
+        self.house = House(self.mktemp())
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        tokens = [one.ask("hello").session for one in (ana, ben)]
+        ben.drop()
+        self.done(ana, "lock", "mellon")
+        self.house = self.house.restart()
+        for token in tokens:
+            back = self.house.visitor()
+            self.assertEqual(back.ask("resume", f"{token} 0").room, "den")
 
     def test_most(self) -> None:
-        """Of rooms that nobody is in and only a lock keeps there are so many; the oldest end."""
-        self.patch(rooms, "MOST_SHUT", 3)
+        """Guests can lock so many rooms; no lock ends for that, and who has an account may."""
+        self.patch(rooms, "MOST_LOCKED", 3)
         self.house = House(self.mktemp())
         ana = self.house.visitor("ana")
-        for number in range(6):
+        for number in range(3):
             ana.ask("create", f"den{number}")
             self.done(ana, "lock", "mellon")
-        self.house.wait(60)
+        self.done(ana, "lock", "another")
         ana.ask("close")
-        for _ in range(2):
-            self.assertEqual(list(self.house.registry.rooms), ["den3", "den4", "den5"])
+        self.house.wait(60)
+        for room in ("one", "two"):
+            ben = self.house.visitor("ben", room)
+            self.assertIn("/register", self.error(ben, "forbidden", "lock", "mellon"))
+            self.assertEqual(list(self.house.registry.rooms), ["den0", "den1", "den2", room])
             self.house = self.house.restart()
-        # Who is in one keeps it.
+        self.done(self.house.owner("zoe", "hers"), "lock", "mellon")
         ben = self.house.visitor("ben")
-        self.assertIsInstance(ben.ask("join", "den3 mellon"), Joined)
-        cem = self.house.visitor("cem")
-        for number in range(6, 9):
-            cem.ask("create", f"den{number}")
-            self.done(cem, "lock", "mellon")
-        cem.ask("close")
-        self.assertEqual(list(self.house.registry.rooms), ["den3", "den6", "den7", "den8"])
+        self.assertIsInstance(ben.ask("join", "den0 mellon"), Joined)
+        self.done(ben, "unlock")
+        ben.ask("join", "more")
+        self.done(ben, "lock", "mellon")
 
     def test_unlocked_meanwhile(self) -> None:
         """Who gives a password while the room is unlocked comes in."""
@@ -780,6 +805,34 @@ class BanTests(ModerationTestCase):
         self.assertIsInstance(ben.ask("say", "hi"), Sent)
         self.assertEqual(self.house.owner("zoe", "den", host=HERE).ask("users").room, "den")
 
+    def test_gone(self) -> None:
+        """A guest who has gone, or has another name now, can still be banned by the one known."""
+        ana = self.house.visitor("ana", "den")
+        eve = self.house.visitor("eve", "den", host=HERE)
+        eve.ask("say", "something rude")
+        eve.ask("name", "mallory")
+        self.done(ana, "ban", "eve")
+        self.assertEqual(self.here(), ["ana"])
+        self.error(eve, "forbidden", "join", "den")
+        mia = self.house.visitor("mia", "den", host=THERE)
+        mia.ask("close")
+        self.assertIn("from that address", ana.ask("ban", "mia").text)
+        self.error(self.house.visitor("another", host=THERE), "forbidden", "join", "den")
+        self.error(ana, "no_such_user", "ban", "nobody")
+
+    def test_gone_are_forgotten(self) -> None:
+        """So many who are gone are known, the last; and the present owner of a name comes first."""
+        self.patch(rooms, "MOST_GONE", 4)  # Some are the names that guests have at first.
+        ana = self.house.visitor("ana", "den")
+        for name in ("one", "two", "three", "two"):
+            self.house.visitor(name, "den", host=HERE).ask("close")
+        ben = self.house.visitor("two", "den", host=THERE)
+        self.error(ana, "no_such_user", "ban", "one")
+        self.done(ana, "mute", "three")
+        self.done(ana, "ban", "two")
+        self.error(ben, "forbidden", "join", "den")
+        self.assertIsInstance(self.house.visitor("x", host=HERE).ask("join", "den"), Joined)
+
     def test_owner(self) -> None:
         """A registered name is banned by name: away or here, under whatever other name."""
         ana = self.house.visitor("ana", "den")
@@ -923,6 +976,23 @@ class MuteTests(ModerationTestCase):
         back.ask("resume", f"{ben.welcome.session} 0")
         self.error(back, "forbidden", "say", "hi")
 
+    def test_reasons(self) -> None:
+        """The muted have no last words in the room: it is not told why they leave."""
+        ana = self.house.visitor("ana", "den")
+        leaver, quitter = self.house.visitor("ben", "den"), self.house.visitor("cem", "den")
+        for name in ("ben", "cem"):
+            self.done(ana, "mute", name)
+        ana.hear()
+        self.assertEqual(leaver.ask("leave", "ana cheats").reason, "left")
+        quitter.ask("close", "ana cheats")
+        self.assertEqual([e.reason for e in ana.hear() if isinstance(e, Left)], ["left", "bye"])
+
+    def test_told(self) -> None:
+        """Who is muted is told in which room, wherever they are."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben")
+        self.done(ana, "mute", "ben spam")
+        self.assertEqual(ben.hear(), [Notice(text="You were muted in den by ana: spam.")])
+
     def test_elsewhere(self) -> None:
         """In another room one is heard."""
         ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
@@ -1038,6 +1108,13 @@ class AdminTests(ModerationTestCase):
         self.error(eve, "forbidden", "say", "x")
         self.done(self.boss, "unmute", "eve")
         self.assertIsInstance(eve.ask("say", "x"), Sent)
+
+    def test_muted_invite_nobody(self) -> None:
+        """Who is muted on the whole server cannot call anybody into a room of their own."""
+        ben, eve = self.house.visitor("ben"), self.house.visitor("eve", "ben-is-silly")
+        self.done(self.boss, "mute", "eve")
+        self.error(eve, "forbidden", "invite", "ben")
+        self.assertEqual(ben.hear(), [])
 
     def test_announce(self) -> None:
         """An announcement is heard by everyone, in whatever room or none."""

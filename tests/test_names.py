@@ -98,12 +98,22 @@ class NameTests(SynchronousTestCase):
         ):  # fmt: skip
             self.refused(f"an{chr(code)}a")
             self.refused(f"é{chr(code)}é")
+        for code in (0x2D7F, 0xFFFC, 0x1107F, 0x16FE4, 0x1BC9D, 0x1D159):
+            self.refused(f"ana{chr(code)}")
 
     def test_marks(self) -> None:
         """A name does not begin with a combining mark, nor pile them up."""
         self.refused("\u0301ana")
         self.refused("x\u0301\u0302\u0303\u0304")
         self.assertEqual(names.user("ế").key, "ế")
+
+    def test_marks_of_another_script(self) -> None:
+        """Nor has it marks that belong to another script than their letters; each has its own."""
+        for mark in "\u093e\u17d2\u0903\U00010a3f":
+            self.refused(f"ana{mark}")
+            self.refused(f"é{mark}")
+        for name in ("हिन्दी", "ខ្មែរ", "שָׁלוֹם", "العَرَبِيّة", "தமிழ்", "ภาษาไทย", "Zoe\u0308", "1\u20e3"):
+            self.assertEqual(names.user(name).shown, name)
 
     def test_room(self) -> None:
         """The `#` before a room's name is not part of it."""
