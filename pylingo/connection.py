@@ -7,6 +7,7 @@
 `heard` is called with every event, replies too, each message once, in order; and with `Connected`
 and `Disconnected` as the link comes and goes. A request that was not answered when the link broke
 is sent again under the same id, in the same session, so nothing is said twice and nothing is lost.
+Where the session is gone, what may have been said already is not said again, but fails.
 
 Nothing here knows terminals or command lines.
 """
@@ -14,7 +15,7 @@ Nothing here knows terminals or command lines.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -30,14 +31,15 @@ from twisted.internet.defer import (
     fail,
     succeed,
 )
-from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
+from twisted.internet.interfaces import IPushProducer, ISSLTransport, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pylingo import __version__
+from pylingo import __version__, names
 from pylingo.protocol import (
     LARGEST_EVENT,
     LARGEST_REQUEST,
@@ -79,6 +81,13 @@ SILENT = "Nothing was heard for too long."
 """Why a link without a sign of life is given up."""
 FINAL = frozenset({"bye", "kicked", "banned", "replaced"})
 """Reasons of the server to close, after which the client does not come back by itself."""
+SAID = frozenset({"say", "me", "msg"})
+"""Commands that are messages: the server knows when one comes again in the same session."""
+ONCE = frozenset({"announce", "kick"})
+"""Other commands that are not given again when it is not known whether they were carried out."""
+MOVES = frozenset({"join", "create"})
+"""Commands after which what is said is meant for another room."""
+UNSURE = "The link broke before the answer came. See whether it was done, before you try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +128,17 @@ class _Pending:
 
     request: Request
     reply: Deferred[AnyEvent]
-    room: str | None = None
     quiet: bool = False
+    room: str | None = None
+    """Where it was said."""
+    written: bool = False
+    """Whether it was sent over this link."""
+    begun: bool = False
+    """Whether it was sent over any, so that the server may have it."""
+
+    @property
+    def command(self) -> str:
+        return self.request.command.casefold()
 
 
 class _Wire(Int32StringReceiver):
@@ -136,6 +154,11 @@ class _Wire(Int32StringReceiver):
 
     def connectionMade(self) -> None:
         self.connection._made(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        # A large frame may take its time; that some of it comes is a sign of life.
+        self.connection._sign()
+        Int32StringReceiver.dataReceived(self, data)
 
     def stringReceived(self, string: bytes) -> None:
         try:
@@ -168,8 +191,11 @@ class Connection:
     `name` and `room` are taken on arrival, and again when the session could not be resumed. With
     `echo`, one's own messages are heard too, when they are stored. Without `reconnect`, the first
     loss is final. `where` names the server in sentences for people. `check` is asked, with the
-    transport, why a server is not to be trusted; `password` for the server's, where it has one.
+    transport, why a server is not to be trusted; `password` for the server's, where it has one,
+    and again after a wrong one: the same one twice is the end of the try.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -198,7 +224,7 @@ class Connection:
         """Why this ended although the server was trusted before."""
         self.closed: Deferred[None] = Deferred()
         """Fires when the connection has ended for good."""
-        self._tell = heard
+        self._hear = heard
         self.ticket = ticket
         """What it takes to resume the session; None before there is one."""
         self.linked = False
@@ -217,6 +243,14 @@ class Connection:
         self._wanted: dict[str, str | None] = {}
         """Requests of an arrival without an answer yet; the next link makes them first."""
         self._again = False
+        self._leaving = False
+        self._paused = False
+        self._moving: int | str | None = None
+        """The request for another room whose answer is waited for: what comes after it waits."""
+        self._tries = 0
+        """How often it was tried to come back, since the link was there."""
+        self._told = ""
+        """Why the link was lost, as it was told last."""
         self._ids = map(f"{secrets.token_hex(4)}-{{}}".format, count(1))
         self._pending: dict[int | str, _Pending] = {}
         self._seen: dict[int, None] = {}
@@ -226,7 +260,7 @@ class Connection:
         self._service = ClientService(
             endpoint,
             Factory.forProtocol(lambda: _Wire(self)),
-            retryPolicy=backoffPolicy(0.5, LONGEST_PAUSE),
+            retryPolicy=lambda _: self._pause(),
             clock=reactor,
         )
 
@@ -238,8 +272,11 @@ class Connection:
     def start(self) -> Deferred[None]:
         """Connect, and take the session, the name and the room.
 
-        Fails with `ChatError` when the first try does; its sentence says what to do.
+        Fails with `ChatError` when the first try does; its sentence says what to do. Another try
+        takes another `Connection`.
         """
+        if self._final is not None:
+            return fail(ChatError("gone", self._final))
         started = self._started = Deferred()
         # In this order, for a try may fail at once.
         self._service.whenConnected(failAfterFailures=1).addErrback(self._unreachable)
@@ -249,8 +286,10 @@ class Connection:
     def request(self, command: str, body: str = "", *, quiet: bool = False) -> Deferred[AnyEvent]:
         """Ask the server; the result is its reply, which is not heard besides if `quiet`.
 
-        Fails with `ChatError` when the reply is an error, and with ``gone`` when the connection
-        ends for good before there was one.
+        Fails with `ChatError` when the reply is an error; with ``gone`` when the connection ends
+        for good before there was one; with ``unsure`` when the link broke, and the server would not
+        know that it is the same one again; and what was to be said in a room, with ``not_in_room``
+        when the way to that was refused.
         """
         request = self._request(command, body)
         if self._final is not None:
@@ -264,10 +303,10 @@ class Connection:
             if self.linked and self._wire is not None:
                 self._wire.transport.write(frame)
             return succeed(Pong(body=body))
-        pending = _Pending(request, Deferred(), self.room, quiet)
+        pending = _Pending(request, Deferred(), quiet)
         self._pending[request.re or 0] = pending
-        if self.linked and self._wire is not None:
-            self._wire.transport.write(frame)
+        if self.linked and self._moving is None:
+            self._write(pending)
         return pending.reply
 
     def say(self, text: str) -> Deferred[Sent]:
@@ -283,7 +322,10 @@ class Connection:
         return self.request("join", room).addCallback(partial(_expect, Joined))
 
     def close(self) -> Deferred[None]:
-        """Leave the chat, when everything asked so far has been answered."""
+        """Leave the chat, when everything asked so far has been answered.
+
+        Without a link it ends at once, and what was not answered fails with ``gone``.
+        """
         leaving = ensureDeferred(self._take_leave())
         leaving.addCallback(lambda _: self.stop())
         return leaving.addCallback(lambda _: self.closed)
@@ -298,6 +340,7 @@ class Connection:
         return self.closed
 
     async def _take_leave(self) -> None:
+        self._leaving = True
         if self._wire is not None and self._wire.welcomed and self._final is None:
             try:
                 await self.request("close")
@@ -316,11 +359,13 @@ class Connection:
 
     def pauseProducing(self) -> None:
         """Read nothing for now: what was heard cannot be passed on as fast."""
+        self._paused = True
         if self._wire is not None:
             self._wire.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Read on."""
+        self._paused = False
         if self._wire is not None and self._wire.paused:
             self._wire.resumeProducing()
 
@@ -358,6 +403,62 @@ class Connection:
             self.stop(sentence)
             started.errback(ChatError(code, sentence))
 
+    def _pause(self) -> float:
+        """Seconds until it is tried again; ever more, whether nobody answers or it is of no use."""
+        self._tries += 1
+        return _backoff(self._tries - 1)
+
+    def _sign(self) -> None:
+        """There was a sign of life."""
+        self._last_sign = self._reactor.seconds()
+
+    def _tell(self, event: Heard) -> None:
+        try:
+            self._hear(event)
+        except Exception:  # noqa: BLE001 - it is not our bug, and what comes next may be heard
+            self._log.failure("hearing {event} failed", event=event)
+
+    def _write(self, pending: _Pending) -> None:
+        assert self._wire is not None
+        if not pending.begun:
+            pending.begun, pending.room = True, self.room
+        pending.written = True
+        if pending.command in MOVES:
+            self._moving = pending.request.re
+        self._wire.transport.write(encode(pending.request))
+
+    def _write_all(self) -> None:
+        """Send what waits, up to what leads to another room."""
+        for pending in self._pending.values():
+            if not pending.written:
+                self._write(pending)
+                if self._moving is not None:
+                    return
+
+    def _moved(self, moving: _Pending, *, refused: bool) -> None:
+        """It is known now whether we are in another room; what was to be said there can go."""
+        self._moving = None
+        lost: list[_Pending] = []
+        if refused:
+            for pending in self._pending.values():
+                if not pending.written and pending.command in MOVES:
+                    break
+                if not pending.written and pending.command in ("say", "me"):
+                    lost.append(pending)
+        if lost:
+            where = moving.request.body.partition(" ")[0]
+            lines = "One line was" if len(lost) == 1 else f"{len(lost)} lines were"
+            text = f"You are not in {where}. {lines} meant for it, and not said."
+            self._tell(Error(code="not_in_room", text=text, fatal=False))
+            self._fail(lost, ChatError("not_in_room", text))
+        if self.linked:
+            self._write_all()
+
+    def _fail(self, pendings: Iterable[_Pending], why: ChatError) -> None:
+        for pending in tuple(pendings):
+            del self._pending[pending.request.re or 0]
+            pending.reply.errback(why)
+
     def _made(self, wire: _Wire) -> None:
         self._wire = wire
         self._last_sign = self._reactor.seconds()
@@ -369,29 +470,43 @@ class Connection:
     def _lost(self, wire: _Wire, why: str) -> None:
         self._wire = None
         was_linked, self.linked = self.linked, False
+        self._moving = None
         if self._arriving is not None:
             self._arriving.cancel()
         if self._started is not None:
             self._fail_start(
-                _stranger(self.where, wire.broken, why)
+                self._stranger(wire, why)
                 if not wire.welcomed
                 else f"{self.where} closed the connection: {why} Try again."
             )
             return
-        if not self._reconnect and self._final is None:
-            self._final = f"The connection to {self.where} was lost: {why} Start pylingo again."
+        if self._final is None:
+            if not self._reconnect:
+                self._final = (
+                    f"The connection to {self.where} was lost: {why} "
+                    "Start pylingo again, in a minute if the name is still taken then."
+                )
+            elif self._leaving and not any(p.command in SAID for p in self._pending.values()):
+                self._final = why  # There is nothing to come back for.
+            elif not wire.welcomed and _untrusted(why):
+                self._final = self.doubt = self._stranger(wire, why)
         if self._final is not None:
             self.stop(self._final)
-        if was_linked or self._final is not None:
+        elif not wire.welcomed and (wire.broken or "SSL" in why):
+            why = self._stranger(wire, why)
+        if was_linked or self._final is not None or why != self._told:
+            self._told = why
             self._tell(Disconnected(self._final or why, self._final is not None))
+
+    def _stranger(self, wire: _Wire, why: str) -> str:
+        encrypted = ISSLTransport.providedBy(wire.transport)
+        return _about_stranger(self.where, wire.broken, why, encrypted=encrypted)
 
     def _stopped(self, _: object) -> None:
         if self._started is not None:
             started, self._started = self._started, None
             started.errback(ChatError("gone", self._final or ""))
-        for pending in tuple(self._pending.values()):
-            pending.reply.errback(ChatError("gone", self._final or ""))
-        self._pending.clear()
+        self._fail(self._pending.values(), ChatError("gone", self._final or ""))
         if not self.closed.called:
             self.closed.callback(None)
 
@@ -423,11 +538,17 @@ class Connection:
                 if refused.code not in ("not_resumable", "password_required", "forbidden"):
                     raise
                 ticket = None
+        if ticket is None and self._leaving and self._again:
+            raise ChatError("gone", "The session has ended.")
         if ticket is None and welcome.password_required:
             await self._enter(wire)
+        once = ONCE if ticket is not None else ONCE | SAID
+        unsure = [one for one in self._pending.values() if one.begun and one.command in once]
+        self._fail(unsure, ChatError("unsure", UNSURE))
         if ticket is None:
-            self._wanted = {"name": user, "join": room, **self._wanted}
-        elif not self._again and self.room != room:
+            guest = user.startswith("guest-")
+            self._wanted = {"name": "" if guest else user, "join": room, **self._wanted}
+        elif not self._again and _key(self.room or "") != _key(room or ""):
             # The session brought both back; a room that was asked for comes before its own.
             self._wanted = {"join": room}
         if ticket is None:
@@ -445,8 +566,12 @@ class Connection:
             del self._wanted[command]
         self.linked = True
         self._arriving = None
-        for pending in tuple(self._pending.values()):
-            wire.transport.write(encode(pending.request))
+        self._tries = 0
+        for pending in self._pending.values():
+            pending.written = False
+        self._write_all()
+        if self._paused:
+            wire.pauseProducing()
         again, self._again = self._again, True
         started, self._started = self._started, None
         self._tell(Connected(again))
@@ -454,7 +579,8 @@ class Connection:
             started.callback(None)
 
     async def _enter(self, wire: _Wire) -> None:
-        """Give the server's password, until it is the right one."""
+        """Give the server's password, until it is the right one, or the same wrong one again."""
+        last = None
         while True:
             if self._password is None:
                 raise ChatError(
@@ -466,8 +592,9 @@ class Connection:
             try:
                 await self._ask(wire, "enter", password)
             except ChatError as refused:
-                if refused.code != "wrong_password" or not self._reconnect:
+                if refused.code != "wrong_password" or not self._reconnect or password == last:
                     raise
+                last = password
             else:
                 return
 
@@ -480,6 +607,8 @@ class Connection:
             if self._started is not None:
                 self._fail_start(why.value.text, why.value.code)
             elif wire is not None:
+                if self._leaving:
+                    self._final = why.value.text
                 wire.abort(why.value.text)
             return
         if wire is not None:
@@ -499,14 +628,14 @@ class Connection:
             self._pending.pop(request.re or 0, None)
 
         reply: Deferred[AnyEvent] = Deferred(forget)
-        self._pending = {request.re or 0: _Pending(request, reply), **self._pending}
+        pending = _Pending(request, reply)
+        self._pending = {request.re or 0: pending, **self._pending}
         wire.transport.write(encode(request))
         return reply
 
     # What is heard.
 
     def _heard(self, wire: _Wire, event: AnyEvent | None) -> None:
-        self._last_sign = self._reactor.seconds()
         if not wire.welcomed and not isinstance(event, Welcome | Error | Closing):
             wire.abort("It is no PyLingo server.")
             return
@@ -544,6 +673,8 @@ class Connection:
         self._follow(event, pending)
         if pending is None or not pending.quiet:
             self._tell(event)
+        if pending is not None and pending.request.re == self._moving:
+            self._moved(pending, refused=isinstance(event, Error))
         if pending is not None:
             if isinstance(event, Error):
                 pending.reply.errback(ChatError(event.code, event.text, fatal=event.fatal))
@@ -590,6 +721,7 @@ class Connection:
         command, body = pending.request.command.casefold(), pending.request.body
         if command == "msg":
             to, _, text = body.lstrip().partition(" ")
+            text = names.clean(text)
             self._tell(Private(id=sent.id, at=sent.at, user=self.user, to=to, text=text))
         else:
             self._tell(
@@ -598,10 +730,26 @@ class Connection:
                     at=sent.at,
                     room=pending.room or "",
                     user=self.user,
-                    text=body,
+                    text=names.clean(body),
                     action=command == "me",
                 )
             )
+
+
+_backoff = backoffPolicy(0.5, LONGEST_PAUSE)
+
+
+def _key(room: str) -> str:
+    """What a room is compared by; of what joins one, without the password."""
+    try:
+        return names.room(room.partition(" ")[0]).key if room else ""
+    except ChatError:
+        return room
+
+
+def _untrusted(why: str) -> bool:
+    """Whether the link was lost because no authority vouches for the certificate."""
+    return "certificate verify failed" in why or "VerificationError" in why
 
 
 def _expect(kind: type[E], event: AnyEvent) -> E:
@@ -621,11 +769,17 @@ def _sentence(why: Failure, where: str) -> str:
         return f"There is no host of that name: {where}. Check the spelling."
     if why.check(error.TimeoutError, error.TCPTimedOutError):
         return f"{where} does not answer. Check the address, the network and the firewall."
-    return f"{where} cannot be reached: {why.getErrorMessage()}. Check the address and the network."
+    reason = why.getErrorMessage().rstrip(".")
+    return f"{where} cannot be reached: {reason}. Check the address and the network."
 
 
-def _stranger(where: str, broken: str, why: str) -> str:
+def _about_stranger(where: str, broken: str, why: str, *, encrypted: bool) -> str:
     """What to tell a person about a peer that has not said what a server says first."""
+    if _untrusted(why):
+        return (
+            f"{where} has a certificate that nothing here vouches for. "
+            "Check the address, and tell this program which certificate to trust."
+        )
     if broken == SILENT:
         return (
             f"{where} takes connections and says nothing: it is no PyLingo server, or it hangs. "
@@ -638,10 +792,30 @@ def _stranger(where: str, broken: str, why: str) -> str:
         )
     if broken or "SSL" in why:
         return f"{where} answered, but it is no PyLingo server. Check the address."
+    if encrypted:
+        return f"{where} hung up without a word. Try again, or check the address."
     return (
         f"{where} hung up without a word: it is an encrypted server, or no PyLingo server. "
         "Try --tls, or check the address."
     )
 
 
-__all__ = ["ChatError", "Connected", "Connection", "Disconnected", "Heard", "Ticket"]
+__all__ = [
+    "AnyEvent",
+    "ChatError",
+    "Closing",
+    "Connected",
+    "Connection",
+    "Disconnected",
+    "Error",
+    "Heard",
+    "Joined",
+    "Left",
+    "Message",
+    "Private",
+    "Renamed",
+    "Resumed",
+    "Sent",
+    "Ticket",
+    "Welcome",
+]

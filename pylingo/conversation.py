@@ -6,6 +6,7 @@ knows who is in the room and what waits to be acknowledged; not how anything is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from pylingo import looks, names
-from pylingo.connection import FINAL, Connected, Connection, Disconnected, Heard
+from pylingo.connection import FINAL, SAID, Connected, Connection, Disconnected, Heard
 from pylingo.looks import Line
 from pylingo.names import Name
 from pylingo.protocol import (
@@ -63,7 +64,8 @@ MOST_PENDING = 500
 """Messages that may wait to be acknowledged."""
 SHOWN = 200
 """Characters that are shown of a message that was refused."""
-MESSAGES = frozenset({"say", "me", "msg"})
+IGNORE = CommandHelp("ignore", (), "NAME", "Hide what somebody says, or show it again.")
+"""A command of our own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class Conversation:
         self._questions: list[Question] = []
         """What is asked now, and then. A hidden one is never replaced under the person's hands."""
         self._settled = False
+        self._place: str | None = None
+        """The room, as of when there was a link last."""
         self._heading = ""
         self._arrived = False
         self._hinted = False
@@ -168,9 +172,10 @@ class Conversation:
         people = "1 person" if self._count == 1 else f"{self._count} people"
         asked = bool(self._questions) and not (self._arrived and self._questions[0].ours)
         trying = "waiting for you" if asked else "not connected, trying…"
+        state = "connected" if self._linked else trying
         return " | ".join(
             (
-                "connected" if self._linked else trying,
+                "leaving, Ctrl-D does not wait" if self.leaving else state,
                 f"{looks.tidy(room)}: {people}" if room else "no room",
                 self._where,
                 "encrypted" if self._encrypted else "not encrypted",
@@ -194,14 +199,14 @@ class Conversation:
     def complete(self, text: str) -> list[tuple[str, int, str]]:
         """What could stand where `text` ends: each with how much of it is replaced, and a help."""
         command, space, rest = text.partition(" ")
-        word = text.rpartition(" ")[2]
+        word = re.split(r"\s", text)[-1]
         if self._questions and not command.startswith("/"):
             asked = self.rooms if self._questions[0].room else []
             return [(room, len(text), "") for room in asked if _begins(room, text)]
         if text.startswith("/") and not space:
             return [
                 (f"/{looks.tidy(name)} ", len(text), looks.tidy(f"{row.arguments}  {row.help}"))
-                for row in self.commands
+                for row in (*self.commands, *([IGNORE] if self.commands else ()))
                 if row.name not in looks.WIRE
                 for name in (row.name, *row.aliases)
                 if name.startswith(text[1:].casefold())
@@ -218,6 +223,13 @@ class Conversation:
         ]
 
     # What the person does.
+
+    def takes(self, text: str) -> bool:
+        """Whether a line can be taken now: there is somebody to hear it, or a question."""
+        ready = bool(self._questions) or (self.connection is not None and self._arrived)
+        if not ready and text.strip():
+            self._tell("!! There is no connection yet. Press Enter again in a moment.")
+        return ready
 
     def typed(self, text: str) -> None:
         """A line, or a block of them, was entered."""
@@ -295,8 +307,10 @@ class Conversation:
 
     def heard(self, event: Heard) -> None:
         """Show `event`, and keep up with it."""
-        me = self._user
+        me, room = self._user, self._place
         self._follow(event)
+        if self._linked:
+            self._place = self._room
         if isinstance(event, Message | Private) and self._ignores(event):
             return
         if isinstance(event, History) and self._ignored:
@@ -310,7 +324,7 @@ class Conversation:
         if isinstance(event, Connected):
             self._arrived = True
         if shown:
-            lines = looks.lines(event, me)
+            lines = looks.lines(event, me, most=looks.MOST_LINES)
             stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines
             self._view.show([*self._headings(event), *stamped])
         if isinstance(event, Help) and len(event.commands) > 1:
@@ -323,6 +337,9 @@ class Conversation:
             if private or looks.mentions(event.text, me):
                 self._view.ring()
         if isinstance(event, Left) and self._room is None and not self.leaving:
+            self._lobby()
+        if isinstance(event, Connected) and event.again and room and self._room is None:
+            self._tell(f"-- You are not in {looks.tidy(room)} any more.")
             self._lobby()
         match event:
             case Renamed(re=str() | int()) | Done(user=str()):
@@ -601,7 +618,7 @@ class Conversation:
         if command == "ignore":
             self._ignore(request.body)
             return
-        if not self._linked and command not in MESSAGES:
+        if not self._linked and command not in SAID:
             self._tell(f"-- /{command} waits until you are connected again.")
         if command == "join" and len(words) == 1:
             self._go("join", words[0])
@@ -645,18 +662,27 @@ class Conversation:
 
     def _send(self, request: Request) -> None:
         sent = self._request(request.command, request.body)
-        draft = _draft(request) if request.command.casefold() in MESSAGES else ""
+        draft = _draft(request) if request.command.casefold() in SAID else ""
         if draft:
             key = object()
             self.pending[key] = draft
             sent.addBoth(self._acknowledged, key)
+        else:
+            sent.addErrback(self._unsure, request)
         # That it was refused is heard as an event.
         sent.addErrback(lambda why: why.trap(ChatError))
+
+    def _unsure(self, why: Failure, request: Request) -> Failure:
+        if _code(why) == "unsure":
+            self._tell(f"!! /{request.command} {request.body}: {why.getErrorMessage()}")
+        return why
 
     def _acknowledged(self, result: object, key: object) -> object:
         text = self.pending.pop(key)
         if isinstance(result, Failure) and _code(result) == "gone":
             self.unsent.append(text)
+        elif isinstance(result, Failure) and _code(result) == "unsure":
+            self._tell(f"!! This may have been sent, or not: {_short(text)}")
         elif isinstance(result, Failure):
             self._tell(f"!! Not sent: {_short(text)}")
         self._view.refresh()

@@ -48,7 +48,11 @@ async def login(door: Door, body: str) -> None:
     account = await accounts.login(user, shown, password)
     before, last = door.chat.registry.owners.get(account.name.key), door.chat.registry.last
     if before is not user:
-        if before is not None:
+        if before in door.chat.registry.lingering:
+            # It may come back, as a guest, to learn what became of its last words.
+            before.quit("replaced")
+            door.chat.sessions.drop(before)
+        elif before is not None:
             text = "You have logged in from another connection."
             door.chat.sessions.close(before, "replaced", Closing(reason="replaced", text=text))
         user.handed = LARGEST_MESSAGE_ID

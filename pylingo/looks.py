@@ -39,6 +39,8 @@ Line: TypeAlias = list[tuple[str, str]]
 
 WIRE = frozenset({"hello", "resume", "pong"})
 """Commands that a client gives by itself, and that no person needs."""
+MOST_LINES = 200
+"""Lines of one message that are shown to a person."""
 COLOURS = 12
 """How many colours names are told apart by."""
 
@@ -71,11 +73,16 @@ def mentions(text: str, me: str) -> bool:
     return False
 
 
-def lines(event: Heard, me: str, now: float | None = None) -> Iterator[Line]:
-    """The lines that tell a person of `event`; `me` is the name the person has."""
+def lines(
+    event: Heard, me: str, now: float | None = None, most: int | None = None
+) -> Iterator[Line]:
+    """The lines that tell a person of `event`; `me` is the name the person has.
+
+    Of one message there are `most` of them, and one that says how many more.
+    """
     match event:
         case Message() | Private():
-            yield from _said(event, me, now)
+            yield from _said(event, me, now, most)
         case Welcome():
             yield [("class:info", f"-- Welcome. You are {tidy(event.user)} here.")]
             yield from _block("class:motd", event.motd)
@@ -109,7 +116,7 @@ def lines(event: Heard, me: str, now: float | None = None) -> Iterator[Line]:
         case Help():
             yield from _help(event.commands)
         case History():
-            yield from _history(event, me, now)
+            yield from _history(event, me, now, most)
         case Topic():
             who = f" (set by {tidy(event.user)})" if event.user else ""
             topic = tidy(event.topic) or "none"
@@ -150,11 +157,11 @@ def stamped(lines: Iterable[Line], now: float | None = None) -> Iterator[Line]:
         stamp = ""
 
 
-def _history(event: History, me: str, now: float | None) -> Iterator[Line]:
+def _history(event: History, me: str, now: float | None, most: int | None) -> Iterator[Line]:
     what = _many(len(event.messages), "message")
     yield [("class:info", f"-- {what} in {tidy(event.room)}:")]
     for message in event.messages:
-        yield from _said(message, me, now)
+        yield from _said(message, me, now, most)
     for first in event.messages[: event.older]:
         yield [("class:info", f"-- Before that: /history {len(event.messages)} {first.id}")]
 
@@ -163,7 +170,7 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _said(event: Message | Private, me: str, now: float | None) -> Iterator[Line]:
+def _said(event: Message | Private, me: str, now: float | None, most: int | None) -> Iterator[Line]:
     user, mine = tidy(event.user), event.user == me
     text = names.clean(event.text).expandtabs(4).split("\n")
     style = "class:replayed" if event.replayed else ""
@@ -182,8 +189,11 @@ def _said(event: Message | Private, me: str, now: float | None) -> Iterator[Line
         who = [(style, "» "), *who]
     stamp = _time(event.at, now)
     yield [("class:time", stamp), *who, (style, text[0])]
-    for more in text[1:]:
+    for more in text[1:most]:
         yield [("class:time", " " * len(stamp)), ("", "  "), (style, more)]
+    if left := text[most:] if most is not None else ():
+        indent = " " * (len(stamp) + 2)
+        yield [("class:info", f"{indent}-- and {_many(len(left), 'line')} more")]
 
 
 def day(at: int) -> str:

@@ -27,7 +27,7 @@ from zope.interface import implementer
 from pylingo import looks, names
 from pylingo.client import dial
 from pylingo.connection import PARTING, Connected, Connection, Disconnected, Heard
-from pylingo.protocol import ChatError, Closing, Error, parse
+from pylingo.protocol import ChatError, Closing, Error, Resumed, Welcome, parse
 
 MOST_UNANSWERED = 64
 """Lines that are sent ahead of their replies."""
@@ -53,6 +53,7 @@ class Pipe(LineReceiver):
         self._closing = False
         self._quitting = False
         self._told = ""
+        self._begun = False
 
     # What the terminal's side says.
 
@@ -62,6 +63,9 @@ class Pipe(LineReceiver):
 
     def lineReceived(self, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip("\r")
+        if not self._begun:
+            # Some editors put a mark before the first line.
+            text, self._begun = text.removeprefix("\ufeff"), True
         if not text.strip():
             return
         request = parse(text)
@@ -75,8 +79,12 @@ class Pipe(LineReceiver):
         if self.connection.unanswered >= MOST_UNANSWERED and not self.paused:
             self.pauseProducing()
 
-    def lineLengthExceeded(self, line: bytes) -> None:
-        self._complain(f"A line of the input has more than {len(line)} bytes. Make it shorter.")
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002
+        self._complain(
+            f"A line of the input has more than {self.MAX_LENGTH} bytes. Neither it nor what "
+            "comes after it was sent. Make it shorter."
+        )
+        self.clearLineBuffer()
         self.readConnectionLost()
 
     def readConnectionLost(self) -> None:
@@ -108,6 +116,9 @@ class Pipe(LineReceiver):
                 more = f" {lines} not acknowledged." if lost else ""
                 self._complain(event.reason + more)
         elif self._json:
+            if isinstance(event, Welcome | Resumed):
+                # It is as good as a password, and files are read by others.
+                event = msgspec.structs.replace(event, session="")
             if not isinstance(event, Connected):
                 self._print(names.clean(msgspec.json.encode(event).decode()).encode())
         elif not isinstance(event, Error):
@@ -120,6 +131,10 @@ class Pipe(LineReceiver):
     def leave(self) -> None:
         """Whoever started this wants it to end: take leave, so that the name is free again."""
         self._status = 1
+        lost = self.connection.unanswered if self.connection.linked else 0
+        if lost:
+            lines = "1 line was" if lost == 1 else f"{lost} lines were"
+            self._complain(f"It was ended while {lines} not acknowledged.")
         self._closing = True
         self.connection.part()
         # What nobody reads is not waited for any longer either.

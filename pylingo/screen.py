@@ -11,14 +11,16 @@ Nothing here knows the network, or where its terminal is.
 from __future__ import annotations
 
 import asyncio
+import os
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from string import ascii_uppercase
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.application.run_in_terminal import in_terminal, run_in_terminal
+from prompt_toolkit.clipboard import InMemoryClipboard
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
@@ -48,6 +50,10 @@ SHOWN_PENDING = 5
 """Lines that wait to be acknowledged, shown above the prompt."""
 PATIENCE = 2.0
 """Seconds within which a second Ctrl-C ends it."""
+SIZE = 80, 24
+"""Columns and rows of a terminal that does not know how many it has."""
+SOON = 0.01
+"""Seconds until more keys are handed on, where there are very many."""
 
 _NAMES = [
     "ansired",
@@ -119,6 +125,9 @@ class Desk(Protocol):
     def keeps(self, text: str) -> bool:
         """Whether a line that was entered is one to come back to."""
 
+    def takes(self, text: str) -> bool:
+        """Whether a line that was entered can be taken now; otherwise it stays, to be changed."""
+
     def typed(self, text: str) -> None:
         """A line, or a block of them, was entered."""
 
@@ -169,6 +178,8 @@ class Screen(TwistedProtocol):
         self._draft: Document | None = None
         """What was being typed when something hidden was asked."""
         self._decoder = getincrementaldecoder("utf-8")("replace")
+        self._typed = bytearray()
+        """Keys that were not handed on yet."""
         self._left = False
         self._resources = ExitStack()
 
@@ -176,9 +187,11 @@ class Screen(TwistedProtocol):
 
     def connectionMade(self) -> None:
         self._input = self._resources.enter_context(create_pipe_input())
+        self._keyboard: int = cast(Any, self._input).pipe.write_fd
+        os.set_blocking(self._keyboard, False)
         stream: Any = _Stream(self.transport)
         self._output = self._output_type(
-            stream, lambda: Size(*reversed(self._size())), term=self._term
+            stream, lambda: Size(*reversed(self._known_size())), term=self._term
         )
         self._session: PromptSession[str] = PromptSession(
             self._prompt,
@@ -196,17 +209,32 @@ class Screen(TwistedProtocol):
             bottom_toolbar=lambda: f" {self._desk.bar} ",
             erase_when_done=True,
         )
+        # A line is taken by our own keys. Others would end the prompt with it.
+        self._session.default_buffer.accept_handler = lambda _: True
         self._app = self._session.app
+        self._app.renderer.cpr_not_supported_callback = None
         self._window = self._app.layout.current_window
         self._window.height = self._height
         running = asyncio.ensure_future(
-            self._session.prompt_async(handle_sigint=False, set_exception_handler=False)
+            self._session.prompt_async(
+                handle_sigint=False, set_exception_handler=False, pre_run=self._begun
+            )
         )
         Deferred.fromFuture(running).addBoth(self._ended)
 
     def dataReceived(self, data: bytes) -> None:
         # What is not UTF-8 could be drawn, but neither sent nor stored.
-        self._input.send_text(self._decoder.decode(data))
+        self._typed += self._decoder.decode(data).encode()
+        self._feed()
+
+    def _feed(self) -> None:
+        """Hand on what is taken at once: to wait for the rest would be to wait for ourselves."""
+        if self._left:
+            return
+        with suppress(BlockingIOError):
+            del self._typed[: os.write(self._keyboard, self._typed)]
+        if self._typed:
+            asyncio.get_running_loop().call_later(SOON, self._feed)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         if not self._left:
@@ -237,6 +265,8 @@ class Screen(TwistedProtocol):
         elif self._draft is not None and not self._desk.hidden:
             buffer.set_document(self._draft)
             self._draft = None
+            # What was cut out of it is not to be seen later either.
+            self._app.clipboard = InMemoryClipboard()
         self._app.invalidate()
 
     def ring(self) -> None:
@@ -288,6 +318,10 @@ class Screen(TwistedProtocol):
         text = FormattedText([piece for line in lines for piece in (*line, ("", "\n"))])
         print_formatted_text(self._output, text, STYLE, color_depth=self._app.color_depth)
 
+    def _begun(self) -> None:
+        if self._left:
+            self._app.exit()  # It was closed before it was there.
+
     def _ended(self, result: object) -> None:
         self._left = True
         if self._lines:
@@ -299,9 +333,13 @@ class Screen(TwistedProtocol):
 
     # Drawing and keys.
 
+    def _known_size(self) -> tuple[int, int]:
+        columns, rows = self._size()
+        return columns or SIZE[0], rows or SIZE[1]
+
     def _height(self) -> Dimension:
         """What is typed takes half of the screen at most, a menu of completions as much."""
-        columns, rows = self._size()
+        columns, rows = self._known_size()
         most = max(1, rows // 2)
         window = self._window
         lines = window.content.preferred_height(columns, most, True, window.get_line_prefix) or 1
@@ -315,19 +353,22 @@ class Screen(TwistedProtocol):
             pieces.append(("class:pending", f"… and {len(waiting) - SHOWN_PENDING} more\n"))
         for text in waiting[-SHOWN_PENDING:]:
             first = plain([("", text.strip().split("\n")[0])])
-            room = max(10, self._size()[0] - 14)
+            room = max(10, self._known_size()[0] - 14)
             line = first[: room // 2].translate(PIECES)
             pieces.append(("class:pending", f"… {line} (sending)\n"))
-        return FormattedText([*pieces, ("class:prompt", self._desk.prompt)])
+        return FormattedText([*pieces, ("class:prompt", self._desk.prompt.translate(PIECES))])
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
         typing = Condition(lambda: not self._session.app.layout.is_searching)
 
         @keys.add("enter", filter=typing)
+        @keys.add("c-o", filter=typing)
         def _(event: KeyPressEvent) -> None:
             buffer = event.current_buffer
             text = buffer.text
+            if not self._desk.takes(text):
+                return
             if self._desk.keeps(text):
                 buffer.append_to_history()
             buffer.reset()
@@ -337,6 +378,12 @@ class Screen(TwistedProtocol):
         def _(event: KeyPressEvent) -> None:
             event.current_buffer.newline(copy_margin=False)
 
+        @keys.add("escape", "#")
+        @keys.add("c-r", filter=Condition(lambda: self._desk.hidden))
+        @keys.add("c-s", filter=Condition(lambda: self._desk.hidden))
+        def _(_: KeyPressEvent) -> None:
+            """Enter the line as a comment, or look for one: of no use here, or not to be seen."""
+
         @keys.add("c-z", filter=Condition(lambda: self._suspend is not None))
         def _(_: KeyPressEvent) -> None:
             self.suspend()
@@ -345,7 +392,7 @@ class Screen(TwistedProtocol):
         def _(event: KeyPressEvent) -> None:
             if event.current_buffer.text:
                 event.current_buffer.delete()
-            else:
+            elif not self._session.default_buffer.text:
                 self._desk.leave()
 
         @keys.add("c-c", filter=typing)

@@ -222,7 +222,11 @@ class Tty:
     def suspend(self) -> None:
         """Give it back to the shell; this returns when the shell lets us go on."""
         ours = [fcntl.fcntl(file, fcntl.F_GETFL) for file in self._files]
-        self.__exit__()
+        if self.ours:
+            self.__exit__()
+        else:
+            # The shell has set the modes that it wants; to set others would stop us right here.
+            self._flag(self._found)
         # The terminal is not ours to give back, so these may end us at once.
         ending = {
             one: signal.signal(one, signal.SIG_DFL) for one in (signal.SIGTERM, signal.SIGHUP)

@@ -94,6 +94,30 @@ class ArrivalTests(SynchronousTestCase):
         ana = self.world.arrive()
         self.assertEqual(ana.refusal.code, "server_full")
 
+    def test_start_again(self) -> None:
+        """What has ended does not begin again, and says so."""
+        self.world.trouble = ConnectionRefusedError()
+        ana = self.world.arrive()
+        self.world.wait(5)
+        self.assertEqual(ana.refusal.code, "unreachable")
+        self.world.trouble = None
+        again = self.failureResultOf(ana.connection.start(), ChatError).value
+        self.assertEqual(again.code, "gone")
+
+    def test_fault_in_hearing(self) -> None:
+        """A bug of who hears is noted; what comes next is heard, and what was asked is answered."""
+        self.world.answers["list"] = lambda request: [Rooms(rooms=[], re=request.re)]
+        ana = self.world.arrive(room="lobby")
+        self.patch(ana.connection, "_hear", lambda _: 1 / 0)
+        self.successResultOf(self.listed(ana))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertTrue(ana.connection.linked)
+
+    def listed(self, ana: Any) -> Any:
+        asked = ana.connection.request("list")
+        self.world.flush()
+        return asked
+
     def test_hello_comes_first(self) -> None:
         """The client speaks first, and says which client it is."""
         self.world.arrive()
@@ -152,6 +176,12 @@ class PasswordTests(SynchronousTestCase):
         """A program that gets it wrong would go on for ever; so it ends."""
         ana = self.world.arrive(password=lambda: succeed("please"), reconnect=False)
         self.assertEqual(ana.refusal.code, "wrong_password")
+
+    def test_same_again(self) -> None:
+        """So does one that comes back by itself, when it has no other one."""
+        ana = self.world.arrive(password=lambda: succeed("please"))
+        self.assertEqual(ana.refusal.code, "wrong_password")
+        self.assertEqual(len(ana.of(Error)), 2)
 
     def test_unknown(self) -> None:
         """Who cannot be asked is told how to give it."""

@@ -388,6 +388,29 @@ class LinkTests(Seat):
         self.assertEqual(self.said()[-1], "-- Connected again.")
         self.assertNotIn("not connected", self.talk.bar)
 
+    def test_out_of_the_room(self) -> None:
+        """Who is not in the room any more, on return, is told so, and asked where to go."""
+        self.lose()
+        self.said()
+        self.line.linked, self.line.room = True, None
+        self.hear(Connected(True))
+        said = self.said()
+        self.assertIn("-- You are not in lobby any more.", said)
+        self.assertTrue(any("join a room" in line for line in said))
+
+    def test_unsure(self) -> None:
+        """What may have been said, or done, is named."""
+        for line in ("hello?", "/kick bob"):
+            self.talk.typed(line)
+            self.said()
+            self.refuse("unsure")
+            self.assertIn(line.removeprefix("/"), self.said()[-1])
+
+    def test_leaving(self) -> None:
+        """While one leaves, the bar says how not to wait for it."""
+        self.talk.leave()
+        self.assertIn("Ctrl-D", self.talk.bar)
+
     def test_typed_in_a_pause(self) -> None:
         """What is said in a pause waits visibly."""
         self.lose()
@@ -485,7 +508,9 @@ class CompletionTests(Seat):
 
     def test_commands(self) -> None:
         """After a slash, the commands of the server and their aliases."""
-        self.assertEqual(self.texts("/"), ["/join ", "/list ", "/rooms ", "/leave ", "/exit "])
+        self.assertEqual(
+            self.texts("/"), ["/join ", "/list ", "/rooms ", "/leave ", "/exit ", "/ignore "]
+        )
 
     def test_begun_command(self) -> None:
         """Those that begin so, in any case, with their help."""
@@ -519,6 +544,14 @@ class CompletionTests(Seat):
     def test_name_at_the_start(self) -> None:
         """A name at the start of a line is an address."""
         self.assertEqual(self.texts("b"), ["bob: ", "Bertha: "])
+
+    def test_name_on_another_line(self) -> None:
+        """Nor does the line matter, for one of several."""
+        self.assertEqual(self.texts("hello\nbo"), ["hello\nbob "])
+
+    def test_ignore(self) -> None:
+        """A command of the client's own is offered like the server's."""
+        self.assertEqual(self.texts("/ign"), ["/ignore "])
 
     def test_name_within(self) -> None:
         """Elsewhere it is a word."""

@@ -327,6 +327,21 @@ class LoginTests(IdentityTestCase):
         self.assertEqual([type(event) for event in ben.hear()], [Left])
         self.assertEqual(ben.ask("users").users, ["ben"])
 
+    def test_resent_after_another_login(self) -> None:
+        """One who lingered then comes back as a guest, and what is sent again is not said again."""
+        old, ben = self.house.owner("ana", "lobby"), self.house.visitor("ben", "lobby")
+        old.send(request("say", "hi", "x"))
+        first = old.reply("x")
+        old.drop()
+        self.house.owner("ana")
+        ben.hear()
+        back = self.house.visitor()
+        resumed = back.ask("resume", f"{old.welcome.session} 0")
+        self.assertEqual((resumed.user[:6], resumed.room), ("guest-", "lobby"))
+        back.send(request("say", "hi", "x"))
+        self.assertEqual(back.reply("x").id, first.id)
+        self.assertEqual(texts(ben.hear()), [])
+
     def test_many_in_a_turn(self) -> None:
         """Of many who log in at the same moment, exactly one is left, the last."""
         self.house.owner("ana").ask("close")

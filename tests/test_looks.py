@@ -119,6 +119,16 @@ class MessageTests(SynchronousTestCase):
         self.assertTrue(second.startswith(" " * 7) and second.endswith("12:00 <cid> two"))
         self.assertTrue(third.endswith("    three"))
 
+    def test_very_many_lines(self) -> None:
+        """Of a message with very many lines a person is shown some, and told how many more."""
+        event = message("\n" * 8_000)
+        self.assertEqual(len(shown(event)), 8_001)
+        some = [looks.plain(line) for line in looks.lines(event, "ana", NOW, 10)]
+        self.assertEqual(len(some), 11)
+        self.assertIn("7991 lines more", some[-1])
+        whole = [*looks.lines(message("a\nb"), "ana", NOW, 2)]
+        self.assertEqual(len(whole), 2)
+
     def test_other_line_ends(self) -> None:
         """No other character begins a new line either."""
         for end in ("\r", "\x0b", "\x0c", "\x1c", "\x85"):

@@ -34,6 +34,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.user = "ana"
+        self.linked = True
         self.welcome: Welcome | None = Welcome(
             server="test",
             version=1,
@@ -124,6 +125,11 @@ class InputTests(PipeTests):
         """Line ends of another system are no part of the line."""
         self.pipe.dataReceived(b"hi\r\n")
         self.assertEqual(self.wire.asked, [("say", "hi")])
+
+    def test_mark(self) -> None:
+        """The mark that editors of another system put at the beginning is no part of it either."""
+        self.pipe.dataReceived("\ufeff/login ci s3cret\r\n\ufeffhi\n".encode())
+        self.assertEqual(self.wire.asked, [("login", "ci s3cret"), ("say", "\ufeffhi")])
 
     def test_spaces(self) -> None:
         """Spaces are part of it; a line of nothing else is not sent."""
@@ -260,6 +266,12 @@ class OutputTests(PipeTests):
         self.assertEqual(self.wire.parted, 1)
         self.pipe.heard(Disconnected("It was closed.", True))
         self.assertEqual((self.complaints, self.end()), ("", 1))
+
+    def test_leave_too_early(self) -> None:
+        """It is said how much of what was sent is not known to have arrived by then."""
+        self.pipe.dataReceived(b"one\ntwo\n")
+        self.pipe.leave()
+        self.assertIn("2 lines were not acknowledged", self.complaints)
 
     def test_leave_unread(self) -> None:
         """Output that nobody reads keeps it from ending for a moment, not for ever."""

@@ -9,7 +9,18 @@ from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.connection import Connected, Disconnected, Ticket
-from pylingo.protocol import ChatError, Error, Left, Message, Private, Resumed
+from pylingo.protocol import (
+    ChatError,
+    Error,
+    Joined,
+    Left,
+    Message,
+    Notice,
+    Private,
+    Resumed,
+    Sent,
+    encode,
+)
 from tests.world import World, message, refused, resumed, sent, welcome
 
 
@@ -208,6 +219,163 @@ class BrokenLinkTests(SynchronousTestCase):
         self.lose()
         self.assertEqual((ana.connection.user, ana.connection.room), ("ana", "lobby"))
 
+    def test_unsure(self) -> None:
+        """Where the session has ended, what may have been said fails; what was not sent is said."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        said, asked = ana.connection.say("hi"), ana.connection.request("list")
+        self.world.flush()
+        self.world.answers |= {"resume": refused("not_resumable"), "say": sent(7)}
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        later = ana.connection.say("typed in the pause")
+        self.world.wait(5)
+        self.assertEqual(self.failureResultOf(said, ChatError).value.code, "unsure")
+        self.successResultOf(later)
+        self.assertNoResult(asked)
+        self.assertEqual(self.world.link.asked[-2:], [("list", ""), ("say", "typed in the pause")])
+
+    def test_once(self) -> None:
+        """What is not harmless a second time is not asked again, also in the same session."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        asked = [ana.connection.request(*what) for what in (("kick", "bob"), ("topic", "tea"))]
+        self.world.flush()
+        self.lose()
+        self.assertEqual(self.failureResultOf(asked[0], ChatError).value.code, "unsure")
+        self.assertNoResult(asked[1])
+        self.assertEqual(self.world.link.asked[-1], ("topic", "tea"))
+
+    def test_left_meanwhile(self) -> None:
+        """Who has left, and did not hear the answer, does not come in again."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        del self.world.answers["close"]
+        said = ana.connection.say("last words")
+        ana.connection.close()
+        self.world.flush()
+        self.world.answers["resume"] = refused("not_resumable")
+        self.lose()
+        self.world.wait(5)
+        self.assertEqual([command for command, _ in self.world.link.asked], ["hello", "resume"])
+        self.assertEqual(self.failureResultOf(said, ChatError).value.code, "gone")
+        self.assertEqual(ana.closed, [None])
+
+    def test_leaving_without_a_link(self) -> None:
+        """Who is leaving comes back only for what was said and may not have arrived."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        close = self.world.answers.pop("close")
+        said = ana.connection.say("last words")
+        ana.connection.close()
+        self.world.flush()
+        self.world.answers |= {"say": sent(7), "close": close}
+        self.lose()
+        self.successResultOf(said)
+        self.assertEqual(ana.closed, [None])
+        bob = self.world.arrive(name="bob", room="lobby")
+        del self.world.answers["close"]
+        bob.connection.close()
+        self.world.flush()
+        tries = len(self.world.tried)
+        self.world.link.transport.loseConnection()
+        self.world.wait(60)
+        self.assertEqual((bob.closed, len(self.world.tried)), ([None], tries))
+
+    def test_on_the_way_to_another_room(self) -> None:
+        """What is said after a request for another room is said there, or not at all."""
+        self.world.answers["say"] = sent(7)
+        ana = self.world.arrive(name="ana", room="lobby", echo=True)
+        del self.world.answers["say"], self.world.answers["join"]
+        before, joining, after, listed, way, there = (
+            ana.connection.request(*what)
+            for what in (("say", "1"), ("join", "den"), ("me", "2"), ("list",), ("create", "x"),
+                         ("say", "3"))
+        )  # fmt: skip
+        self.world.flush()
+        self.assertEqual(self.world.link.asked[-2:], [("say", "1"), ("join", "den")])
+        refusal: list[object] = []
+        joining.addErrback(refusal.append)
+        first, join = self.world.link.requests[-2:]
+        self.world.link.send(Error(code="forbidden", text="No.", fatal=False, re=join.re))
+        self.world.flush()
+        self.assertEqual(self.world.link.asked[-2:], [("list", ""), ("create", "x")])
+        self.assertEqual(self.failureResultOf(after, ChatError).value.code, "not_in_room")
+        self.assertIn("den", ana.of(Error)[-1].text)
+        self.assertNoResult(before)
+        self.assertEqual(len(refusal), 1)
+        self.world.link.send(Sent(id=1, at=1, re=first.re))
+        create = self.world.link.requests[-1]
+        self.world.link.send(Joined(room="x", user="ana", users=["ana"], count=1, re=create.re))
+        self.world.flush()
+        self.world.link.send(Sent(id=2, at=2, re=self.world.link.requests[-1].re))
+        self.world.flush()
+        for asked in (before, way, there):
+            self.successResultOf(asked)
+        self.assertNoResult(listed)
+        self.assertEqual([(e.room, e.text) for e in ana.of(Message)], [("lobby", "1"), ("x", "3")])
+
+    def test_on_the_way_without_a_link(self) -> None:
+        """The same goes for what was asked while there was no link."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        self.world.answers["join"] = refused("forbidden")
+        ana.connection.join("den").addErrback(lambda _: None)
+        said = ana.connection.say("for den only")
+        self.world.wait(5)
+        self.failureResultOf(said, ChatError)
+        self.assertEqual(self.world.link.asked[-1], ("join", "den"))
+
+    def test_slow_frame(self) -> None:
+        """A large frame that comes slowly is a sign of life all the while."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        frame = encode(message(7, "x" * 5_000))
+        for start in range(0, len(frame), 100):
+            self.world.link.transport.write(frame[start : start + 100])
+            self.world.wait(3)
+        self.assertEqual((len(ana.texts), ana.of(Disconnected)), (1, []))
+
+    def test_pauses_grow_where_somebody_answers(self) -> None:
+        """They do so as well where the port is open, and nobody is behind it who can be used."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        for code in ("server_full", ""):
+            tried = len(self.world.tried)
+            self.world.answers["hello"] = (
+                refused(code, "The server is full.", fatal=True)
+                if code
+                else lambda _: [Notice(text="220 smtp.example.org")]
+            )
+            self.world.link.transport.loseConnection()
+            self.world.flush()
+            told = len(ana.of(Disconnected, Error))
+            self.world.wait(300)
+            times = self.world.tried[tried:]
+            pauses = [after - before for before, after in pairwise(times)]
+            self.assertGreater(max(pauses), 10)
+            self.assertLess(len(times), 30)
+            # Why it is of no use is said, and said once.
+            self.assertEqual(len(ana.of(Disconnected)) - told < 3, True)
+            self.world.answers["hello"] = lambda request: [welcome(request)]
+            self.world.wait(60)
+            self.assertTrue(ana.connection.linked)
+        self.assertIn("no PyLingo server", ana.of(Disconnected)[-1].reason)
+
+    def test_paused(self) -> None:
+        """Who reads nothing for now does not over the next link either."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        ana.connection.pauseProducing()
+        self.lose()
+        self.world.link.send(message(7))
+        self.world.flush()
+        self.assertEqual(ana.texts, [])
+        ana.connection.resumeProducing()
+        self.world.flush()
+        self.assertEqual(ana.texts, ["hi"])
+
+    def test_guest(self) -> None:
+        """The name that a guest was given is not asked for in a new session."""
+        self.world.arrive(room="lobby")
+        self.world.answers["resume"] = refused("not_resumable")
+        self.lose()
+        self.assertEqual(self.world.link.asked[2:], [("join", "lobby")])
+
     def test_each_message_once(self) -> None:
         """A message that comes again, live or replayed, is not heard again."""
         ana = self.world.arrive(name="ana", room="lobby")
@@ -253,6 +421,8 @@ class BrokenLinkTests(SynchronousTestCase):
     def test_ticket_and_the_same_room(self) -> None:
         """The room that the session brings back need not be joined."""
         self.world.arrive(name="ana", room="lobby", ticket=Ticket("old", 5))
+        self.assertEqual(self.world.link.asked[1:], [("resume", "old 5")])
+        self.world.arrive(name="ana", room="#LOBBY secret", ticket=Ticket("old", 5))
         self.assertEqual(self.world.link.asked[1:], [("resume", "old 5")])
 
     def test_useless_ticket(self) -> None:

@@ -36,6 +36,7 @@ class Desk:
         self.urgent = False
         self.hidden = False
         self.kept = True
+        self.taking = True
         self.lines: list[str] = []
         self.left = 0
         self.pending: list[str] = []
@@ -47,6 +48,9 @@ class Desk:
 
     def complete(self, text: str) -> list[tuple[str, int, str]]:  # noqa: ARG002
         return self.completions
+
+    def takes(self, text: str) -> bool:  # noqa: ARG002
+        return self.taking
 
     def keeps(self, text: str) -> bool:
         return self.kept and bool(text.strip()) and not self.hidden
@@ -291,6 +295,71 @@ class TypingTests(ScreenTests):
 
         self.at(scene, history=history)
         self.assertEqual(history.get_strings(), [])
+        self.assertNotIn(b"sesame", self.carrier.raw)
+
+    def test_other_ways_to_enter(self) -> None:
+        """The shell's other keys for Enter are the same or nothing; the prompt stays."""
+        history = InMemoryHistory()
+
+        async def scene() -> None:
+            await self.type("one\x0f")
+            await self.typed("one")
+            await self.type("two\x1b#")
+            await self.before("[lobby] ana> two")
+            await self.type("\r")
+            await self.typed("one", "two")
+            self.desk.hidden, self.desk.prompt = True, "Password: "
+            self.screen.refresh()
+            await self.before("Password: ")
+            await self.type("sesame\x0f")
+            await self.typed("one", "two", "sesame")
+            await self.before("Password: ")
+
+        self.at(scene, history=history)
+        self.assertEqual(list(history.get_strings()), ["one", "two"])
+
+    def test_not_taken(self) -> None:
+        """A line that nobody can take now stays."""
+
+        async def scene() -> None:
+            self.desk.taking = False
+            await self.type("hello\r!")
+            await self.before("[lobby] ana> hello!")
+            self.assertEqual(self.desk.lines, [])
+
+        self.at(scene)
+
+    def test_very_long_paste(self) -> None:
+        """However much is pasted, it is all there, and the keys go on to work."""
+        text = "x" * 300_000
+
+        async def scene() -> None:
+            await self.type(pasted(text))
+            await self.type("\r")
+            await self.typed(text)
+            await self.type("hi\r")
+            await self.typed(text, "hi")
+
+        self.at(scene)
+
+    def test_cut_secret(self) -> None:
+        """What was cut out of a password cannot be put into a line, and no search shows it."""
+
+        async def scene() -> None:
+            self.desk.hidden, self.desk.prompt = True, "Password: "
+            self.screen.refresh()
+            await self.before("Password: ")
+            await self.type(CTRL_R + "sesame")
+            await self.before("Password: ******")
+            await self.type("\x15" + CTRL_C)
+            await self.until(lambda: not self.desk.hidden)
+            self.desk.prompt = "[lobby] ana> "
+            self.screen.refresh()
+            await self.before("[lobby] ana> ")
+            await self.type("\x19hi\r")
+            await self.typed("hi")
+
+        self.at(scene)
         self.assertNotIn(b"sesame", self.carrier.raw)
 
     def test_hidden_in_between(self) -> None:
@@ -633,6 +702,18 @@ class EndTests(ScreenTests):
 
         self.at(scene)
 
+    def test_ctrl_d_in_a_search(self) -> None:
+        """In a search it does not leave a line that was begun."""
+
+        async def scene() -> None:
+            await self.type("half a line" + CTRL_R)
+            await self.until(lambda: self.glass.shows("I-search"))
+            await self.type(CTRL_D + CTRL_C)
+            await self.before("[lobby] ana> half a line")
+            self.assertEqual(self.desk.left, 0)
+
+        self.at(scene)
+
     def test_ctrl_c_twice(self) -> None:
         """Ctrl-C says what the second does; that leaves."""
 
@@ -743,6 +824,31 @@ class EndTests(ScreenTests):
         self.assertGreater(
             self.carrier.raw.rfind(b"\x1b[?2004l"), self.carrier.raw.rfind(b"\x1b[?2004h")
         )
+
+    def test_closed_at_once(self) -> None:
+        """It can be closed before it was drawn."""
+
+        async def play() -> None:
+            self.screen = Screen(self.desk, lambda: (60, 16), lambda: self.now)
+            self.screen.makeConnection(self.carrier)
+            closed = self.screen.close()
+            await self.until(lambda: closed.called)
+
+        asyncio.run(asyncio.wait_for(play(), BOUND))
+
+    def test_no_size(self) -> None:
+        """On a terminal that says it has no columns the prompt is drawn all the same."""
+        carrier = Carrier(Glass(80, 24))
+
+        async def play() -> None:
+            self.screen = Screen(self.desk, lambda: (0, 0), lambda: self.now)
+            carrier.glass.answer = self.screen.dataReceived
+            self.screen.makeConnection(carrier)
+            await self.until(lambda: carrier.glass.shows("[lobby] ana>"))
+            closed = self.screen.close()
+            await self.until(lambda: closed.called)
+
+        asyncio.run(asyncio.wait_for(play(), BOUND))
 
     def test_nothing_after_the_end(self) -> None:
         """What is shown after the end is not drawn over the shell's prompt."""

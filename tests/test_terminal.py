@@ -62,9 +62,13 @@ class TtyTests(SynchronousTestCase):
         self.patch(os, "kill", lambda *what: stopped.append(what))
         groups = iter([os.getpgrp() + 1, os.getpgrp() + 1, os.getpgrp()])
         self.patch(os, "tcgetpgrp", lambda _: next(groups))
+        modes: list[object] = []
         with Tty(self.theirs) as tty:
+            # To change the modes from the background would stop it before it knows.
+            self.patch(tty._raw, "__exit__", modes.append)
             tty.suspend()
-        self.assertEqual(stopped, [(0, signal.SIGTSTP)] * 3)
+            self.assertEqual(modes, [])
+        self.assertEqual(stopped, [(0, signal.SIGTSTP)] * 2)
 
     def test_stopped_by_others(self) -> None:
         """When somebody else had stopped it, it has every key again, and leaves it as it was."""
