@@ -150,7 +150,7 @@ class Conversation:
         """What stands before the line that is typed."""
         if self._questions:
             return self._questions[0].prompt
-        if self.connection is None or not (self._arrived or self._linked):
+        if self.connection is None or not self._arrived:
             return ""
         user, room = looks.tidy(self.connection.user), self.connection.room
         return f"[{looks.tidy(room)}] {user}> " if room else f"{user}> "
@@ -224,13 +224,6 @@ class Conversation:
 
     # What the person does.
 
-    def takes(self, text: str) -> bool:
-        """Whether a line can be taken now: there is somebody to hear it, or a question."""
-        ready = bool(self._questions) or (self.connection is not None and self._arrived)
-        if not ready and text.strip():
-            self._tell("!! There is no connection yet. Press Enter again in a moment.")
-        return ready
-
     def typed(self, text: str) -> None:
         """A line, or a block of them, was entered."""
         line = text.strip()
@@ -240,8 +233,8 @@ class Conversation:
                 self._questions.pop(0).answer(line)
         elif not line:
             pass
-        elif self.connection is None:
-            self._tell("!! There is no connection yet. Wait a moment.")
+        elif self.connection is None or not self._arrived:
+            self._tell("!! There is no connection yet. Wait a moment; Up brings the line back.")
         elif line.startswith("/") and not line.startswith("//"):
             self._command(parse(line))
         elif self._room is None and self._linked:
@@ -283,6 +276,7 @@ class Conversation:
 
     def arrived(self) -> None:
         """The connection is there, for the first time."""
+        self._arrived = True
         self._learn_rooms()
         if self._name:
             self._be(self._name)
@@ -321,8 +315,6 @@ class Conversation:
             shown = False  # It is the last that is said, when the screen is put away.
         if isinstance(event, Welcome) and self._arrived:
             shown = False  # Once is enough: one goes on as whoever one was.
-        if isinstance(event, Connected):
-            self._arrived = True
         if shown:
             lines = looks.lines(event, me, most=looks.MOST_LINES)
             stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines

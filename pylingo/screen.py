@@ -125,9 +125,6 @@ class Desk(Protocol):
     def keeps(self, text: str) -> bool:
         """Whether a line that was entered is one to come back to."""
 
-    def takes(self, text: str) -> bool:
-        """Whether a line that was entered can be taken now; otherwise it stays, to be changed."""
-
     def typed(self, text: str) -> None:
         """A line, or a block of them, was entered."""
 
@@ -367,8 +364,6 @@ class Screen(TwistedProtocol):
         def _(event: KeyPressEvent) -> None:
             buffer = event.current_buffer
             text = buffer.text
-            if not self._desk.takes(text):
-                return
             if self._desk.keeps(text):
                 buffer.append_to_history()
             buffer.reset()

@@ -103,7 +103,9 @@ class WaitingTests(Seat):
     def test_typed(self) -> None:
         """A line that is typed is not lost without a word."""
         self.talk.typed("hello?")
-        self.assertEqual(self.said(), ["!! There is no connection yet. Wait a moment."])
+        self.assertEqual(
+            self.said(), ["!! There is no connection yet. Wait a moment; Up brings the line back."]
+        )
 
     def test_complete(self) -> None:
         """Tab has nothing to offer, and does no harm."""

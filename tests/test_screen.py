@@ -36,7 +36,6 @@ class Desk:
         self.urgent = False
         self.hidden = False
         self.kept = True
-        self.taking = True
         self.lines: list[str] = []
         self.left = 0
         self.pending: list[str] = []
@@ -48,9 +47,6 @@ class Desk:
 
     def complete(self, text: str) -> list[tuple[str, int, str]]:  # noqa: ARG002
         return self.completions
-
-    def takes(self, text: str) -> bool:  # noqa: ARG002
-        return self.taking
 
     def keeps(self, text: str) -> bool:
         return self.kept and bool(text.strip()) and not self.hidden
@@ -317,17 +313,6 @@ class TypingTests(ScreenTests):
 
         self.at(scene, history=history)
         self.assertEqual(list(history.get_strings()), ["one", "two"])
-
-    def test_not_taken(self) -> None:
-        """A line that nobody can take now stays."""
-
-        async def scene() -> None:
-            self.desk.taking = False
-            await self.type("hello\r!")
-            await self.before("[lobby] ana> hello!")
-            self.assertEqual(self.desk.lines, [])
-
-        self.at(scene)
 
     def test_very_long_paste(self) -> None:
         """However much is pasted, it is all there, and the keys go on to work."""
