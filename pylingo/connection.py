@@ -151,6 +151,8 @@ class _Wire(Int32StringReceiver):
         self.connection = connection
         self.welcomed = False
         self.broken = ""
+        self.refused = ""
+        """What the server said when it turned us away."""
 
     def connectionMade(self) -> None:
         self.connection._made(self)
@@ -181,7 +183,8 @@ class _Wire(Int32StringReceiver):
         self.connection.lost = reason
         # With TLS a server that is killed does not end its side in order.
         gone = reason.check(error.ConnectionDone) or reason.type is error.ConnectionLost
-        self.connection._lost(self, self.broken or (GONE if gone else reason.getErrorMessage()))
+        why = GONE if gone else reason.getErrorMessage()
+        self.connection._lost(self, self.refused or self.broken or why)
 
 
 @implementer(IPushProducer)
@@ -305,6 +308,8 @@ class Connection:
             return succeed(Pong(body=body))
         pending = _Pending(request, Deferred(), quiet)
         self._pending[request.re or 0] = pending
+        if pending.command in ("close", "quit"):
+            self._leaving = True
         if self.linked and self._moving is None:
             self._write(pending)
         return pending.reply
@@ -340,7 +345,6 @@ class Connection:
         return self.closed
 
     async def _take_leave(self) -> None:
-        self._leaving = True
         if self._wire is not None and self._wire.welcomed and self._final is None:
             try:
                 await self.request("close")
@@ -492,7 +496,7 @@ class Connection:
                 self._final = self.doubt = self._stranger(wire, why)
         if self._final is not None:
             self.stop(self._final)
-        elif not wire.welcomed and (wire.broken or "SSL" in why):
+        elif not (wire.welcomed or wire.refused) and (wire.broken or "SSL" in why):
             why = self._stranger(wire, why)
         if was_linked or self._final is not None or why != self._told:
             self._told = why
@@ -609,7 +613,8 @@ class Connection:
             elif wire is not None:
                 if self._leaving:
                     self._final = why.value.text
-                wire.abort(why.value.text)
+                wire.refused = why.value.text
+                wire.abort(wire.refused)
             return
         if wire is not None:
             wire.abort("Something went wrong here.")
@@ -671,7 +676,9 @@ class Connection:
                 pass
         pending = self._pending.pop(event.re, None) if event.re is not None else None
         self._follow(event, pending)
-        if pending is None or not pending.quiet:
+        # Why it is of no use to try again is told once, with the loss of the link.
+        away = isinstance(event, Error) and not wire.welcomed and self._started is None
+        if not away and (pending is None or not pending.quiet):
             self._tell(event)
         if pending is not None and pending.request.re == self._moving:
             self._moved(pending, refused=isinstance(event, Error))
@@ -685,7 +692,7 @@ class Connection:
                     self._remember(event.id)
                 pending.reply.callback(event)
         elif isinstance(event, Error) and event.fatal:
-            wire.broken = wire.broken or event.text
+            wire.refused = event.text
             if self._started is not None:
                 self._fail_start(event.text, event.code)
 
@@ -777,8 +784,8 @@ def _about_stranger(where: str, broken: str, why: str, *, encrypted: bool) -> st
     """What to tell a person about a peer that has not said what a server says first."""
     if _untrusted(why):
         return (
-            f"{where} has a certificate that nothing here vouches for. "
-            "Check the address, and tell this program which certificate to trust."
+            f"{where} has a certificate that no authority known here vouches for. "
+            "Check the address, and ask who runs it before you trust it."
         )
     if broken == SILENT:
         return (

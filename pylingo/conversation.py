@@ -604,9 +604,11 @@ class Conversation:
     def _command(self, request: Request) -> None:
         """A slash command; a password that was left out is asked for, without showing it."""
         command, words = request.command.casefold(), request.body.split()
-        if command in ("quit", "close") and not self._linked:
-            self.leave()
-            return
+        if command in ("quit", "close"):
+            if not self._linked:
+                self.leave()
+                return
+            self.leaving = True
         if command == "ignore":
             self._ignore(request.body)
             return

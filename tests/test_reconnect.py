@@ -249,7 +249,7 @@ class BrokenLinkTests(SynchronousTestCase):
         ana = self.world.arrive(name="ana", room="lobby")
         del self.world.answers["close"]
         said = ana.connection.say("last words")
-        ana.connection.close()
+        ana.connection.request("Quit", "good night").addErrback(lambda _: None)
         self.world.flush()
         self.world.answers["resume"] = refused("not_resumable")
         self.lose()
@@ -334,7 +334,7 @@ class BrokenLinkTests(SynchronousTestCase):
 
     def test_pauses_grow_where_somebody_answers(self) -> None:
         """They do so as well where the port is open, and nobody is behind it who can be used."""
-        ana = self.world.arrive(name="ana", room="lobby")
+        ana, reasons = self.world.arrive(name="ana", room="lobby"), []
         for code in ("server_full", ""):
             tried = len(self.world.tried)
             self.world.answers["hello"] = (
@@ -351,11 +351,13 @@ class BrokenLinkTests(SynchronousTestCase):
             self.assertGreater(max(pauses), 10)
             self.assertLess(len(times), 30)
             # Why it is of no use is said, and said once.
-            self.assertEqual(len(ana.of(Disconnected)) - told < 3, True)
+            self.assertEqual(len(ana.of(Disconnected, Error)) - told, 1)
+            reasons.append(ana.of(Disconnected)[-1].reason)
             self.world.answers["hello"] = lambda request: [welcome(request)]
             self.world.wait(60)
             self.assertTrue(ana.connection.linked)
-        self.assertIn("no PyLingo server", ana.of(Disconnected)[-1].reason)
+        self.assertEqual(reasons[0], "The server is full.")
+        self.assertIn("no PyLingo server", reasons[1])
 
     def test_paused(self) -> None:
         """Who reads nothing for now does not over the next link either."""
