@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
@@ -37,6 +38,7 @@ from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.search import stop_search
 from prompt_toolkit.shortcuts import PromptSession
 from prompt_toolkit.styles import Attrs, Style
+from prompt_toolkit.utils import get_cwidth
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
@@ -54,6 +56,9 @@ SIZE = 80, 24
 """Columns and rows of a terminal that does not know how many it has."""
 SOON = 0.01
 """Seconds until more keys are handed on, where there are very many."""
+
+_BEGINNING = re.compile(r"\d+:\d\d |\d+-\d\d-\d\d |--|<|!!|\* |\[|»")
+"""What our own lines begin with."""
 
 _NAMES = [
     "ansired",
@@ -312,7 +317,9 @@ class Screen(TwistedProtocol):
 
     def _print(self) -> None:
         lines, self._lines = self._lines, []
-        text = FormattedText([piece for line in lines for piece in (*line, ("", "\n"))])
+        columns, _ = self._known_size()
+        told = (_hung(line, columns) for line in lines)
+        text = FormattedText([piece for line in told for piece in (*line, ("", "\n"))])
         print_formatted_text(self._output, text, STYLE, color_depth=self._app.color_depth)
 
     def _begun(self) -> None:
@@ -408,6 +415,28 @@ class Screen(TwistedProtocol):
                 self.show([[("class:info", "-- Press Ctrl-C once more to leave.")]])
 
         return keys
+
+
+def _hung(line: Line, columns: int) -> Line:
+    """`line`, indented where the terminal would go on with what looks like a line of its own."""
+    text = plain(line)
+    if len(text) * 2 < columns or not _BEGINNING.search(text, 1):
+        return line
+    hung: Line = []
+    at = column = 0
+    for style, piece in line:
+        shown = ""
+        for character in piece:
+            width = get_cwidth(character)
+            if column + width > columns:
+                column = 0
+                if _BEGINNING.match(text, at):
+                    shown, column = f"{shown}\n  ", 2
+            shown += character
+            column += width
+            at += 1
+        hung.append((style, shown))
+    return hung
 
 
 class _Plain(Vt100_Output):

@@ -568,6 +568,28 @@ class PrintingTests(ScreenTests):
 
         self.at(scene)
 
+    def test_forged(self) -> None:
+        """No part of a long line stands where a line of its own would, and looks like one."""
+        said = "12:00 <eve> " + "x" * 48
+        for forged in ("12:00 <ana> I did it", "<-- bob left", "-- You are banned", "[you] no"):
+            for wide in ("", "日" * 30):
+
+                async def scene(text: str = said + wide + forged, forged: str = forged) -> None:
+                    self.screen.show([[("", text[:20]), ("class:me", text[20:])]])
+                    await self.until(lambda: self.glass.shows(forged))
+                    self.assertIn(f"  {forged}", self.glass.rows)
+
+                self.setUp()
+                self.at(scene)
+
+        async def harmless() -> None:
+            self.screen.show([[("", said + "and so on")]])
+            await self.until(lambda: self.glass.shows("and so on"))
+            self.assertIn("and so on", self.glass.rows)
+
+        self.setUp()
+        self.at(harmless)
+
     def test_scrollback(self) -> None:
         """The terminal's own scrollback is used: there is no other screen, nor a mouse."""
 
