@@ -60,7 +60,7 @@ MOST_OPERATED = 1_000
 """Rooms that somebody may be made an operator of."""
 MOST_LOCKED = 1_000
 """Rooms that are kept only for their lock: no operator has an account."""
-MOST_GONE = 5_000
+MOST_GONE = 2_000
 """Guests who are gone, or have another name now, and can be banned all the same."""
 MOST_REQUESTS = 512
 """Messages of one user that are known again when they are resent."""
@@ -724,7 +724,8 @@ class Registry:
         del self.users[user.name.key]
         if self._user_looks.get(user.name.skeleton) is user:
             del self._user_looks[user.name.skeleton]
-        if user.account is None:
+        # Who never used the name that all guests have at first is not known by it.
+        if user.account is None and (user.said or not user.name.key.startswith("guest-")):
             self.gone.pop(user.name.key, None)
             self.gone[user.name.key] = Gone(user.name, user.place, user.host, user.session)
             if len(self.gone) > MOST_GONE:

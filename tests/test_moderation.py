@@ -822,7 +822,7 @@ class BanTests(ModerationTestCase):
 
     def test_gone_are_forgotten(self) -> None:
         """So many who are gone are known, the last; and the present owner of a name comes first."""
-        self.patch(rooms, "MOST_GONE", 4)  # Some are the names that guests have at first.
+        self.patch(rooms, "MOST_GONE", 2)
         ana = self.house.visitor("ana", "den")
         for name in ("one", "two", "three", "two"):
             self.house.visitor(name, "den", host=HERE).ask("close")
