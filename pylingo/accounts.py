@@ -108,7 +108,7 @@ class Accounts:
         self._turn = DeferredLock()
         """There is one thread for passwords; who waits for a turn has not tried yet."""
         for key, shown, hash, read in connection.execute("SELECT * FROM accounts"):
-            self._put(key, Account(names.user(shown), hash, read))
+            self._put(key, Account(names.user(shown, known=True), hash, read))
         # Who was forgotten has no way back into an account that somebody else may make.
         connection.execute(
             "DELETE FROM sessions WHERE account IS NOT NULL"
@@ -189,7 +189,7 @@ class Accounts:
 
     async def login(self, user: User, shown: str, password: str) -> Account:
         """Let `user` be that account. Raises `ChatError`; it takes as long for unknown names."""
-        name = names.user(shown)
+        name = names.user(shown, known=True)
         whose = [f"host {user.host}"]
         known = self.known.get(name.key)
         if known is None or known.host != user.host:
@@ -291,7 +291,8 @@ class Accounts:
         if not kept and key not in self._kept:
             return
         (self._kept.add if kept else self._kept.discard)(key)
-        row = (key, room.name.shown if room else "", room.topic if room else "", rules.lock)
+        shown, topic, maker = (room.name.shown, room.topic, room.maker) if room else ("", "", "")
+        row = (key, shown, topic, rules.lock, maker)
         people = [(key, place) for place in rules.operators]
         sanctions: list[tuple[object, ...]] = [
             (key, kind, s.key, s.shown, s.place, s.host, s.by, s.reason)
@@ -399,9 +400,9 @@ _NOBODY = "scrypt${}${}${}${}${}".format(*COST, "00" * 16, "00" * 64)
 
 def _load(connection: sqlite3.Connection, registry: Registry) -> list[str]:
     all_rules = {"": registry.rules}
-    for key, shown, topic, lock in connection.execute("SELECT * FROM rooms"):
+    for key, shown, topic, lock, maker in connection.execute("SELECT * FROM rooms"):
         if key:
-            room = registry.restore(names.room(shown))
+            room = registry.restore(names.room(shown, known=True), maker)
             room.topic = topic
             all_rules[key] = room.rules
         all_rules[key].lock = lock
@@ -436,7 +437,7 @@ def _change(connection: sqlite3.Connection, key: str, hash: str, session: int) -
 
 def _keep(
     connection: sqlite3.Connection,
-    row: tuple[str, str, str, str],
+    row: tuple[str, str, str, str, str],
     operators: list[tuple[str, str]],
     sanctions: list[tuple[object, ...]],
     *,
@@ -445,6 +446,6 @@ def _keep(
     for table, column in (("rooms", "key"), ("operators", "room"), ("sanctions", "room")):
         connection.execute(f"DELETE FROM {table} WHERE {column} = ?", row[:1])
     if kept:
-        connection.execute("INSERT INTO rooms VALUES (?, ?, ?, ?)", row)
+        connection.execute("INSERT INTO rooms VALUES (?, ?, ?, ?, ?)", row)
         connection.executemany("INSERT INTO operators VALUES (?, ?)", operators)
         connection.executemany("INSERT INTO sanctions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", sanctions)

@@ -273,7 +273,7 @@ def list_(door: Door, body: str) -> Rooms:
 async def join(door: Door, body: str) -> None:
     registry, user = door.chat.registry, door.user
     word, _, password = body.strip().partition(" ")
-    name = names.room(word)
+    name = names.room(word, known=True)
     room = registry.known(name)
     if room is None:
         # Without a room there is no password: all of it is the name, which has no spaces.
@@ -336,7 +336,7 @@ def msg(door: Door, body: str) -> None:
     who, _, text = body.lstrip().partition(" ")
     if not who:
         raise ChatError("bad_argument", "Say to whom, and what: /msg USER TEXT")
-    name, registry, user = names.user(who), door.chat.registry, door.user
+    name, registry, user = names.user(who, known=True), door.chat.registry, door.user
     account = door.chat.accounts.known.get(name.key)
     here = registry.owners.get(name.key) if account is not None else None
     other = here or registry.users.get(name.key)

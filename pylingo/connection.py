@@ -140,6 +140,10 @@ class _Pending:
     def command(self) -> str:
         return self.request.command.casefold()
 
+    @property
+    def leaves(self) -> bool:
+        return self.command in ("close", "quit")
+
 
 class _Wire(Int32StringReceiver):
     """One link: frames in, frames out."""
@@ -246,6 +250,8 @@ class Connection:
         self._wanted: dict[str, str | None] = {}
         """Requests of an arrival without an answer yet; the next link makes them first."""
         self._again = False
+        self._given = ""
+        """The name that the last new session came with."""
         self._leaving = False
         self._paused = False
         self._moving: int | str | None = None
@@ -308,7 +314,7 @@ class Connection:
             return succeed(Pong(body=body))
         pending = _Pending(request, Deferred(), quiet)
         self._pending[request.re or 0] = pending
-        if pending.command in ("close", "quit"):
+        if pending.leaves:
             self._leaving = True
         if self.linked and self._moving is None:
             self._write(pending)
@@ -443,20 +449,24 @@ class Connection:
         """It is known now whether we are in another room; what was to be said there can go."""
         self._moving = None
         lost: list[_Pending] = []
-        if refused:
+        if refused and not same_room(moving.request.body, self.room):
             for pending in self._pending.values():
                 if not pending.written and pending.command in MOVES:
                     break
                 if not pending.written and pending.command in ("say", "me"):
                     lost.append(pending)
+        for pending in lost:
+            del self._pending[pending.request.re or 0]
+        # Who is told may ask for more at once, which comes after what waits already.
+        if self.linked:
+            self._write_all()
         if lost:
             where = moving.request.body.partition(" ")[0]
             lines = "One line was" if len(lost) == 1 else f"{len(lost)} lines were"
             text = f"You are not in {where}. {lines} meant for it, and not said."
             self._tell(Error(code="not_in_room", text=text, fatal=False))
-            self._fail(lost, ChatError("not_in_room", text))
-        if self.linked:
-            self._write_all()
+            for pending in lost:
+                pending.reply.errback(ChatError("not_in_room", text))
 
     def _fail(self, pendings: Iterable[_Pending], why: ChatError) -> None:
         for pending in tuple(pendings):
@@ -490,7 +500,7 @@ class Connection:
                     f"The connection to {self.where} was lost: {why} "
                     "Start pylingo again, in a minute if the name is still taken then."
                 )
-            elif self._leaving and not any(p.command in SAID for p in self._pending.values()):
+            elif self._leaving and all(one.quiet or one.leaves for one in self._pending.values()):
                 self._final = why  # There is nothing to come back for.
             elif not wire.welcomed and _untrusted(why):
                 self._final = self.doubt = self._stranger(wire, why)
@@ -550,14 +560,16 @@ class Connection:
         unsure = [one for one in self._pending.values() if one.begun and one.command in once]
         self._fail(unsure, ChatError("unsure", UNSURE))
         if ticket is None:
-            guest = user.startswith("guest-")
-            self._wanted = {"name": "" if guest else user, "join": room, **self._wanted}
-        elif not self._again and _key(self.room or "") != _key(room or ""):
+            # The name that a guest was given is nobody's wish.
+            name = "" if user == self._given else user
+            self._wanted = {"name": name, "join": room, **self._wanted}
+        elif not self._again and not same_room(room or "", self.room):
             # The session brought both back; a room that was asked for comes before its own.
             self._wanted = {"join": room}
         if ticket is None:
             self.ticket = Ticket(welcome.session, self.ticket.last if self.ticket else 0)
-            self.user, self.room = welcome.user, None
+            self.user = self._given = welcome.user
+            self.room = None
         first = self._started is not None
         for command, body in tuple(self._wanted.items()):
             if body:
@@ -611,7 +623,7 @@ class Connection:
             if self._started is not None:
                 self._fail_start(why.value.text, why.value.code)
             elif wire is not None:
-                if self._leaving:
+                if why.value.code == "gone":
                     self._final = why.value.text
                 wire.refused = why.value.text
                 wire.abort(wire.refused)
@@ -684,6 +696,8 @@ class Connection:
             self._moved(pending, refused=isinstance(event, Error))
         if pending is not None:
             if isinstance(event, Error):
+                if pending.leaves:
+                    self._leaving = False
                 pending.reply.errback(ChatError(event.code, event.text, fatal=event.fatal))
             else:
                 if isinstance(event, Sent) and self._echo:
@@ -746,12 +760,13 @@ class Connection:
 _backoff = backoffPolicy(0.5, LONGEST_PAUSE)
 
 
-def _key(room: str) -> str:
-    """What a room is compared by; of what joins one, without the password."""
+def same_room(way: str, room: str | None) -> bool:
+    """Whether the `way` to a room, with a password or not, leads to `room`."""
     try:
-        return names.room(room.partition(" ")[0]).key if room else ""
+        keys = {names.room(name, known=True).key for name in (way.partition(" ")[0], room or "")}
     except ChatError:
-        return room
+        return way == (room or "")
+    return len(keys) == 1
 
 
 def _untrusted(why: str) -> bool:

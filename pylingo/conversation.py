@@ -233,6 +233,8 @@ class Conversation:
                 self._questions.pop(0).answer(line)
         elif not line:
             pass
+        elif line.casefold() in ("/quit", "/close") and not self._linked:
+            self.leave()
         elif self.connection is None or not self._arrived:
             self._tell("!! There is no connection yet. Wait a moment; Up brings the line back.")
         elif line.startswith("/") and not line.startswith("//"):
@@ -605,10 +607,12 @@ class Conversation:
         """A slash command; a password that was left out is asked for, without showing it."""
         command, words = request.command.casefold(), request.body.split()
         if command in ("quit", "close"):
-            if not self._linked:
+            if self._linked:
+                self.leaving = True
+                self._request(command, request.body).addErrback(self._stays)
+            else:
                 self.leave()
-                return
-            self.leaving = True
+            return
         if command == "ignore":
             self._ignore(request.body)
             return
@@ -623,6 +627,10 @@ class Conversation:
             self._ask(prompt, lambda password: go_on(password, request), hidden=True)
         else:
             self._send(request)
+
+    def _stays(self, why: Failure) -> None:
+        if _code(why) != "gone":
+            self.leaving = False
 
     def _ignores(self, event: Message | Private) -> bool:
         return bool(self._ignored) and _user_key(event.user) in self._ignored

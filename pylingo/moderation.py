@@ -216,7 +216,7 @@ def _rules(door: Door, room: Room | None) -> Rules:
 
 def _who(body: str) -> tuple[Name, str]:
     who, _, reason = body.strip().partition(" ")
-    return names.user(who), names.remark(reason, "reason")
+    return names.user(who, known=True), names.remark(reason, "reason")
 
 
 async def _last_said(door: Door, name: Name) -> None:
@@ -245,7 +245,11 @@ def _untouchable(name: Name) -> ChatError:
 def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction:
     """A ban or a mute of the account, or of the guest, of that name; by address too, or not."""
     accounts, registry = door.chat.accounts, door.chat.registry
-    user = registry.users.get(name.key)
+    user, gone = registry.users.get(name.key), registry.gone.get(name.key)
+    if user is None and gone is not None:
+        # Perhaps only the name is gone.
+        here = (one for one in registry.users.values() if one.session == gone.session)
+        user = next(here, None)
     account = name.key if name.key in accounts.known else user.account if user else None
     by = door.user.name.shown
     if account is not None:
@@ -254,8 +258,7 @@ def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction
         if account == door.user.account:
             raise ChatError("bad_argument", "That is you. Name somebody else.")
         return Sanction(account, name.shown, "@" + account, "", by, reason)
-    gone = registry.gone.get(name.key)
-    one = gone if user is None and gone is not None else registry.user(name)
+    one = user or gone or registry.user(name)
     if isinstance(one, User):
         _spare(door, one)
     return Sanction(name.key, name.shown, one.place, one.host if address else "", by, reason)
@@ -278,7 +281,7 @@ async def _lift(
     door: Door, room: Room | None, sanctions: dict[str, Sanction], body: str, what: str
 ) -> Done:
     name, _ = _who(body)
-    shown = {names.user(one.shown).key: one for one in sanctions.values()}
+    shown = {names.user(one.shown, known=True).key: one for one in sanctions.values()}
     sanction = sanctions.get(name.key) or shown.get(name.key)
     if sanction is None:
         raise ChatError("no_such_user", f"{name} is not {what}.")

@@ -50,14 +50,17 @@ class Name:
         return self.shown
 
 
-def user(text: str) -> Name:
-    """The name of a user. Raises `ChatError` ``bad_argument``, saying what a name may be."""
-    return _name(text.strip(), "name")
+def user(text: str, *, known: bool = False) -> Name:
+    """The name of a user. Raises `ChatError` ``bad_argument``, saying what a name may be.
+
+    One that may be `known` already, from a time when more was allowed, may be that today.
+    """
+    return _name(text.strip(), "name", known=known)
 
 
-def room(text: str) -> Name:
-    """The name of a room, a leading ``#`` dropped. Raises `ChatError` ``bad_argument``."""
-    return _name(text.strip().lstrip("#"), "room's name")
+def room(text: str, *, known: bool = False) -> Name:
+    """The name of a room, likewise, a leading ``#`` dropped."""
+    return _name(text.strip().lstrip("#"), "room's name", known=known)
 
 
 def clean(text: str) -> str:
@@ -92,7 +95,7 @@ def remark(text: str, what: str) -> str:
     return text
 
 
-def _name(text: str, what: str) -> Name:
+def _name(text: str, what: str, *, known: bool) -> Name:
     if not text:
         raise ChatError("bad_argument", f"Say which {what}: 1 to {LONGEST_NAME} characters.")
     if text.isascii():
@@ -101,7 +104,7 @@ def _name(text: str, what: str) -> Name:
         key = text.lower()
     else:
         # Folding takes time, and makes one character of four at most.
-        key = _folded(text, what) if len(text) <= 4 * LONGEST_NAME else text
+        key = _folded(text, what, known=known) if len(text) <= 4 * LONGEST_NAME else text
     if len(key) > LONGEST_NAME:
         raise ChatError(
             "bad_argument", f"A {what} has at most {LONGEST_NAME} characters. Take a shorter one."
@@ -109,7 +112,7 @@ def _name(text: str, what: str) -> Name:
     return Name(text, key, _skeleton(text))
 
 
-def _folded(text: str, what: str) -> str:
+def _folded(text: str, what: str, *, known: bool) -> str:
     # Loaded here, for most names never need it. It brings its own Unicode tables.
     from precis_i18n import get_profile
 
@@ -117,7 +120,7 @@ def _folded(text: str, what: str) -> str:
         key: str = get_profile("NicknameCaseMapped:CaseFold").enforce(text)
     except UnicodeEncodeError:
         raise _refused(what) from None
-    for form in (text, key):
+    for form in () if known else (text, key):
         marks = 0
         script = ""
         for character in form:
@@ -132,7 +135,7 @@ def _folded(text: str, what: str) -> str:
             marks = marks + 1 if category in ("Mn", "Me") else 0
             if marks > MOST_MARKS:
                 raise _refused(what)
-    if unicodedata.category(key[0]).startswith("M"):
+    if not known and unicodedata.category(key[0]).startswith("M"):
         raise _refused(what)
     # Enforcing once need not be the end of it: folding can make a sequence that composes.
     return unicodedata.normalize("NFKC", key)

@@ -101,7 +101,7 @@ class Turn:
                     mine[index] = b"" if answer is None else encode(answer)
                 data = b"".join(mine)
                 hear = user.hear
-                if _direct(hear):
+                if data and _direct(hear):
                     boxes.append(hear)
                     datas.append(data)
                     size += len(data)

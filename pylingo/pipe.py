@@ -26,7 +26,15 @@ from zope.interface import implementer
 
 from pylingo import looks, names
 from pylingo.client import dial
-from pylingo.connection import PARTING, Connected, Connection, Disconnected, Heard
+from pylingo.connection import (
+    MOVES,
+    PARTING,
+    Connected,
+    Connection,
+    Disconnected,
+    Heard,
+    same_room,
+)
 from pylingo.protocol import ChatError, Closing, Error, Resumed, Welcome, parse
 
 MOST_UNANSWERED = 64
@@ -54,6 +62,8 @@ class Pipe(LineReceiver):
         self._quitting = False
         self._told = ""
         self._begun = False
+        self._astray = ""
+        """The room that what comes is meant for, if there was no getting there."""
 
     # What the terminal's side says.
 
@@ -72,8 +82,15 @@ class Pipe(LineReceiver):
         if self._quitting:
             self._complain(f"What comes after the end is not sent: {text}")
             return
-        self._quitting = request.command.casefold() in ("quit", "close")
+        command = request.command.casefold()
+        self._quitting = command in ("quit", "close")
+        if self._astray and command in ("say", "me"):
+            # It was meant for another room.
+            self._complain(f"Not said, for you are not in {self._astray}: {text}")
+            return
         reply = self.connection.request(request.command, request.body)
+        if command in MOVES:
+            reply.addCallbacks(self._moved, self._strayed, errbackArgs=(request.body,))
         reply.addErrback(self._refused)
         reply.addCallback(self._answered)
         if self.connection.unanswered >= MOST_UNANSWERED and not self.paused:
@@ -157,6 +174,14 @@ class Pipe(LineReceiver):
             return
         self._errors.write(f"pylingo: {looks.tidy(sentence)}\n")
         self._errors.flush()
+
+    def _moved(self, _: object) -> None:
+        self._astray = ""
+
+    def _strayed(self, why: Failure, body: str) -> Failure:
+        if not same_room(body, self.connection.room):
+            self._astray = body.partition(" ")[0]
+        return why
 
     def _refused(self, why: Failure) -> None:
         """It was heard as an event."""

@@ -166,7 +166,7 @@ class Room:
     def __init__(self, name: Name) -> None:
         self.name = name
         self.maker = ""
-        """The place of who has made it, since the server runs."""
+        """The place of who has made it."""
         self.place = "#" + name.key
         """Where the log files what is said here."""
         self.members: dict[User, None] = {}
@@ -492,7 +492,7 @@ class Registry:
                     "name_taken", f"{name} looks like the room {twin.name}. Choose another name."
                 )
             place = maker.place if maker is not None else ""
-            if self.made[place] >= MOST_ROOMS:
+            if maker is not None and self.made[place] >= MOST_ROOMS:
                 raise ChatError(
                     "forbidden",
                     f"{MOST_ROOMS} rooms that you have made are there still. Use one of them, or "
@@ -504,9 +504,11 @@ class Registry:
             self.made[place] += 1
         return room
 
-    def restore(self, name: Name) -> Room:
+    def restore(self, name: Name, maker: str) -> Room:
         """A room that was kept: it may be older than what is known of look-alikes."""
         room = self.rooms[name.key] = Room(name)
+        room.maker = maker
+        self.made[maker] += 1
         self._room_looks.setdefault(name.skeleton, room)
         return room
 

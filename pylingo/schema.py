@@ -111,6 +111,9 @@ STEPS = (
     ALTER TABLE operators RENAME COLUMN account TO place;
     UPDATE operators SET place = '@' || place;
     """,
+    """
+    ALTER TABLE rooms ADD COLUMN maker TEXT NOT NULL DEFAULT '';  -- a place, likewise
+    """,
 )
 """What makes version n of the tables out of version n - 1. Only ever add to the end."""
 

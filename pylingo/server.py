@@ -369,10 +369,10 @@ class ChatProtocol(Int32StringReceiver):
         """Let the next request wait until the one just read is paid for (a token bucket)."""
         factory = self.factory
         now = factory.clock.seconds()
-        # What came before is paid for by now, unless the clock was set back.
         user = self.user
-        paid = user.spent if user.spent < now + 1.0 else 0.0
-        user.spent = max(paid, now - factory.burst / factory.rate) + cost / factory.rate
+        if user.spent >= now + 1.0 and now < factory.now:
+            user.spent = 0.0  # The clock was set back.
+        user.spent = max(user.spent, now - factory.burst / factory.rate) + cost / factory.rate
         debt = user.spent - now
         if debt > 0 and not self.closing and self._debt is None:
             self._debt = factory.clock.callLater(debt, self._paid)

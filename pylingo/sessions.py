@@ -66,6 +66,8 @@ class Sessions:
         self._many = 0
         self._began = log.last
         self._recalled = False
+        self._shut = 0
+        """How often a room was shut to sessions of those who were not there."""
 
     def open(self, hear: Hear, host: str = "") -> User:
         """A new user with a new session, which has no token yet."""
@@ -102,7 +104,13 @@ class Sessions:
                 self._forget_said()
         hashed = _hash(token)
         oldest = self._clock() - DAY
-        return await self._log.read(lambda connection: _find(connection, hashed, oldest))
+        while True:
+            shut = self._shut
+            found = await self._log.read(lambda connection: _find(connection, hashed, oldest))
+            if shut == self._shut:
+                return found
+            # Meanwhile a room was locked; who may still come back to it is known when that is kept.
+            await self._log.flushed()
 
     def revive(self, stored: Asleep) -> User:
         """The user of a stored session, here again; under a guest's name if the own is taken."""
@@ -114,10 +122,10 @@ class Sessions:
         if stored.account is not None:
             self._restore(user, stored.account)
         with suppress(ChatError):
-            user.rename(names.user(stored.name))
+            user.rename(names.user(stored.name, known=True))
         if stored.room is not None:
             with suppress(ChatError):
-                self._return(user, names.room(stored.room), stored.since)
+                self._return(user, names.room(stored.room, known=True), stored.since)
         return user
 
     def _return(self, user: User, name: Name, since: int) -> None:
@@ -189,9 +197,20 @@ class Sessions:
 
     def shut_out(self, room: Room) -> None:
         """Whose session has left `room` by a broken connection does not come back to it."""
+        self._shut += 1
         key = room.name.key
         here = {member.session for member in room.members}
         self._log.keep(("room", "shut", key), lambda connection: _shut_out(connection, key, here))
+
+    def succeed(self, user: User) -> None:
+        """End one who lingers, whose account somebody else is now; as a guest it can be resumed."""
+        user.quit("replaced")
+        self.drop(user)
+        session = (user.session,)
+        self._log.keep(
+            ("account", user.session),
+            lambda c: c.execute("UPDATE sessions SET account = NULL WHERE id = ?", session),
+        )
 
     def refresh(self) -> None:
         """Say that the sessions of all users are in use; due more often than once a day."""
@@ -230,7 +249,7 @@ def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:
 
 def _shut_out(connection: sqlite3.Connection, key: str, here: Container[int]) -> None:
     rows = connection.execute("SELECT id, room FROM sessions WHERE room IS NOT NULL").fetchall()
-    out = [(id,) for id, room in rows if id not in here and names.room(room).key == key]
+    out = [(id,) for id, room in rows if id not in here and names.room(room, known=True).key == key]
     connection.executemany("UPDATE sessions SET room = NULL WHERE id = ?", out)
 
 
