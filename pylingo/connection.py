@@ -445,28 +445,32 @@ class Connection:
                 if self._moving is not None:
                     return
 
-    def _moved(self, moving: _Pending, *, refused: bool) -> None:
-        """It is known now whether we are in another room; what was to be said there can go."""
+    def _moved(self, pending: _Pending, event: AnyEvent) -> list[_Pending]:
+        """It is known now whether we are in another room, and what waited for that can go.
+
+        The result is what was to be said there, and is not, for it was refused.
+        """
         self._moving = None
         lost: list[_Pending] = []
-        if refused and not same_room(moving.request.body, self.room):
-            for pending in self._pending.values():
-                if not pending.written and pending.command in MOVES:
+        if isinstance(event, Error) and not same_room(pending.request.body, self.room):
+            for later in self._pending.values():
+                if not later.written and later.command in MOVES:
                     break
-                if not pending.written and pending.command in ("say", "me"):
-                    lost.append(pending)
-        for pending in lost:
-            del self._pending[pending.request.re or 0]
-        # Who is told may ask for more at once, which comes after what waits already.
+                if not later.written and later.command in ("say", "me"):
+                    lost.append(later)
+        for later in lost:
+            del self._pending[later.request.re or 0]
         if self.linked:
             self._write_all()
-        if lost:
-            where = moving.request.body.partition(" ")[0]
-            lines = "One line was" if len(lost) == 1 else f"{len(lost)} lines were"
-            text = f"You are not in {where}. {lines} meant for it, and not said."
-            self._tell(Error(code="not_in_room", text=text, fatal=False))
-            for pending in lost:
-                pending.reply.errback(ChatError("not_in_room", text))
+        return lost
+
+    def _astray(self, moving: _Pending, lost: list[_Pending]) -> None:
+        where = moving.request.body.partition(" ")[0]
+        lines = "One line was" if len(lost) == 1 else f"{len(lost)} lines were"
+        text = f"You are not in {where}. {lines} meant for it, and not said."
+        self._tell(Error(code="not_in_room", text=text, fatal=False))
+        for pending in lost:
+            pending.reply.errback(ChatError("not_in_room", text))
 
     def _fail(self, pendings: Iterable[_Pending], why: ChatError) -> None:
         for pending in tuple(pendings):
@@ -688,27 +692,33 @@ class Connection:
                 pass
         pending = self._pending.pop(event.re, None) if event.re is not None else None
         self._follow(event, pending)
+        # Who hears of it may ask for more at once, which comes after what waits already.
+        moved = pending is not None and event.re == self._moving
+        lost = self._moved(pending, event) if pending is not None and moved else []
         # Why it is of no use to try again is told once, with the loss of the link.
         away = isinstance(event, Error) and not wire.welcomed and self._started is None
         if not away and (pending is None or not pending.quiet):
             self._tell(event)
-        if pending is not None and pending.request.re == self._moving:
-            self._moved(pending, refused=isinstance(event, Error))
         if pending is not None:
-            if isinstance(event, Error):
-                if pending.leaves:
-                    self._leaving = False
-                pending.reply.errback(ChatError(event.code, event.text, fatal=event.fatal))
-            else:
-                if isinstance(event, Sent) and self._echo:
-                    self._hear_own(event, pending)
-                elif isinstance(event, Sent):
-                    self._remember(event.id)
-                pending.reply.callback(event)
+            self._answered(pending, event)
+            if lost:
+                self._astray(pending, lost)
         elif isinstance(event, Error) and event.fatal:
             wire.refused = event.text
             if self._started is not None:
                 self._fail_start(event.text, event.code)
+
+    def _answered(self, pending: _Pending, event: AnyEvent) -> None:
+        if isinstance(event, Error):
+            if pending.leaves:
+                self._leaving = False
+            pending.reply.errback(ChatError(event.code, event.text, fatal=event.fatal))
+            return
+        if isinstance(event, Sent) and self._echo:
+            self._hear_own(event, pending)
+        elif isinstance(event, Sent):
+            self._remember(event.id)
+        pending.reply.callback(event)
 
     def _follow(self, event: AnyEvent, pending: _Pending | None) -> None:
         """Keep up with who and where we are."""

@@ -35,7 +35,7 @@ from pylingo.connection import (
     Heard,
     same_room,
 )
-from pylingo.protocol import ChatError, Closing, Error, Resumed, Welcome, parse
+from pylingo.protocol import AnyEvent, ChatError, Closing, Error, Resumed, Welcome, parse
 
 MOST_UNANSWERED = 64
 """Lines that are sent ahead of their replies."""
@@ -62,8 +62,10 @@ class Pipe(LineReceiver):
         self._quitting = False
         self._told = ""
         self._begun = False
+        self._way: Deferred[AnyEvent] | None = None
+        """The last request for another room."""
         self._astray = ""
-        """The room that what comes is meant for, if there was no getting there."""
+        """That room, if there was no getting there: what comes is meant for it."""
 
     # What the terminal's side says.
 
@@ -90,7 +92,8 @@ class Pipe(LineReceiver):
             return
         reply = self.connection.request(request.command, request.body)
         if command in MOVES:
-            reply.addCallbacks(self._moved, self._strayed, errbackArgs=(request.body,))
+            self._way, self._astray = reply, ""
+            reply.addErrback(self._strayed, reply, request.body)
         reply.addErrback(self._refused)
         reply.addCallback(self._answered)
         if self.connection.unanswered >= MOST_UNANSWERED and not self.paused:
@@ -175,11 +178,8 @@ class Pipe(LineReceiver):
         self._errors.write(f"pylingo: {looks.tidy(sentence)}\n")
         self._errors.flush()
 
-    def _moved(self, _: object) -> None:
-        self._astray = ""
-
-    def _strayed(self, why: Failure, body: str) -> Failure:
-        if not same_room(body, self.connection.room):
+    def _strayed(self, why: Failure, way: Deferred[AnyEvent], body: str) -> Failure:
+        if way is self._way and not same_room(body, self.connection.room):
             self._astray = body.partition(" ")[0]
         return why
 

@@ -406,6 +406,13 @@ class LinkTests(Seat):
             self.refuse("unsure")
             self.assertIn(line.removeprefix("/"), self.said()[-1])
 
+    def test_staying(self) -> None:
+        """A leaving that is refused is none."""
+        self.talk.typed("/quit " + "x" * 2_000)
+        self.assertIn("Ctrl-D", self.talk.bar)
+        self.refuse()
+        self.assertNotIn("Ctrl-D", self.talk.bar)
+
     def test_leaving(self) -> None:
         """While one leaves, the bar says how not to wait for it."""
         self.talk.leave()

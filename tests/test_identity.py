@@ -342,6 +342,36 @@ class LoginTests(IdentityTestCase):
         self.assertEqual(back.reply("x").id, first.id)
         self.assertEqual(texts(ben.hear()), [])
 
+    def test_guest_after_another_login(self) -> None:
+        """It stays a guest, also when that other login is over."""
+        old = self.house.owner("ana", "lobby")
+        old.drop()
+        self.house.owner("ana").ask("close")
+        resumed = self.house.visitor().ask("resume", f"{old.welcome.session} 0")
+        self.assertEqual(resumed.room, "lobby")
+        self.error(self.house.visitor(), "wrong_password", "login", "ana guess")
+        self.assertEqual(self.house.registry.owners, {})
+
+    def test_name_of_old(self) -> None:
+        """A name that would be refused today, and was not, is somebody's all the same."""
+        self.house = House(self.mktemp())
+        self.house.owner("odd", "oddroom").ask("close")
+        odd = "a\u05b0b"
+        self.assertEqual(self.house.visitor().ask("name", odd).code, "bad_argument")
+        for statement in (
+            "UPDATE accounts SET key = :odd, name = :odd",
+            "UPDATE rooms SET key = :odd, name = :odd",
+            "UPDATE operators SET room = :odd, place = '@' || :odd",
+        ):
+            self.house.database.writer.execute(statement, {"odd": odd})
+        self.house = self.house.restart()
+        back = self.house.visitor()
+        self.assertIsInstance(back.ask("login", f"{odd} {SECRET}"), Done)
+        self.assertIsInstance(back.ask("join", odd), Joined)
+        self.assertIsInstance(back.ask("lock", "mellon"), Done)
+        ana = self.house.visitor("ana")
+        self.assertIsInstance(ana.ask("msg", f"{odd} hi"), Sent)
+
     def test_many_in_a_turn(self) -> None:
         """Of many who log in at the same moment, exactly one is left, the last."""
         self.house.owner("ana").ask("close")

@@ -118,7 +118,8 @@ class WaitingTests(Seat):
         self.talk.abandon = lambda: given_up.append(True)
         self.assertTrue(self.talk.urgent)
         self.talk.leave()
-        self.assertEqual(given_up, [True])
+        self.talk.typed("/quit")
+        self.assertEqual(given_up, [True, True])
 
     def test_question(self) -> None:
         """Of a question of several lines the last is the prompt."""

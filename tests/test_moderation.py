@@ -360,6 +360,15 @@ class OperatorTests(ModerationTestCase):
         ana.ask("leave")
         self.assertIsInstance(ana.ask("join", "one-more"), Joined)
 
+    def test_most_rooms_after_a_restart(self) -> None:
+        """Rooms from before a restart count as well."""
+        self.house = House(self.mktemp(), rate=0)
+        ana = self.house.owner("ana")
+        for number in range(MOST_ROOMS):
+            ana.ask("create", f"room-{number}")
+        self.house = self.house.restart()
+        self.error(self.house.owner("ana"), "forbidden", "create", "one-more")
+
     def test_rooms_of_others(self) -> None:
         """Who is made an operator of many rooms may make as many as before."""
         ana = self.house.owner("ana")
@@ -462,6 +471,21 @@ class LockTests(ModerationTestCase):
             self.error(ana, "forbidden", "join", "den")
             token = resumed.session
             self.house = self.house.restart()
+
+    def test_locked_while_one_comes_back(self) -> None:
+        """A lock that is set while a session is being read holds for it, too."""
+        self.house = House(self.mktemp())
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        token = eve.ask("hello").session
+        eve.drop()
+        self.house.wait(70)
+        back = self.house.visitor()
+        self.house.reads.hold()
+        asked = back.begin("resume", f"{token} 0")
+        self.house.reads.waiting[0].run()
+        self.done(ana, "lock", "mellon")
+        self.house.reads.release()
+        self.assertIsNone(back.reply(asked).room)
 
     def test_back_in_spite_of_a_lock(self) -> None:
         """Who was there when it was locked, or lingered, comes back, also after a restart."""
@@ -819,6 +843,21 @@ class BanTests(ModerationTestCase):
         self.assertIn("from that address", ana.ask("ban", "mia").text)
         self.error(self.house.visitor("another", host=THERE), "forbidden", "join", "den")
         self.error(ana, "no_such_user", "ban", "nobody")
+
+    def test_former_name(self) -> None:
+        """By a former name nobody can be banned or muted who cannot be by the present one."""
+        self.house = House(admins=frozenset({"boss"}))
+        ana = self.house.visitor("first")
+        boss = self.house.visitor("temp")
+        ana.ask("name", "ana")
+        ana.ask("join", "den")
+        boss.ask("name", "temp2")
+        boss.ask("name", "boss")
+        self.done(boss, "register", SECRET)
+        boss.ask("join", "den")
+        for command in ("ban", "mute"):
+            self.error(ana, "forbidden", command, "temp")
+            self.error(ana, "bad_argument", command, "first")
 
     def test_gone_are_forgotten(self) -> None:
         """So many who are gone are known, the last; and the present owner of a name comes first."""

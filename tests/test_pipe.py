@@ -18,6 +18,7 @@ from pylingo.protocol import (
     ChatError,
     Closing,
     Error,
+    Joined,
     Message,
     Notice,
     Rooms,
@@ -35,6 +36,7 @@ class Wire:
     def __init__(self) -> None:
         self.user = "ana"
         self.linked = True
+        self.room: str | None = "lobby"
         self.welcome: Welcome | None = Welcome(
             server="test",
             version=1,
@@ -266,6 +268,24 @@ class OutputTests(PipeTests):
         self.assertEqual(self.wire.parted, 1)
         self.pipe.heard(Disconnected("It was closed.", True))
         self.assertEqual((self.complaints, self.end()), ("", 1))
+
+    def test_astray(self) -> None:
+        """What comes after a way to another room that was refused is not said, until another."""
+        self.pipe.dataReceived(b"/join den\n/join tea\nin tea\n")
+        self.refuse()
+        self.pipe.dataReceived(b"in tea, too\n")
+        self.answer(Joined(room="tea", user="ana", users=["ana"], count=1, topic=""))
+        self.pipe.dataReceived(b"/create den\n")
+        for _ in range(2):
+            self.answer()
+        self.refuse()
+        self.pipe.dataReceived(b"for den only\n/me waves\n/msg bob psst\n/join lobby\nhi\n")
+        self.assertIn("for den only", self.complaints)
+        self.assertEqual(
+            self.wire.asked[2:],
+            [("say", "in tea"), ("say", "in tea, too"), ("create", "den"), ("msg", "bob psst"),
+             ("join", "lobby"), ("say", "hi")],
+        )  # fmt: skip
 
     def test_leave_too_early(self) -> None:
         """It is said how much of what was sent is not known to have arrived by then."""

@@ -21,7 +21,7 @@ from pylingo.protocol import (
     Sent,
     encode,
 )
-from tests.world import World, message, refused, resumed, sent, welcome
+from tests.world import World, joined, message, refused, resumed, sent, welcome
 
 
 class BrokenLinkTests(SynchronousTestCase):
@@ -311,6 +311,59 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertNoResult(listed)
         self.assertEqual([(e.room, e.text) for e in ana.of(Message)], [("lobby", "1"), ("x", "3")])
 
+    def test_order_behind_a_refused_way(self) -> None:
+        """What is asked when the refusal is heard comes after what waits already, and is asked."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        del self.world.answers["join"]
+        ana.connection.join("den").addErrback(lambda _: ana.connection.say("a pity"))
+        lost = ana.connection.say("for den")
+        lost.addErrback(lambda _: ana.connection.request("list"))
+        ana.connection.join("tea")
+        ana.connection.say("in tea")
+        self.world.flush()
+        (join,) = self.world.link.requests[-1:]
+        self.world.link.send(Error(code="forbidden", text="No.", fatal=False, re=join.re))
+        self.world.flush()
+        self.world.link.send(joined(self.world.link.requests[-1]))
+        self.world.flush()
+        self.assertEqual(
+            self.world.link.asked[-5:],
+            [("join", "den"), ("join", "tea"), ("say", "in tea"), ("say", "a pity"), ("list", "")],
+        )
+
+    def test_already_there(self) -> None:
+        """Where one is already, what was refused is no reason to say nothing."""
+        self.world.answers["create"] = refused("room_exists")
+        self.world.answers["say"] = sent(7)
+        ana = self.world.arrive(name="ana", room="lobby")
+        ana.connection.request("create", "#Lobby").addErrback(lambda _: None)
+        said = ana.connection.say("hi")
+        self.world.flush()
+        self.successResultOf(said)
+
+    def test_not_leaving(self) -> None:
+        """Who asked to leave in a way that was refused stays, and comes back."""
+        self.world.answers["quit"] = refused("bad_argument")
+        ana = self.world.arrive(name="ana", room="lobby")
+        ana.connection.request("quit", "x" * 2_000).addErrback(lambda _: None)
+        self.world.flush()
+        self.lose()
+        self.assertTrue(ana.connection.linked)
+
+    def test_turned_away_while_leaving(self) -> None:
+        """Being turned away for a while is no reason to give up what was said last."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        close, hello = self.world.answers.pop("close"), self.world.answers["hello"]
+        said = ana.connection.say("last words")
+        ana.connection.close()
+        self.world.flush()
+        self.world.answers["hello"] = refused("server_full", fatal=True)
+        self.lose()
+        self.world.answers |= {"say": sent(7), "close": close, "hello": hello}
+        self.world.wait(60)
+        self.successResultOf(said)
+        self.assertEqual(ana.closed, [None])
+
     def test_on_the_way_without_a_link(self) -> None:
         """The same goes for what was asked while there was no link."""
         ana = self.world.arrive(name="ana", room="lobby")
@@ -377,6 +430,8 @@ class BrokenLinkTests(SynchronousTestCase):
         self.world.answers["resume"] = refused("not_resumable")
         self.lose()
         self.assertEqual(self.world.link.asked[2:], [("join", "lobby")])
+        house = self.world.arrive(name="guest-house")
+        self.assertEqual(house.connection.user, "guest-house")
 
     def test_each_message_once(self) -> None:
         """A message that comes again, live or replayed, is not heard again."""
