@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from operator import call
+from socket import socket
 from typing import Any, Protocol, TypeGuard
 
 from twisted.internet.defer import Deferred
@@ -117,7 +117,7 @@ class Turn:
         """Hand each its bytes, `size` in all."""
         self.sent += size
         taken: list[int] = []
-        sending = map(call, [box.write for box in boxes], datas)
+        sending = map(socket.send, [box.socket for box in boxes], datas)
         while len(taken) < len(boxes):
             try:
                 # What comes before an exception stays in the list.
@@ -320,11 +320,10 @@ class Outbox:
 class SocketOutbox(Outbox):
     """Frames for a plain TCP transport, past its buffer where that is empty."""
 
-    __slots__ = ("_handed", "write")
+    __slots__ = ("_handed", "socket")
 
     def _attach(self) -> None:
-        self.write: Callable[[bytes], int] = self.transport.getHandle().send
-        """Hands bytes to the system; the result is how many it took."""
+        self.socket: socket = self.transport.getHandle()
         self._handed = 0
 
     def finish(self) -> None:
@@ -332,7 +331,7 @@ class SocketOutbox(Outbox):
 
     def send(self, frames: bytes) -> None:
         try:
-            sent = self.write(frames)
+            sent = self.socket.send(frames)
         except OSError:
             # Full; or broken, and then the transport will find out in its own way.
             sent = 0
