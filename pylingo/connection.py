@@ -15,7 +15,7 @@ Nothing here knows terminals or command lines.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -63,6 +63,7 @@ from pylingo.protocol import (
     decode_event,
     encode,
 )
+from pylingo.requests import Pending, Requests, refuse, same_room
 
 FIRST_EVENT = 10.0
 """Seconds that a server has to say its first word."""
@@ -81,12 +82,6 @@ SILENT = "Nothing was heard for too long."
 """Why a link without a sign of life is given up."""
 FINAL = frozenset({"bye", "kicked", "banned", "replaced"})
 """Reasons of the server to close, after which the client does not come back by itself."""
-SAID = frozenset({"say", "me", "msg"})
-"""Commands that are messages: the server knows when one comes again in the same session."""
-ONCE = frozenset({"announce", "kick"})
-"""Other commands that are not given again when it is not known whether they were carried out."""
-MOVES = frozenset({"join", "create"})
-"""Commands after which what is said is meant for another room."""
 UNSURE = "The link broke before the answer came. See whether it was done, before you try again."
 
 
@@ -120,29 +115,6 @@ class Ticket:
 
 E = TypeVar("E", bound=Event)
 Heard: TypeAlias = "AnyEvent | Connected | Disconnected"
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A request that waits for its reply."""
-
-    request: Request
-    reply: Deferred[AnyEvent]
-    quiet: bool = False
-    room: str | None = None
-    """Where it was said."""
-    written: bool = False
-    """Whether it was sent over this link."""
-    begun: bool = False
-    """Whether it was sent over any, so that the server may have it."""
-
-    @property
-    def command(self) -> str:
-        return self.request.command.casefold()
-
-    @property
-    def leaves(self) -> bool:
-        return self.command in ("close", "quit")
 
 
 class _Wire(Int32StringReceiver):
@@ -254,14 +226,12 @@ class Connection:
         """The name that the last new session came with."""
         self._leaving = False
         self._paused = False
-        self._moving: int | str | None = None
-        """The request for another room whose answer is waited for: what comes after it waits."""
         self._tries = 0
         """How often it was tried to come back, since the link was there."""
         self._told = ""
         """Why the link was lost, as it was told last."""
         self._ids = map(f"{secrets.token_hex(4)}-{{}}".format, count(1))
-        self._pending: dict[int | str, _Pending] = {}
+        self._requests = Requests(self._send, lambda: self.room)
         self._seen: dict[int, None] = {}
         self._last_sign = 0.0
         self._pulse = LoopingCall(self._look)
@@ -276,7 +246,7 @@ class Connection:
     @property
     def unanswered(self) -> int:
         """Requests without a reply so far."""
-        return len(self._pending)
+        return len(self._requests)
 
     def start(self) -> Deferred[None]:
         """Connect, and take the session, the name and the room.
@@ -312,12 +282,8 @@ class Connection:
             if self.linked and self._wire is not None:
                 self._wire.transport.write(frame)
             return succeed(Pong(body=body))
-        pending = _Pending(request, Deferred(), quiet)
-        self._pending[request.re or 0] = pending
-        if pending.leaves:
-            self._leaving = True
-        if self.linked and self._moving is None:
-            self._write(pending)
+        pending = self._requests.add(request, quiet=quiet)
+        self._leaving = self._leaving or pending.leaves
         return pending.reply
 
     def say(self, text: str) -> Deferred[Sent]:
@@ -428,54 +394,16 @@ class Connection:
         except Exception:  # noqa: BLE001 - it is not our bug, and what comes next may be heard
             self._log.failure("hearing {event} failed", event=event)
 
-    def _write(self, pending: _Pending) -> None:
+    def _send(self, frame: bytes) -> None:
         assert self._wire is not None
-        if not pending.begun:
-            pending.begun, pending.room = True, self.room
-        pending.written = True
-        if pending.command in MOVES:
-            self._moving = pending.request.re
-        self._wire.transport.write(encode(pending.request))
+        self._wire.transport.write(frame)
 
-    def _write_all(self) -> None:
-        """Send what waits, up to what leads to another room."""
-        for pending in self._pending.values():
-            if not pending.written:
-                self._write(pending)
-                if self._moving is not None:
-                    return
-
-    def _moved(self, pending: _Pending, event: AnyEvent) -> list[_Pending]:
-        """It is known now whether we are in another room, and what waited for that can go.
-
-        The result is what was to be said there, and is not, for it was refused.
-        """
-        self._moving = None
-        lost: list[_Pending] = []
-        if isinstance(event, Error) and not same_room(pending.request.body, self.room):
-            for later in self._pending.values():
-                if not later.written and later.command in MOVES:
-                    break
-                if not later.written and later.command in ("say", "me"):
-                    lost.append(later)
-        for later in lost:
-            del self._pending[later.request.re or 0]
-        if self.linked:
-            self._write_all()
-        return lost
-
-    def _astray(self, moving: _Pending, lost: list[_Pending]) -> None:
+    def _astray(self, moving: Pending, lost: list[Pending]) -> None:
         where = moving.request.body.partition(" ")[0]
         lines = "One line was" if len(lost) == 1 else f"{len(lost)} lines were"
         text = f"You are not in {where}. {lines} meant for it, and not said."
         self._tell(Error(code="not_in_room", text=text, fatal=False))
-        for pending in lost:
-            pending.reply.errback(ChatError("not_in_room", text))
-
-    def _fail(self, pendings: Iterable[_Pending], why: ChatError) -> None:
-        for pending in tuple(pendings):
-            del self._pending[pending.request.re or 0]
-            pending.reply.errback(why)
+        refuse(lost, "not_in_room", text)
 
     def _made(self, wire: _Wire) -> None:
         self._wire = wire
@@ -488,7 +416,7 @@ class Connection:
     def _lost(self, wire: _Wire, why: str) -> None:
         self._wire = None
         was_linked, self.linked = self.linked, False
-        self._moving = None
+        self._requests.shut()
         if self._arriving is not None:
             self._arriving.cancel()
         if self._started is not None:
@@ -504,7 +432,7 @@ class Connection:
                     f"The connection to {self.where} was lost: {why} "
                     "Start pylingo again, in a minute if the name is still taken then."
                 )
-            elif self._leaving and all(one.quiet or one.leaves for one in self._pending.values()):
+            elif self._leaving and all(one.quiet or one.leaves for one in self._requests):
                 self._final = why  # There is nothing to come back for.
             elif not wire.welcomed and _untrusted(why):
                 self._final = self.doubt = self._stranger(wire, why)
@@ -524,7 +452,7 @@ class Connection:
         if self._started is not None:
             started, self._started = self._started, None
             started.errback(ChatError("gone", self._final or ""))
-        self._fail(self._pending.values(), ChatError("gone", self._final or ""))
+        refuse(self._requests.clear(), "gone", self._final or "")
         if not self.closed.called:
             self.closed.callback(None)
 
@@ -548,10 +476,10 @@ class Connection:
     async def _arrive(self, wire: _Wire) -> None:
         """Say hello; go on with the session, or begin one under the same name and in the room."""
         user, room, ticket = self.user, self.room, self.ticket
-        welcome = _expect(Welcome, await self._ask(wire, "hello", f"pylingo/{__version__}"))
+        welcome = _expect(Welcome, await self._ask("hello", f"pylingo/{__version__}"))
         if ticket is not None:
             try:
-                await self._resumed(ticket, self._ask(wire, "resume", ticket.line))
+                await self._resumed(ticket, self._ask("resume", ticket.line))
             except ChatError as refused:
                 if refused.code not in ("not_resumable", "password_required", "forbidden"):
                     raise
@@ -559,10 +487,8 @@ class Connection:
         if ticket is None and self._leaving and self._again:
             raise ChatError("gone", "The session has ended.")
         if ticket is None and welcome.password_required:
-            await self._enter(wire)
-        once = ONCE if ticket is not None else ONCE | SAID
-        unsure = [one for one in self._pending.values() if one.begun and one.command in once]
-        self._fail(unsure, ChatError("unsure", UNSURE))
+            await self._enter()
+        refuse(self._requests.unsure(resumed=ticket is not None), "unsure", UNSURE)
         if ticket is None:
             # The name that a guest was given is nobody's wish.
             name = "" if user == self._given else user
@@ -578,7 +504,7 @@ class Connection:
         for command, body in tuple(self._wanted.items()):
             if body:
                 try:
-                    await self._ask(wire, command, body)
+                    await self._ask(command, body)
                 except ChatError:
                     # Heard as an event; on a first arrival it is for the caller to decide.
                     if first:
@@ -587,9 +513,7 @@ class Connection:
         self.linked = True
         self._arriving = None
         self._tries = 0
-        for pending in self._pending.values():
-            pending.written = False
-        self._write_all()
+        self._requests.open()
         if self._paused:
             wire.pauseProducing()
         again, self._again = self._again, True
@@ -598,7 +522,7 @@ class Connection:
         if started is not None:
             started.callback(None)
 
-    async def _enter(self, wire: _Wire) -> None:
+    async def _enter(self) -> None:
         """Give the server's password, until it is the right one, or the same wrong one again."""
         last = None
         while True:
@@ -610,7 +534,7 @@ class Connection:
                 )
             password = await self._password()
             try:
-                await self._ask(wire, "enter", password)
+                await self._ask("enter", password)
             except ChatError as refused:
                 if refused.code != "wrong_password" or not self._reconnect or password == last:
                     raise
@@ -641,18 +565,9 @@ class Connection:
         body = body.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return Request(command, body, next(self._ids))
 
-    def _ask(self, wire: _Wire, command: str, body: str) -> Deferred[AnyEvent]:
+    def _ask(self, command: str, body: str) -> Deferred[AnyEvent]:
         """A request of the arrival itself, ahead of those that wait; a new link makes its own."""
-        request = self._request(command, body)
-
-        def forget(_: object) -> None:
-            self._pending.pop(request.re or 0, None)
-
-        reply: Deferred[AnyEvent] = Deferred(forget)
-        pending = _Pending(request, reply)
-        self._pending = {request.re or 0: pending, **self._pending}
-        wire.transport.write(encode(request))
-        return reply
+        return self._requests.ahead(self._request(command, body))
 
     # What is heard.
 
@@ -690,11 +605,12 @@ class Connection:
                     self._final = event.text
             case _:
                 pass
-        pending = self._pending.pop(event.re, None) if event.re is not None else None
+        pending = self._requests.take(event.re)
         self._follow(event, pending)
-        # Who hears of it may ask for more at once, which comes after what waits already.
-        moved = pending is not None and event.re == self._moving
-        lost = self._moved(pending, event) if pending is not None and moved else []
+        lost: list[Pending] = []
+        if pending is not None:
+            # Who hears of it may ask for more at once, which comes after what waits already.
+            lost = self._requests.moved(pending, refused=isinstance(event, Error))
         # Why it is of no use to try again is told once, with the loss of the link.
         away = isinstance(event, Error) and not wire.welcomed and self._started is None
         if not away and (pending is None or not pending.quiet):
@@ -708,7 +624,7 @@ class Connection:
             if self._started is not None:
                 self._fail_start(event.text, event.code)
 
-    def _answered(self, pending: _Pending, event: AnyEvent) -> None:
+    def _answered(self, pending: Pending, event: AnyEvent) -> None:
         if isinstance(event, Error):
             if pending.leaves:
                 self._leaving = False
@@ -720,7 +636,7 @@ class Connection:
             self._remember(event.id)
         pending.reply.callback(event)
 
-    def _follow(self, event: AnyEvent, pending: _Pending | None) -> None:
+    def _follow(self, event: AnyEvent, pending: Pending | None) -> None:
         """Keep up with who and where we are."""
         match event:
             case Renamed() if event.user == self.user or pending is not None:
@@ -745,11 +661,11 @@ class Connection:
         if self.ticket is not None and id > self.ticket.last:
             self.ticket = Ticket(self.ticket.session, id)
 
-    def _hear_own(self, sent: Sent, pending: _Pending) -> None:
+    def _hear_own(self, sent: Sent, pending: Pending) -> None:
         if sent.id in self._seen:
             return
         self._remember(sent.id)
-        command, body = pending.request.command.casefold(), pending.request.body
+        command, body = pending.command, pending.request.body
         if command == "msg":
             to, _, text = body.lstrip().partition(" ")
             text = names.clean(text)
@@ -768,15 +684,6 @@ class Connection:
 
 
 _backoff = backoffPolicy(0.5, LONGEST_PAUSE)
-
-
-def same_room(way: str, room: str | None) -> bool:
-    """Whether the `way` to a room, with a password or not, leads to `room`."""
-    try:
-        keys = {names.room(name, known=True).key for name in (way.partition(" ")[0], room or "")}
-    except ChatError:
-        return way == (room or "")
-    return len(keys) == 1
 
 
 def _untrusted(why: str) -> bool:

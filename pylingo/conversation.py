@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from pylingo import looks, names
-from pylingo.connection import FINAL, SAID, Connected, Connection, Disconnected, Heard
+from pylingo.connection import FINAL, Connected, Connection, Disconnected, Heard
 from pylingo.looks import Line
 from pylingo.names import Name
 from pylingo.protocol import (
@@ -41,6 +41,7 @@ from pylingo.protocol import (
     Welcome,
     parse,
 )
+from pylingo.requests import SAID
 
 MENU = (
     "-- You are in no room. What would you like to do?",
@@ -631,6 +632,7 @@ class Conversation:
     def _stays(self, why: Failure) -> None:
         if _code(why) != "gone":
             self.leaving = False
+            self._view.refresh()
 
     def _ignores(self, event: Message | Private) -> bool:
         return bool(self._ignored) and _user_key(event.user) in self._ignored

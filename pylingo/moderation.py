@@ -54,7 +54,7 @@ async def unlock(door: Door, body: str) -> Done:
 @command("invite", "USER", "Let somebody in once, in spite of a lock or a ban.")
 def invite(door: Door, body: str) -> Done:
     room = _room(door)
-    user = door.chat.registry.user(names.user(body))
+    user = door.chat.registry.user(names.user(body, known=True))
     if door.chat.registry.rules.muted(door.user):
         raise ChatError("forbidden", "You are muted on this server. Ask an admin to unmute you.")
     if user in room.members:

@@ -26,16 +26,9 @@ from zope.interface import implementer
 
 from pylingo import looks, names
 from pylingo.client import dial
-from pylingo.connection import (
-    MOVES,
-    PARTING,
-    Connected,
-    Connection,
-    Disconnected,
-    Heard,
-    same_room,
-)
+from pylingo.connection import PARTING, Connected, Connection, Disconnected, Heard
 from pylingo.protocol import AnyEvent, ChatError, Closing, Error, Resumed, Welcome, parse
+from pylingo.requests import MOVES, same_room
 
 MOST_UNANSWERED = 64
 """Lines that are sent ahead of their replies."""

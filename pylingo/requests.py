@@ -1,0 +1,168 @@
+"""Requests that wait for their answer: when each is sent, which are sent again, and which never.
+
+A request is sent at once, but for what comes behind a way to another room (`MOVES`): what is said
+there is meant for that room, and waits until it is known whether we are in it. When a link is lost,
+all goes again over the next one, in the same order and under the same ids, but for what the server
+would not know to be the same: messages in another session, and what is in `ONCE`.
+
+Nothing here knows links, or what an answer says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+
+from pylingo import names
+from pylingo.protocol import AnyEvent, ChatError, Request, RequestId, encode
+
+SAID = frozenset({"say", "me", "msg"})
+"""Commands that are messages: the server knows when one comes again in the same session."""
+ONCE = frozenset({"announce", "kick"})
+"""Other commands that are not given again when it is not known whether they were carried out."""
+MOVES = frozenset({"join", "create"})
+"""Commands after which what is said is meant for another room."""
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """A request that waits for its reply, which is not heard besides if it is `quiet`."""
+
+    request: Request
+    reply: Deferred[AnyEvent]
+    quiet: bool = False
+    room: str | None = None
+    """Where it was said."""
+    written: bool = False
+    """Whether it was sent over this link."""
+    begun: bool = False
+    """Whether it was sent over any, so that the server may have it."""
+
+    @property
+    def command(self) -> str:
+        return self.request.command.casefold()
+
+    @property
+    def leaves(self) -> bool:
+        """Whether it is to leave the chat."""
+        return self.command in ("close", "quit")
+
+
+class Requests:
+    """All that wait, in their order. `write` sends a frame; `room` tells where we are."""
+
+    def __init__(self, write: Callable[[bytes], None], room: Callable[[], str | None]) -> None:
+        self._write = write
+        self._room = room
+        self._waiting: dict[RequestId | None, Pending] = {}
+        self._moving: Pending | None = None
+        """The way to another room whose answer is waited for."""
+        self._open = False
+        """Whether there is a link for them."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __iter__(self) -> Iterator[Pending]:
+        return iter(tuple(self._waiting.values()))
+
+    def add(self, request: Request, *, quiet: bool = False) -> Pending:
+        """One more, which is sent now if it can be."""
+        pending = self._waiting[request.re] = Pending(request, Deferred(), quiet)
+        if self._open and self._moving is None:
+            self._send(pending)
+        return pending
+
+    def ahead(self, request: Request) -> Deferred[AnyEvent]:
+        """One that comes before all others, and is never sent again; it can be cancelled."""
+
+        def forget(_: object) -> None:
+            self._waiting.pop(request.re, None)
+
+        reply: Deferred[AnyEvent] = Deferred(forget)
+        self._waiting = {request.re: Pending(request, reply), **self._waiting}
+        self._write(encode(request))
+        return reply
+
+    def open(self) -> None:
+        """There is a link: send them all."""
+        self._open = True
+        for pending in self:
+            pending.written = False
+        self._flow()
+
+    def shut(self) -> None:
+        """It is lost."""
+        self._open = False
+        self._moving = None
+
+    def take(self, re: RequestId | None) -> Pending | None:
+        """The one whose answer is there."""
+        return self._waiting.pop(re, None) if re is not None else None
+
+    def moved(self, pending: Pending, *, refused: bool) -> list[Pending]:
+        """What waited for `pending`, if that was the way to another room, goes now.
+
+        The result is what was to be said there and is not, for it was refused.
+        """
+        lost: list[Pending] = []
+        if pending is not self._moving:
+            return lost
+        self._moving = None
+        if refused and not same_room(pending.request.body, self._room()):
+            for later in self:
+                if not later.written and later.command in MOVES:
+                    break
+                if not later.written and later.command in ("say", "me"):
+                    lost.append(later)
+        for later in lost:
+            del self._waiting[later.request.re]
+        if self._open:
+            self._flow()
+        return lost
+
+    def unsure(self, *, resumed: bool) -> list[Pending]:
+        """Take out what the server may have, and would not know again; `resumed` is the session."""
+        once = ONCE if resumed else ONCE | SAID
+        unsure = [pending for pending in self if pending.begun and pending.command in once]
+        for pending in unsure:
+            del self._waiting[pending.request.re]
+        return unsure
+
+    def clear(self) -> list[Pending]:
+        """Take out all."""
+        cleared = [*self]
+        self._waiting.clear()
+        return cleared
+
+    def _send(self, pending: Pending) -> None:
+        if not pending.begun:
+            pending.begun, pending.room = True, self._room()
+        pending.written = True
+        if pending.command in MOVES:
+            self._moving = pending
+        self._write(encode(pending.request))
+
+    def _flow(self) -> None:
+        for pending in self:
+            if not pending.written:
+                self._send(pending)
+                if self._moving is not None:
+                    return
+
+
+def refuse(pendings: Iterable[Pending], code: str, text: str) -> None:
+    """Answer with an error."""
+    for pending in pendings:
+        pending.reply.errback(ChatError(code, text))
+
+
+def same_room(way: str, room: str | None) -> bool:
+    """Whether the `way` to a room, with a password or not, leads to `room`."""
+    try:
+        keys = {names.room(name, known=True).key for name in (way.partition(" ")[0], room or "")}
+    except ChatError:
+        return way == (room or "")
+    return len(keys) == 1

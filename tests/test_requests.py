@@ -1,0 +1,112 @@
+"""Requests that wait for an answer: their order, and what becomes of them when a link is lost."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from twisted.internet.defer import CancelledError
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo.protocol import ChatError, Request, decode
+from pylingo.requests import Pending, Requests, refuse, same_room
+
+
+class RequestsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.ids = count(1)
+        self.frames: list[bytes] = []
+        self.room: str | None = "lobby"
+        self.requests = Requests(self.frames.append, lambda: self.room)
+
+    def add(self, command: str, body: str = "") -> Pending:
+        return self.requests.add(Request(command, body, next(self.ids)))
+
+    def sent(self) -> list[tuple[str, str]]:
+        """What was sent since the last time."""
+        frames, self.frames[:] = [*self.frames], []
+        requests = [decode(frame[4:]) for frame in frames]
+        return [(request.command, request.body) for request in requests]
+
+    def answer(self, pending: Pending, *, refused: bool = False) -> list[Pending]:
+        """Take it out, as answered; the result is what is not said for that."""
+        taken = self.requests.take(pending.request.re)
+        assert taken is pending
+        return self.requests.moved(pending, refused=refused)
+
+    def test_order(self) -> None:
+        """They wait for a link, and go in their order; later ones at once."""
+        self.add("say", "1")
+        self.add("say", "2")
+        self.assertEqual(self.sent(), [])
+        self.requests.open()
+        self.add("say", "3")
+        self.assertEqual(self.sent(), [("say", "1"), ("say", "2"), ("say", "3")])
+
+    def test_again(self) -> None:
+        """Over the next link go those without an answer, and what came meanwhile."""
+        self.requests.open()
+        one, _ = self.add("say", "1"), self.add("topic", "tea")
+        self.answer(one)
+        self.requests.shut()
+        self.add("say", "3")
+        self.sent()
+        self.requests.open()
+        self.assertEqual(self.sent(), [("topic", "tea"), ("say", "3")])
+
+    def test_ahead(self) -> None:
+        """What comes ahead goes although there is no link for the others; it can be cancelled."""
+        self.add("say", "1")
+        ahead = self.requests.ahead(Request("hello", "", next(self.ids)))
+        self.assertEqual(self.sent(), [("hello", "")])
+        self.assertEqual([pending.command for pending in self.requests], ["hello", "say"])
+        ahead.cancel()
+        self.failureResultOf(ahead, CancelledError)
+        self.assertEqual(len(self.requests), 1)
+
+    def test_way(self) -> None:
+        """Behind a way to another room all waits, and is said there."""
+        self.requests.open()
+        here, way, there = self.add("say", "1"), self.add("Join", "den"), self.add("say", "2")
+        self.assertEqual(self.sent(), [("say", "1"), ("Join", "den")])
+        self.assertEqual(self.answer(here), [])
+        self.room = "den"
+        self.assertEqual(self.answer(way), [])
+        self.assertEqual((self.sent(), here.room, there.room), ([("say", "2")], "lobby", "den"))
+
+    def test_refused_way(self) -> None:
+        """Where that is refused, what was to be said there is not; other things go, to the next."""
+        self.requests.open()
+        here, way = self.add("say", "1"), self.add("join", "den")
+        lost = [self.add("say", "2"), self.add("me", "waves")]
+        self.add("msg", "bob psst")
+        self.add("create", "attic")
+        self.add("say", "3")
+        self.sent()
+        self.assertEqual(self.answer(way, refused=True), lost)
+        self.assertEqual(self.sent(), [("msg", "bob psst"), ("create", "attic")])
+        self.assertIn(here, [*self.requests])
+
+    def test_unsure(self) -> None:
+        """What the server may have is not sent again where it would not know it."""
+        self.requests.open()
+        said, kicked, listed = self.add("say", "1"), self.add("kick", "bob"), self.add("list")
+        self.requests.shut()
+        later = self.add("say", "2")
+        self.assertEqual(self.requests.unsure(resumed=True), [kicked])
+        self.assertEqual(self.requests.unsure(resumed=False), [said])
+        self.assertEqual([*self.requests], [listed, later])
+
+    def test_cleared(self) -> None:
+        """In the end all are refused."""
+        asked = [self.add("say", "1"), self.add("list")]
+        refuse(self.requests.clear(), "gone", "It is over.")
+        for pending in asked:
+            self.assertEqual(self.failureResultOf(pending.reply, ChatError).value.code, "gone")
+        self.assertEqual(len(self.requests), 0)
+
+    def test_same_room(self) -> None:
+        """A way leads to a room whatever the case, with a password or not."""
+        for way in ("lobby", "#LOBBY", "Lobby s3cret"):
+            self.assertTrue(same_room(way, "lobby"), way)
+        for way, room in (("den", "lobby"), ("", "lobby"), ("lobby", None), ("a\u200bb", "ab")):
+            self.assertFalse(same_room(way, room), way)
