@@ -513,7 +513,6 @@ class SpreadTests(SynchronousTestCase):
         buffered = Outbox(transport, self.turn, Owner())
         users = [*self.users, self.registry.enter(buffered), self.registry.enter(heard.extend)]
         self.spread(users)
-        self.clock.advance(0)
         self.assertEqual([self.taken(number) for number in range(3)], [self.frames] * 3)
         self.assertEqual((transport.value(), heard), (self.frames, self.group))
         self.assertEqual((self.turn.deliveries, self.turn.sent), (100, 4 * len(self.frames)))
