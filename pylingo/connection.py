@@ -267,8 +267,8 @@ class Connection:
 
         Fails with `ChatError` when the reply is an error; with ``gone`` when the connection ends
         for good before there was one; with ``unsure`` when the link broke, and the server would not
-        know that it is the same one again; and what was to be said in a room, with ``not_in_room``
-        when the way to that was refused.
+        know that it is the same one again; and what means a room, with ``not_in_room`` when the way
+        to that room, ahead of it, was refused.
         """
         request = self._request(command, body)
         if self._final is not None:
@@ -401,7 +401,7 @@ class Connection:
     def _astray(self, moving: Pending, lost: list[Pending]) -> None:
         where = moving.request.body.partition(" ")[0]
         lines = "One line was" if len(lost) == 1 else f"{len(lost)} lines were"
-        text = f"You are not in {where}. {lines} meant for it, and not said."
+        text = f"You are not in {where or 'another room'}. {lines} meant for it, and not sent."
         self._tell(Error(code="not_in_room", text=text, fatal=False))
         refuse(lost, "not_in_room", text)
 

@@ -26,6 +26,7 @@ from pylingo.protocol import (
     Closing,
     CommandHelp,
     Done,
+    Error,
     Help,
     History,
     Joined,
@@ -234,10 +235,11 @@ class Conversation:
                 self._questions.pop(0).answer(line)
         elif not line:
             pass
-        elif line.casefold() in ("/quit", "/close") and not self._linked:
+        elif line.casefold().split()[0] in ("/quit", "/close") and not self._linked:
             self.leave()
         elif self.connection is None or not self._arrived:
-            self._tell("!! There is no connection yet. Wait a moment; Up brings the line back.")
+            back = "; Up brings the line back." if self.keeps(text) else "."
+            self._tell(f"!! There is no connection yet. Wait a moment{back}")
         elif line.startswith("/") and not line.startswith("//"):
             self._command(parse(line))
         elif self._room is None and self._linked:
@@ -318,6 +320,8 @@ class Conversation:
             shown = False  # It is the last that is said, when the screen is put away.
         if isinstance(event, Welcome) and self._arrived:
             shown = False  # Once is enough: one goes on as whoever one was.
+        if isinstance(event, Error) and event.code == "not_resumable" and not self._arrived:
+            shown = False  # What is remembered of an earlier run may be too old, and that is all.
         if shown:
             lines = looks.lines(event, me, most=looks.MOST_LINES)
             stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines

@@ -28,7 +28,7 @@ from pylingo import looks, names
 from pylingo.client import dial
 from pylingo.connection import PARTING, Connected, Connection, Disconnected, Heard
 from pylingo.protocol import AnyEvent, ChatError, Closing, Error, Resumed, Welcome, parse
-from pylingo.requests import MOVES, same_room
+from pylingo.requests import HERE, MOVES, same_room
 
 MOST_UNANSWERED = 64
 """Lines that are sent ahead of their replies."""
@@ -79,9 +79,9 @@ class Pipe(LineReceiver):
             return
         command = request.command.casefold()
         self._quitting = command in ("quit", "close")
-        if self._astray and command in ("say", "me"):
+        if self._astray and command in HERE:
             # It was meant for another room.
-            self._complain(f"Not said, for you are not in {self._astray}: {text}")
+            self._complain(f"Not sent, for you are not in {self._astray}: {text}")
             return
         reply = self.connection.request(request.command, request.body)
         if command in MOVES:
@@ -124,10 +124,7 @@ class Pipe(LineReceiver):
             self._closing = True
         if isinstance(event, Disconnected):
             if not self._closing and event.reason != self._told:
-                lost = self.connection.unanswered
-                lines = "1 line was" if lost == 1 else f"{lost} lines were"
-                more = f" {lines} not acknowledged." if lost else ""
-                self._complain(event.reason + more)
+                self._complain(event.reason + self._missing())
         elif self._json:
             if isinstance(event, Welcome | Resumed):
                 # It is as good as a password, and files are read by others.
@@ -144,10 +141,8 @@ class Pipe(LineReceiver):
     def leave(self) -> None:
         """Whoever started this wants it to end: take leave, so that the name is free again."""
         self._status = 1
-        lost = self.connection.unanswered if self.connection.linked else 0
-        if lost:
-            lines = "1 line was" if lost == 1 else f"{lost} lines were"
-            self._complain(f"It was ended while {lines} not acknowledged.")
+        if self.connection.linked and self.connection.unanswered:
+            self._complain(f"It was ended too early.{self._missing()}")
         self._closing = True
         self.connection.part()
         # What nobody reads is not waited for any longer either.
@@ -173,8 +168,17 @@ class Pipe(LineReceiver):
 
     def _strayed(self, why: Failure, way: Deferred[AnyEvent], body: str) -> Failure:
         if way is self._way and not same_room(body, self.connection.room):
-            self._astray = body.partition(" ")[0]
+            self._astray = body.partition(" ")[0] or "another room"
         return why
+
+    def _missing(self) -> str:
+        """What may not have arrived, in a sentence."""
+        lost = self.connection.unanswered
+        if not lost:
+            return ""
+        lines = "1 line was" if lost == 1 else f"{lost} lines were"
+        rest = "" if self._ended else ", and what comes after that in the input was not sent"
+        return f" {lines} not acknowledged{rest}."
 
     def _refused(self, why: Failure) -> None:
         """It was heard as an event."""

@@ -1,9 +1,9 @@
 """Requests that wait for their answer: when each is sent, which are sent again, and which never.
 
-A request is sent at once, but for what comes behind a way to another room (`MOVES`): what is said
-there is meant for that room, and waits until it is known whether we are in it. When a link is lost,
-all goes again over the next one, in the same order and under the same ids, but for what the server
-would not know to be the same: messages in another session, and what is in `ONCE`.
+A request is sent at once, but for what comes behind a way to another room (`MOVES`): what means a
+room (`HERE`) means that one then, and waits until it is known whether we are in it. When a link is
+lost, all goes again over the next one, in the same order and under the same ids, but for what the
+server would not know to be the same: messages in another session, and what is in `ONCE`.
 
 Nothing here knows links, or what an answer says.
 """
@@ -23,7 +23,12 @@ SAID = frozenset({"say", "me", "msg"})
 ONCE = frozenset({"announce", "kick"})
 """Other commands that are not given again when it is not known whether they were carried out."""
 MOVES = frozenset({"join", "create"})
-"""Commands after which what is said is meant for another room."""
+"""Commands after which what follows is meant for another room."""
+HERE = frozenset({
+    "say", "me", "topic", "lock", "unlock", "invite", "kick", "ban", "unban", "mute", "unmute",
+    "op", "deop", "leave", "exit",
+})  # fmt: skip
+"""Commands that mean the room where one is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +110,7 @@ class Requests:
     def moved(self, pending: Pending, *, refused: bool) -> list[Pending]:
         """What waited for `pending`, if that was the way to another room, goes now.
 
-        The result is what was to be said there and is not, for it was refused.
+        The result is what was meant for that room and is not sent, for it was refused.
         """
         lost: list[Pending] = []
         if pending is not self._moving:
@@ -115,7 +120,7 @@ class Requests:
             for later in self:
                 if not later.written and later.command in MOVES:
                     break
-                if not later.written and later.command in ("say", "me"):
+                if not later.written and later.command in HERE:
                     lost.append(later)
         for later in lost:
             del self._waiting[later.request.re]

@@ -59,6 +59,8 @@ SOON = 0.01
 
 _BEGINNING = re.compile(r"\d+:\d\d |\d+-\d\d-\d\d |--|<|!!|\* |\[|»")
 """What our own lines begin with."""
+LONGEST_BEGINNING = 200
+"""Characters in which that is looked for, for some of them may not be seen."""
 
 _NAMES = [
     "ansired",
@@ -265,7 +267,8 @@ class Screen(TwistedProtocol):
             self._draft = buffer.document
             buffer.reset()
         elif self._draft is not None and not self._desk.hidden:
-            buffer.set_document(self._draft)
+            # With nothing to be undone: that would be the secret.
+            buffer.reset(self._draft)
             self._draft = None
             # What was cut out of it is not to be seen later either.
             self._app.clipboard = InMemoryClipboard()
@@ -420,7 +423,7 @@ class Screen(TwistedProtocol):
 def _hung(line: Line, columns: int) -> Line:
     """`line`, indented where the terminal would go on with what looks like a line of its own."""
     text = plain(line)
-    if len(text) * 2 < columns or not _BEGINNING.search(text, 1):
+    if len(text) * 2 < columns or not _BEGINNING.search(_seen(text), 1):
         return line
     hung: Line = []
     at = column = 0
@@ -430,13 +433,20 @@ def _hung(line: Line, columns: int) -> Line:
             width = get_cwidth(character)
             if column + width > columns:
                 column = 0
-                if _BEGINNING.match(text, at):
+                if _BEGINNING.match(_seen(text[at : at + LONGEST_BEGINNING])):
                     shown, column = f"{shown}\n  ", 2
             shown += character
             column += width
             at += 1
         hung.append((style, shown))
     return hung
+
+
+def _seen(text: str) -> str:
+    """`text` without what takes no room on a terminal."""
+    if text.isascii():
+        return text
+    return "".join(c for c in text if c != "\u00ad" and get_cwidth(c))
 
 
 class _Plain(Vt100_Output):

@@ -223,7 +223,9 @@ class OutputTests(PipeTests):
         self.pipe.dataReceived(b"one\ntwo\n")
         self.pipe.heard(Disconnected("The server is gone.", True))
         self.assertEqual(
-            self.complaints, "pylingo: The server is gone. 2 lines were not acknowledged.\n"
+            self.complaints,
+            "pylingo: The server is gone. 2 lines were not acknowledged, and what comes after that "
+            "in the input was not sent.\n",
         )
         self.assertEqual(self.end(), 1)
 
@@ -291,7 +293,7 @@ class OutputTests(PipeTests):
         """It is said how much of what was sent is not known to have arrived by then."""
         self.pipe.dataReceived(b"one\ntwo\n")
         self.pipe.leave()
-        self.assertIn("2 lines were not acknowledged", self.complaints)
+        self.assertIn("2 lines were not acknowledged, and what comes after", self.complaints)
 
     def test_leave_unread(self) -> None:
         """Output that nobody reads keeps it from ending for a moment, not for ever."""

@@ -77,7 +77,7 @@ class RequestsTests(SynchronousTestCase):
         """Where that is refused, what was to be said there is not; other things go, to the next."""
         self.requests.open()
         here, way = self.add("say", "1"), self.add("join", "den")
-        lost = [self.add("say", "2"), self.add("me", "waves")]
+        lost = [self.add("say", "2"), self.add("unlock")]
         self.add("msg", "bob psst")
         self.add("create", "attic")
         self.add("say", "3")

@@ -132,6 +132,15 @@ class ScreenTests(SynchronousTestCase):
                 await asyncio.sleep(0.005)
         self.fail("it did not happen:\n" + "\n".join(self.glass.rows))
 
+    @property
+    def raw(self) -> bytes:
+        """All that was written to the terminal, with lines that end as those of a file do."""
+        return self.carrier.raw.replace(b"\r\n", b"\n")
+
+    def drawn(self, data: bytes) -> bool:
+        """Whether that was written to the terminal."""
+        return data in self.raw
+
     async def say(self, *lines: str) -> None:
         """Have lines shown, and see them."""
         self.screen.show([[("", line)] for line in lines])
@@ -373,6 +382,25 @@ class TypingTests(ScreenTests):
 
         self.at(scene)
 
+    def test_undone(self) -> None:
+        """A question that is taken back leaves nothing to be undone in the line of before."""
+
+        async def scene() -> None:
+            await self.type("half")
+            await self.before("[lobby] ana> half")
+            self.desk.hidden, self.desk.prompt = True, "Password: "
+            self.screen.refresh()
+            await self.type("sesame")
+            await self.before("Password: ******")
+            self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
+            self.screen.refresh()
+            await self.before("[lobby] ana> half")
+            await self.type("\x1f\x1f!")
+            await self.until(lambda: self.glass.before.endswith("!"))
+
+        self.at(scene)
+        self.assertNotIn(b"sesam", self.carrier.raw)
+
     def test_hidden_in_a_search(self) -> None:
         """A search that is open when something hidden is asked does not show the answer."""
 
@@ -581,6 +609,16 @@ class PrintingTests(ScreenTests):
 
                 self.setUp()
                 self.at(scene)
+
+        async def unseen() -> None:
+            # The emulator leaves out what comes after these, so the bytes have to tell.
+            for forged in ("1\u200b2:00 <ana> it was me", "-\u2060-> bob", "\u00ad<-- bob left"):
+                self.screen.show([[("", said + forged)]])
+                indented = f"\n  {forged}".encode()
+                await self.until(partial(self.drawn, indented))
+
+        self.setUp()
+        self.at(unseen)
 
         async def harmless() -> None:
             self.screen.show([[("", said + "and so on")]])
