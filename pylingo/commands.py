@@ -240,7 +240,7 @@ def greeting(door: Door) -> Welcome:
 
 @command("hello", "[CLIENT]", "Say what client you are.", open=True)
 async def hello(door: Door, body: str) -> Welcome:
-    client = " ".join(names.clean(body[:64]).split()) or "?"
+    client = names.remark(body[:64], "client") or "?"
     _log.info("{user} uses {client}", user=door.user.name.shown, client=client)
     again = bool(door.user.tokens)
     welcome = greeting(door)

@@ -434,7 +434,7 @@ class Connection:
                 )
             elif self._leaving and all(one.quiet or one.leaves for one in self._requests):
                 self._final = why  # There is nothing to come back for.
-            elif not wire.welcomed and _untrusted(why):
+            elif not wire.welcomed and self._untrusted(wire):
                 self._final = self.doubt = self._stranger(wire, why)
         if self._final is not None:
             self.stop(self._final)
@@ -444,7 +444,21 @@ class Connection:
             self._told = why
             self._tell(Disconnected(self._final or why, self._final is not None))
 
+    def _untrusted(self, wire: _Wire) -> bool:
+        """Whether the link was lost because no authority vouches for the certificate."""
+        if self.lost is None or not ISSLTransport.providedBy(wire.transport):
+            return False
+        from pylingo import tls
+
+        return tls.doubtful(self.lost)
+
     def _stranger(self, wire: _Wire, why: str) -> str:
+        """What to tell a person about a peer that has not said what a server says first."""
+        if self._untrusted(wire):
+            return (
+                f"{self.where} has a certificate that no authority known here vouches for. "
+                "Check the address, and ask who runs it before you trust it."
+            )
         encrypted = ISSLTransport.providedBy(wire.transport)
         return _about_stranger(self.where, wire.broken, why, encrypted=encrypted)
 
@@ -686,11 +700,6 @@ class Connection:
 _backoff = backoffPolicy(0.5, LONGEST_PAUSE)
 
 
-def _untrusted(why: str) -> bool:
-    """Whether the link was lost because no authority vouches for the certificate."""
-    return "certificate verify failed" in why or "VerificationError" in why
-
-
 def _expect(kind: type[E], event: AnyEvent) -> E:
     if isinstance(event, kind):
         return event
@@ -713,12 +722,7 @@ def _sentence(why: Failure, where: str) -> str:
 
 
 def _about_stranger(where: str, broken: str, why: str, *, encrypted: bool) -> str:
-    """What to tell a person about a peer that has not said what a server says first."""
-    if _untrusted(why):
-        return (
-            f"{where} has a certificate that no authority known here vouches for. "
-            "Check the address, and ask who runs it before you trust it."
-        )
+    """The same, where it is not the certificate."""
     if broken == SILENT:
         return (
             f"{where} takes connections and says nothing: it is no PyLingo server, or it hangs. "

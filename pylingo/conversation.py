@@ -206,9 +206,10 @@ class Conversation:
             asked = self.rooms if self._questions[0].room else []
             return [(room, len(text), "") for room in asked if _begins(room, text)]
         if text.startswith("/") and not space:
+            rows = [*self.commands, IGNORE] if self.commands else []
             return [
                 (f"/{looks.tidy(name)} ", len(text), looks.tidy(f"{row.arguments}  {row.help}"))
-                for row in (*self.commands, *([IGNORE] if self.commands else ()))
+                for row in rows
                 if row.name not in looks.WIRE
                 for name in (row.name, *row.aliases)
                 if name.startswith(text[1:].casefold())
@@ -612,11 +613,8 @@ class Conversation:
         """A slash command; a password that was left out is asked for, without showing it."""
         command, words = request.command.casefold(), request.body.split()
         if command in ("quit", "close"):
-            if self._linked:
-                self.leaving = True
-                self._request(command, request.body).addErrback(self._stays)
-            else:
-                self.leave()
+            self.leaving = True
+            self._request(command, request.body).addErrback(self._stays)
             return
         if command == "ignore":
             self._ignore(request.body)

@@ -50,7 +50,7 @@ async def login(door: Door, body: str) -> None:
     if before is not user:
         if before in door.chat.registry.lingering:
             # It may come back, as a guest, to learn what became of its last words.
-            door.chat.sessions.succeed(before)
+            door.chat.sessions.supersede(before)
         elif before is not None:
             text = "You have logged in from another connection."
             door.chat.sessions.close(before, "replaced", Closing(reason="replaced", text=text))

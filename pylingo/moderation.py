@@ -12,7 +12,7 @@ from pylingo import names
 from pylingo.commands import Door, command, fitting, heard, nothing_after, text_size
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Notice, Topic
-from pylingo.rooms import MOST_OPERATED, Room, User
+from pylingo.rooms import MOST_OPERATED, Room, User, muted_everywhere
 from pylingo.rules import Rules, Sanction
 
 _log = Logger()
@@ -56,7 +56,7 @@ def invite(door: Door, body: str) -> Done:
     room = _room(door)
     user = door.chat.registry.user(names.user(body, known=True))
     if door.chat.registry.rules.muted(door.user):
-        raise ChatError("forbidden", "You are muted on this server. Ask an admin to unmute you.")
+        raise muted_everywhere()
     if user in room.members:
         return Done(text=f"{user.name} is in {room.name} already.")
     room.rules.invite(user)

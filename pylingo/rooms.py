@@ -74,6 +74,11 @@ def silence(events: Sequence[Event]) -> None:
     """What a user without a connection hears with."""
 
 
+def muted_everywhere() -> ChatError:
+    """For who is muted on the whole server."""
+    return ChatError("forbidden", "You are muted on this server. Ask an admin to unmute you.")
+
+
 def resending(request: str | None, text: str, what: bool | str) -> int:
     """What a message and its resending have in common, as a key; only for this process.
 
@@ -362,9 +367,7 @@ class User:
         if rules.mutes and rules.muted(self):
             if self.answered(text, re, what):
                 return
-            raise ChatError(
-                "forbidden", "You are muted on this server. Ask an admin to unmute you."
-            )
+            raise muted_everywhere()
         text = names.message(text)
         shown = self.name.shown
         post = Post(self, self.hear, place, target, shown, text, re, action, recipient, called)

@@ -202,7 +202,7 @@ class Sessions:
         here = {member.session for member in room.members}
         self._log.keep(("room", "shut", key), lambda connection: _shut_out(connection, key, here))
 
-    def succeed(self, user: User) -> None:
+    def supersede(self, user: User) -> None:
         """End one who lingers, whose account somebody else is now; as a guest it can be resumed."""
         user.quit("replaced")
         self.drop(user)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from OpenSSL import SSL
 from twisted.internet import error
 from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -411,6 +412,23 @@ class BrokenLinkTests(SynchronousTestCase):
             self.assertTrue(ana.connection.linked)
         self.assertEqual(reasons[0], "The server is full.")
         self.assertIn("no PyLingo server", reasons[1])
+
+    def test_untrusted(self) -> None:
+        """A certificate that nobody vouches for is the end, at first as later, and is told."""
+        why = SSL.Error([("SSL routines", "", "certificate verify failed")])
+        del self.world.answers["hello"]
+        new = self.world.arrive()
+        self.world.lose(why)
+        self.world.flush()
+        self.assertIn("no authority", str(new.refusal))
+        self.world.answers["hello"] = lambda request: [welcome(request)]
+        ana = self.world.arrive(name="ana", room="lobby")
+        del self.world.answers["hello"]
+        self.lose()
+        self.world.lose(why)
+        self.world.flush()
+        self.assertIn("no authority", ana.connection.doubt)
+        self.assertEqual(ana.closed, [None])
 
     def test_paused(self) -> None:
         """Who reads nothing for now does not over the next link either."""

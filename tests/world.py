@@ -146,6 +146,12 @@ class World:
                 moved = pump.flush() or moved
         self.clock.advance(0)
 
+    def lose(self, why: Exception) -> None:
+        """The newest link, which is TLS for the client, is lost for a reason that it knows."""
+        pump = self._pumps[-1]
+        directlyProvides(pump.clientIO, ISSLTransport)
+        pump.client.connectionLost(Failure(why))
+
     def written(self) -> bytes:
         """What the client of the newest link has written and the server has not got yet."""
         data: bytes = self._pumps[-1].clientIO.getOutBuffer()
