@@ -1,15 +1,14 @@
-"""What a person does at a terminal: typing lines, choosing from the lobby's menu, hearing events.
+"""What a person does at a terminal: typing lines and hearing events.
 
 It stands between a screen and a connection and turns the one's lines into the other's requests. It
-knows who is in the room and what waits to be acknowledged; not how anything is drawn or sent.
+knows who is in the room and what waits to be acknowledged; not how anything is drawn or sent. Who
+is in no room is the `Lobby`'s guest.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -18,8 +17,8 @@ from twisted.python.failure import Failure
 
 from pylingo import looks, names
 from pylingo.connection import FINAL, Connected, Connection, Disconnected, Heard
+from pylingo.lobby import CHOICES, Lobby, Resume, code
 from pylingo.looks import Line
-from pylingo.names import Name
 from pylingo.protocol import (
     AnyEvent,
     ChatError,
@@ -42,16 +41,9 @@ from pylingo.protocol import (
     Welcome,
     parse,
 )
+from pylingo.questions import Question, Questions
 from pylingo.requests import SAID
 
-MENU = (
-    "-- You are in no room. What would you like to do?",
-    "   1  create a room",
-    "   2  join a room",
-    "   3  list the rooms",
-    "   4  exit",
-)
-CHOICES = frozenset({"1", "2", "3", "4", "exit"})
 HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
 KEYS = (
     "-- Tab completes commands, rooms and names; Alt-Enter begins a new line.",
@@ -68,21 +60,6 @@ SHOWN = 200
 """Characters that are shown of a message that was refused."""
 IGNORE = CommandHelp("ignore", (), "NAME", "Hide what somebody says, or show it again.")
 """A command of our own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Something the person is asked: what stands before the answer, and who is told it.
-
-    What is typed is not to be seen, nor kept, if it is `hidden`. One that is `ours` can be taken
-    back; others belong to a connection that waits for the answer. The answer may be a `room`.
-    """
-
-    prompt: str
-    answer: Callable[[str], None]
-    hidden: bool = False
-    ours: bool = True
-    room: bool = False
 
 
 class View(Protocol):
@@ -113,12 +90,11 @@ class Conversation:
         encrypted: bool = False,
         name: str = "",
         room: str = "",
-        resume: Callable[[str], Deferred[AnyEvent] | None] | None = None,
+        resume: Resume | None = None,
     ) -> None:
         self.connection: Connection | None = None
         self.commands: list[CommandHelp] = []
         self.people: dict[str, None] = {}
-        self.rooms: list[str] = []
         self.pending: dict[object, str] = {}
         self.unsent: list[str] = []
         """What could not be sent before the connection ended."""
@@ -126,13 +102,9 @@ class Conversation:
         self._view: View
         self._where = where
         self._encrypted = encrypted
-        self._name = name
-        self._goal = room
-        self._resume = resume
+        self._questions = Questions(lambda: self._view.refresh())
+        self._lobby = Lobby(self, self._questions, name, room, resume)
         self._count = 0
-        self._questions: list[Question] = []
-        """What is asked now, and then. A hidden one is never replaced under the person's hands."""
-        self._settled = False
         self._place: str | None = None
         """The room, as of when there was a link last."""
         self._heading = ""
@@ -150,8 +122,8 @@ class Conversation:
     @property
     def prompt(self) -> str:
         """What stands before the line that is typed."""
-        if self._questions:
-            return self._questions[0].prompt
+        if self._questions.now is not None:
+            return self._questions.now.prompt
         if self.connection is None or not self._arrived:
             return ""
         user, room = looks.tidy(self.connection.user), self.connection.room
@@ -160,21 +132,21 @@ class Conversation:
     @property
     def hidden(self) -> bool:
         """Whether what is typed is not to be seen, nor kept."""
-        return bool(self._questions) and self._questions[0].hidden
+        return self._questions.hidden
 
     @property
     def urgent(self) -> bool:
         """Whether one Ctrl-C is enough: there is nothing to leave in good order."""
-        return not self._linked
+        return not self.linked
 
     @property
     def bar(self) -> str:
         """The line at the bottom."""
-        room = self._room
+        room = self.room
         people = "1 person" if self._count == 1 else f"{self._count} people"
-        asked = bool(self._questions) and not (self._arrived and self._questions[0].ours)
+        asked = self._questions.now is not None and not (self._arrived and self._questions.now.ours)
         trying = "waiting for you" if asked else "not connected, trying…"
-        state = "connected" if self._linked else trying
+        state = "connected" if self.linked else trying
         return " | ".join(
             (
                 "leaving, Ctrl-D does not wait" if self.leaving else state,
@@ -196,14 +168,15 @@ class Conversation:
             return False
         if command.startswith("/"):
             return not (command[1:] in SECRETS or (command == "/join" and len(words) > 1))
-        return not self._questions and (self._room is not None or command not in CHOICES)
+        return self._questions.now is None and (self.room is not None or command not in CHOICES)
 
     def complete(self, text: str) -> list[tuple[str, int, str]]:
         """What could stand where `text` ends: each with how much of it is replaced, and a help."""
         command, space, rest = text.partition(" ")
         word = re.split(r"\s", text)[-1]
-        if self._questions and not command.startswith("/"):
-            asked = self.rooms if self._questions[0].room else []
+        question, rooms = self._questions.now, self._lobby.rooms
+        if question is not None and not command.startswith("/"):
+            asked = rooms if question.room else []
             return [(room, len(text), "") for room in asked if _begins(room, text)]
         if text.startswith("/") and not space:
             rows = [*self.commands, IGNORE] if self.commands else []
@@ -215,42 +188,42 @@ class Conversation:
                 if name.startswith(text[1:].casefold())
             ]
         if command.casefold() in ("/join", "/create"):
-            if self._linked:
-                self._learn_rooms()
-            return [(room, len(rest), "") for room in self.rooms if _begins(room, rest)]
+            if self.linked:
+                self._lobby.learn()
+            return [(room, len(rest), "") for room in rooms if _begins(room, rest)]
         after = "" if text.startswith("/") or len(word) < len(text) else ": "
         return [
             (looks.tidy(name) + (after or " "), len(word), "")
             for name in self.people
-            if word and _begins(name, word) and name != self._user
+            if word and _begins(name, word) and name != self.user
         ]
 
     # What the person does.
 
     def typed(self, text: str) -> None:
         """A line, or a block of them, was entered."""
-        line = text.strip()
-        if self._questions and (self.hidden or not line.startswith("/")):
+        line, question = text.strip(), self._questions.now
+        if question is not None and (question.hidden or not line.startswith("/")):
             # Without a password there is nothing to try, where somebody waits for it.
-            if line or self._questions[0].ours or not self.hidden:
-                self._questions.pop(0).answer(line)
+            if line or question.ours or not question.hidden:
+                self._questions.answer(line)
         elif not line:
             pass
-        elif line.casefold().split()[0] in ("/quit", "/close") and not self._linked:
+        elif line.casefold().split()[0] in ("/quit", "/close") and not self.linked:
             self.leave()
         elif self.connection is None or not self._arrived:
             back = "; Up brings the line back." if self.keeps(text) else "."
-            self._tell(f"!! There is no connection yet. Wait a moment{back}")
+            self.tell(f"!! There is no connection yet. Wait a moment{back}")
         elif line.startswith("/") and not line.startswith("//"):
             self._command(parse(line))
-        elif self._room is None and self._linked:
-            self._choose(line)
-        elif self._room is None:
-            self._tell("!! There is no connection now. Wait a moment.")
+        elif self.room is None and self.linked:
+            self._lobby.choose(line)
+        elif self.room is None:
+            self.tell("!! There is no connection now. Wait a moment.")
         elif line.casefold() == "exit":
             self._send(Request("leave"))
         elif len(self.pending) >= MOST_PENDING:
-            self._tell("!! Too much waits to be sent. Wait for the server.")
+            self.tell("!! Too much waits to be sent. Wait for the server.")
         else:
             self._send(parse(line) if line.startswith("//") else Request("say", text.rstrip()))
         self._view.refresh()
@@ -271,7 +244,8 @@ class Conversation:
 
         Who to be has to be answered.
         """
-        asked = bool(self._questions) and self._questions[0].ours and (self.hidden or self._settled)
+        question = self._questions.now
+        asked = question is not None and question.ours and (self.hidden or self._lobby.settled)
         if asked:
             self.typed("")
         return asked
@@ -283,34 +257,25 @@ class Conversation:
     def arrived(self) -> None:
         """The connection is there, for the first time."""
         self._arrived = True
-        self._learn_rooms()
-        if self._name:
-            self._be(self._name)
-        else:
-            self._ask(f"Your name [{looks.tidy(self._user)}]: ", self._take_name)
+        self._lobby.arrive()
 
     def ask(self, question: str, *, hidden: bool = False) -> Deferred[str]:
         """Ask the person, who has to answer; the last line of `question` becomes the prompt."""
-
-        def withdraw(_: object) -> None:
-            self._questions = [one for one in self._questions if one is not asked]
-            self._view.refresh()
-
-        answer: Deferred[str] = Deferred(withdraw)
+        answer: Deferred[str] = Deferred(lambda _: self._questions.withdraw(asked))
         *before, prompt = question.split("\n")
-        self._view.show([[("class:info", f"-- {line}")] for line in before])
+        self.show([[("class:info", f"-- {line}")] for line in before])
         asked = Question(prompt, answer.callback, hidden, ours=False)
-        self._put(asked)
+        self._questions.ask(asked)
         return answer
 
     # What the connection says.
 
     def heard(self, event: Heard) -> None:
         """Show `event`, and keep up with it."""
-        me, room = self._user, self._place
+        me, room = self.user, self._place
         self._follow(event)
-        if self._linked:
-            self._place = self._room
+        if self.linked:
+            self._place = self.room
         if isinstance(event, Message | Private) and self._ignores(event):
             return
         if isinstance(event, History) and self._ignored:
@@ -326,25 +291,25 @@ class Conversation:
         if shown:
             lines = looks.lines(event, me, most=looks.MOST_LINES)
             stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines
-            self._view.show([*self._headings(event), *stamped])
+            self.show([*self._headings(event), *stamped])
         if isinstance(event, Help) and len(event.commands) > 1:
-            self._view.show([[("class:info", line)] for line in KEYS])
+            self.show([[("class:info", line)] for line in KEYS])
         if isinstance(event, Joined) and event.users is not None and not self._hinted:
             self._hinted = True
-            self._tell(HINT)
+            self.tell(HINT)
         if isinstance(event, Message | Private) and event.user != me and not event.replayed:
             private = isinstance(event, Private)
             if private or looks.mentions(event.text, me):
                 self._view.ring()
-        if isinstance(event, Left) and self._room is None and not self.leaving:
-            self._lobby()
-        if isinstance(event, Connected) and event.again and room and self._room is None:
-            self._tell(f"-- You are not in {looks.tidy(room)} any more.")
-            self._lobby()
+        if isinstance(event, Left) and self.room is None and not self.leaving:
+            self._lobby.offer()
+        if isinstance(event, Connected) and event.again and room and self.room is None:
+            self.tell(f"-- You are not in {looks.tidy(room)} any more.")
+            self._lobby.offer()
         match event:
             case Renamed(re=str() | int()) | Done(user=str()):
                 # Perhaps in answer to a command that was typed at the question who to be.
-                self._settle()
+                self._lobby.settle()
             case _:
                 pass
         self._view.refresh()
@@ -363,8 +328,8 @@ class Conversation:
                 self._count = event.count or 0
                 if event.room is not None:
                     # A password that is half typed must not turn into something to say.
-                    self._questions = [one for one in self._questions if one.hidden]
-            case Left() if self._room is None:
+                    self._questions.settle()
+            case Left() if self.room is None:
                 self.people, self._count = {}, 0
             case Left():
                 self.people.pop(event.user, None)
@@ -380,7 +345,7 @@ class Conversation:
                 self.people = dict.fromkeys(event.users)
                 self._count = len(event.users)
             case Rooms():
-                self.rooms = [looks.tidy(row.name) for row in event.rooms]
+                self._lobby.know(event)
             case _:
                 pass
 
@@ -405,234 +370,59 @@ class Conversation:
                 pass
         return []
 
-    # The lobby.
-
-    def _lobby(self) -> None:
-        if self._room is None and self._linked:
-            self._view.show([[("class:menu", line)] for line in MENU])
-            self._learn_rooms()
-
-    def _choose(self, line: str) -> None:
-        match line.casefold():
-            case "1":
-                self._ask("Name of the new room: ", self._create)
-            case "2":
-                self._list().addCallback(lambda _: self._ask_room())
-            case "3":
-                self._list().addCallback(lambda _: self._lobby())
-            case "4" | "exit":
-                self.leave()
-            case _:
-                self._tell("!! Nobody hears that: you are in no room. Type 1 to 4.")
-                self._lobby()
-
-    def _ask(
-        self,
-        prompt: str,
-        answer: Callable[[str], None],
-        *,
-        hidden: bool = False,
-        room: bool = False,
-    ) -> None:
-        self._put(Question(prompt, answer, hidden, room=room))
-
-    def _put(self, question: Question) -> None:
-        """Ask it now, or after what is hidden; of what can be seen, only the last is asked."""
-        first = [one for one in self._questions if one.hidden or not one.ours]
-        then = [one for one in self._questions if one not in first]
-        if question.hidden or not question.ours:
-            first.append(question)
-        else:
-            then = [question]
-        self._questions = first + then
-        self._view.refresh()
-
-    def _ask_room(self) -> None:
-        if self._room is not None:
-            return
-        if self.rooms:
-            self._ask("Which room? ", self._join, room=True)
-        else:
-            self._lobby()
-
-    def _take_name(self, name: str) -> None:
-        if not name:
-            self._settle()
-            return
-        resumed = self._resume(name) if self._resume is not None else None
-        if resumed is not None:
-            resumed.addCallbacks(lambda _: self._be(name), lambda _: self._rename(name))
-        else:
-            self._rename(name)
-
-    def _be(self, name: str) -> None:
-        """Take `name`, unless the session brought it."""
-        if name.casefold() == self._user.casefold():
-            self._settle()
-        else:
-            self._rename(name)
-
-    def _rename(self, name: str) -> None:
-        asked = self._request("name", name)
-        asked.addCallbacks(lambda _: self._settle(), self._name_refused, errbackArgs=(name,))
-
-    def _name_refused(self, why: Failure, name: str) -> None:
-        """Somebody's own name takes a password; instead of any other, another one is chosen."""
-        if _code(why) in ("name_registered", "wrong_password"):
-            question = f"The password of {looks.tidy(name)}, or nothing for another name: "
-            self._ask(question, lambda password: self._log_in(name, password), hidden=True)
-        else:
-            self._ask_name_again()
-
-    def _ask_name_again(self) -> None:
-        self._ask(f"Another name [{looks.tidy(self._user)}]: ", self._take_name)
-
-    def _log_in(self, name: str, password: str) -> None:
-        if not password:
-            self._ask_name_again()
-            return
-        asked = self._request("login", f"{name} {password}")
-        asked.addCallbacks(lambda _: self._settle(), self._name_refused, errbackArgs=(name,))
-
-    def _settle(self) -> None:
-        """It is clear who one is; now where to go."""
-        if self._settled:
-            return
-        self._settled = True
-        self._questions = [one for one in self._questions if one.hidden]
-        goal, self._goal = self._goal, ""
-        if goal and goal != self._room:
-            self._go("join", goal)
-        else:
-            self._lobby()
-
-    def _create(self, room: str) -> None:
-        self._go("create", room)
-
-    def _join(self, room: str) -> None:
-        if room.isascii() and room.isdigit() and len(room) < 5:
-            if 0 < int(room) <= len(self.rooms):
-                room = self.rooms[int(room) - 1]
-            elif room not in self.rooms:
-                self._tell("!! There is no room of that number in the list.")
-                self._ask_room()
-                return
-        if room and _room_key(room) not in map(_room_key, self.rooms):
-            # It would be made: that is what the first choice of the menu is for.
-            question = f"There is no room {looks.tidy(room)}. Make it? [yes/no] "
-            self._ask(question, lambda answer: self._make(room, answer))
-        else:
-            self._go("join", room)
-
-    def _make(self, room: str, answer: str) -> None:
-        if answer.casefold() in ("y", "yes"):
-            self._go("join", room)
-        else:
-            self._ask_room()
-
-    def _go(self, command: str, room: str) -> None:
-        if not room:
-            self._lobby()
-            return
-        asked = self._request(command, room)
-        asked.addErrback(self._refused_entry, room)
-
-    def _refused_entry(self, why: Failure, room: str) -> None:
-        if _code(why) == "forbidden":
-            asked = self._request("list", quiet=True)
-            asked.addCallback(self._knock, room).addErrback(self._stay_out)
-        else:
-            self._lobby()
-
-    def _knock(self, event: AnyEvent, room: str) -> None:
-        """If the room is locked, ask for its password; not one who says things meanwhile."""
-        rows = event.rooms if isinstance(event, Rooms) else ()
-        locked = any(row.locked and _room_key(row.name) == _room_key(room) for row in rows)
-        if locked and self._room is None:
-            question = f"The password of {looks.tidy(room)}, or nothing to stay out: "
-            self._ask(question, lambda password: self._unlock(room, password), hidden=True)
-        else:
-            self._lobby()
-
-    def _unlock(self, room: str, password: str) -> None:
-        if password:
-            asked = self._request("join", f"{room} {password}")
-            asked.addErrback(self._refused_entry, room)
-        else:
-            self._lobby()
-
-    def _stay_out(self, why: Failure) -> None:
-        why.trap(ChatError)
-        self._lobby()
-
-    def _list(self) -> Deferred[None]:
-        """Show the rooms, numbered."""
-        asked = self._request("list", quiet=True)
-        return asked.addCallbacks(self._listed, lambda why: why.trap(ChatError) and None)
-
-    def _listed(self, event: AnyEvent) -> None:
-        if not isinstance(event, Rooms):
-            return
-        self._follow(event)
-        shown = list(looks.rooms(event))
-        if event.rooms:
-            shown = [
-                [("", f"{n:4} "), (style, text.removeprefix("--")), *more]
-                for n, ((style, text), *more) in enumerate(shown, 1)
-            ]
-        self._view.show(shown)
-
-    def _learn_rooms(self) -> None:
-        asked = self._request("list", quiet=True)
-        asked.addCallbacks(lambda event: self._follow(event), lambda why: why.trap(ChatError))
-
-    def _tell(self, text: str) -> None:
-        """Show a line of our own; what begins with `!!` is trouble."""
-        self._view.show([[("class:error" if text.startswith("!!") else "class:info", text)]])
-
-    # The connection.
+    # How the lobby sees the person.
 
     @property
-    def _user(self) -> str:
+    def user(self) -> str:
         return self.connection.user if self.connection is not None else ""
 
     @property
-    def _room(self) -> str | None:
+    def room(self) -> str | None:
         return self.connection.room if self.connection is not None else None
 
     @property
-    def _linked(self) -> bool:
+    def linked(self) -> bool:
         return self.connection is not None and self.connection.linked
 
-    def _request(self, command: str, body: str = "", *, quiet: bool = False) -> Deferred[AnyEvent]:
+    def request(self, command: str, body: str = "", *, quiet: bool = False) -> Deferred[AnyEvent]:
         if self.connection is None:
             return fail(ChatError("gone", "There is no connection yet."))
         return self.connection.request(command, body, quiet=quiet)
+
+    def show(self, lines: Iterable[Line]) -> None:
+        """Print lines above the prompt."""
+        self._view.show(lines)
+
+    def tell(self, text: str) -> None:
+        """Show a line of our own; what begins with `!!` is trouble."""
+        self.show([[("class:error" if text.startswith("!!") else "class:info", text)]])
+
+    # Commands.
 
     def _command(self, request: Request) -> None:
         """A slash command; a password that was left out is asked for, without showing it."""
         command, words = request.command.casefold(), request.body.split()
         if command in ("quit", "close"):
             self.leaving = True
-            self._request(command, request.body).addErrback(self._stays)
+            self.request(command, request.body).addErrback(self._stays)
             return
         if command == "ignore":
             self._ignore(request.body)
             return
-        if not self._linked and command not in SAID:
-            self._tell(f"-- /{command} waits until you are connected again.")
+        if not self.linked and command not in SAID:
+            self.tell(f"-- /{command} waits until you are connected again.")
         if command == "join" and len(words) == 1:
-            self._go("join", words[0])
+            self._lobby.go("join", words[0])
         elif len(words) + 1 == SECRETS.get(command):
             twice = command in ("register", "password")
             go_on = self._confirm if twice else self._complete_secret
             prompt = "Password (Ctrl-C cancels): "
-            self._ask(prompt, lambda password: go_on(password, request), hidden=True)
+            self._ask(prompt, lambda password: go_on(password, request))
         else:
             self._send(request)
 
     def _stays(self, why: Failure) -> None:
-        if _code(why) != "gone":
+        if code(why) != "gone":
             self.leaving = False
             self._view.refresh()
 
@@ -650,24 +440,27 @@ class Conversation:
         else:
             self._ignored[_user_key(name)] = name
             said = f"What {name} says is not shown to you any more. /ignore {name} shows it again."
-        self._tell(f"-- {said}")
+        self.tell(f"-- {said}")
+
+    def _ask(self, prompt: str, answer: Callable[[str], None]) -> None:
+        self._questions.ask(Question(prompt, answer, hidden=True))
 
     def _confirm(self, password: str, request: Request) -> None:
         def compare(again: str) -> None:
             if again == password:
                 self._complete_secret(password, request)
             else:
-                self._tell("!! Those were not the same. Nothing was changed.")
+                self.tell("!! Those were not the same. Nothing was changed.")
 
         if password:
-            self._ask("The same once more: ", compare, hidden=True)
+            self._ask("The same once more: ", compare)
 
     def _complete_secret(self, password: str, request: Request) -> None:
         if password:
             self._send(Request(request.command, f"{request.body.strip()} {password}".strip()))
 
     def _send(self, request: Request) -> None:
-        sent = self._request(request.command, request.body)
+        sent = self.request(request.command, request.body)
         draft = _draft(request) if request.command.casefold() in SAID else ""
         if draft:
             key = object()
@@ -679,27 +472,20 @@ class Conversation:
         sent.addErrback(lambda why: why.trap(ChatError))
 
     def _unsure(self, why: Failure, request: Request) -> Failure:
-        if _code(why) == "unsure":
-            self._tell(f"!! /{request.command} {request.body}: {why.getErrorMessage()}")
+        if code(why) == "unsure":
+            self.tell(f"!! /{request.command} {request.body}: {why.getErrorMessage()}")
         return why
 
     def _acknowledged(self, result: object, key: object) -> object:
         text = self.pending.pop(key)
-        if isinstance(result, Failure) and _code(result) == "gone":
+        if isinstance(result, Failure) and code(result) == "gone":
             self.unsent.append(text)
-        elif isinstance(result, Failure) and _code(result) == "unsure":
-            self._tell(f"!! This may have been sent, or not: {_short(text)}")
+        elif isinstance(result, Failure) and code(result) == "unsure":
+            self.tell(f"!! This may have been sent, or not: {_short(text)}")
         elif isinstance(result, Failure):
-            self._tell(f"!! Not sent: {_short(text)}")
+            self.tell(f"!! Not sent: {_short(text)}")
         self._view.refresh()
         return result
-
-
-def _code(why: Failure) -> str:
-    """What kind of error a request was refused with."""
-    why.trap(ChatError)
-    assert isinstance(why.value, ChatError)
-    return why.value.code
 
 
 def _draft(request: Request) -> str:
@@ -720,16 +506,12 @@ def _begins(name: str, word: str) -> bool:
     return name.casefold().startswith(word.casefold().lstrip("#"))
 
 
-def _key(read: Callable[[str], Name], name: str) -> str:
-    """What a user's name, or a room's, is compared by: the server's key, or nearly."""
+def _user_key(name: str) -> str:
+    """What a name is compared by: the server's key, or nearly."""
     try:
-        return read(name).key
+        return names.user(name).key
     except ChatError:
         return name.casefold()
-
-
-_user_key = partial(_key, names.user)
-_room_key = partial(_key, names.room)
 
 
 def _nothing() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from pylingo.conversation import HINT, MENU
+from pylingo.conversation import HINT
+from pylingo.lobby import MENU
 from pylingo.protocol import (
     AnyEvent,
     ChatError,

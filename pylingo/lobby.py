@@ -1,0 +1,277 @@
+"""Who to be, and where to go: what a person is asked on arrival, and the menu of the lobby.
+
+The lobby is where one is who is in no room. It asks, makes requests of the answers, and asks again
+where they were refused: for a password, or for something else. Nothing here knows what is said in
+rooms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Protocol, TypeAlias
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pylingo import looks
+from pylingo.looks import Line
+from pylingo.protocol import AnyEvent, ChatError, Rooms
+from pylingo.questions import Question, Questions
+from pylingo.requests import same_room
+
+MENU = (
+    "-- You are in no room. What would you like to do?",
+    "   1  create a room",
+    "   2  join a room",
+    "   3  list the rooms",
+    "   4  exit",
+)
+CHOICES = frozenset({"1", "2", "3", "4", "exit"})
+Resume: TypeAlias = "Callable[[str], Deferred[AnyEvent] | None]"
+
+
+class Visitor(Protocol):
+    """Who is asked, and in whose name requests are made."""
+
+    @property
+    def user(self) -> str:
+        """The name they have."""
+
+    @property
+    def room(self) -> str | None:
+        """The room they are in."""
+
+    @property
+    def linked(self) -> bool:
+        """Whether there is a link."""
+
+    def request(self, command: str, body: str = "", *, quiet: bool = False) -> Deferred[AnyEvent]:
+        """As `Connection.request`."""
+
+    def show(self, lines: Iterable[Line]) -> None:
+        """Let them see lines."""
+
+    def tell(self, text: str) -> None:
+        """Let them see a line of our own."""
+
+    def leave(self) -> None:
+        """They want to go."""
+
+
+class Lobby:
+    """For one person, who wants to be `name` or is asked, and to go to `goal` or chooses.
+
+    `resume` may know a session of that name to go on with.
+    """
+
+    def __init__(
+        self,
+        visitor: Visitor,
+        questions: Questions,
+        name: str = "",
+        goal: str = "",
+        resume: Resume | None = None,
+    ) -> None:
+        self.rooms: list[str] = []
+        """Those that there are, as far as is known."""
+        self.settled = False
+        """Whether it is clear who one is."""
+        self._visitor = visitor
+        self._questions = questions
+        self._name = name
+        self._goal = goal
+        self._resume = resume
+
+    def arrive(self) -> None:
+        """There is a connection, for the first time."""
+        self.learn()
+        if self._name:
+            self._be(self._name)
+        else:
+            self._ask(f"Your name [{looks.tidy(self._visitor.user)}]: ", self._take_name)
+
+    def settle(self) -> None:
+        """It is clear who one is; now where to go."""
+        if self.settled:
+            return
+        self.settled = True
+        self._questions.settle()
+        goal, self._goal = self._goal, ""
+        if goal and goal != self._visitor.room:
+            self.go("join", goal)
+        else:
+            self.offer()
+
+    def offer(self) -> None:
+        """Show the menu, to who is in no room."""
+        if self._visitor.room is None and self._visitor.linked:
+            self._visitor.show([[("class:menu", line)] for line in MENU])
+            self.learn()
+
+    def choose(self, line: str) -> None:
+        """What was typed at the menu."""
+        match line.casefold():
+            case "1":
+                self._ask("Name of the new room: ", partial(self.go, "create"))
+            case "2":
+                self._list().addCallback(lambda _: self._ask_room())
+            case "3":
+                self._list().addCallback(lambda _: self.offer())
+            case "4" | "exit":
+                self._visitor.leave()
+            case _:
+                self._visitor.tell("!! Nobody hears that: you are in no room. Type 1 to 4.")
+                self.offer()
+
+    def go(self, command: str, room: str) -> None:
+        """Go into a room; the password of a locked one is asked for."""
+        if not room:
+            self.offer()
+            return
+        asked = self._visitor.request(command, room)
+        asked.addErrback(self._refused_entry, room)
+
+    def learn(self) -> None:
+        """Ask which rooms there are."""
+        asked = self._visitor.request("list", quiet=True)
+        asked.addCallbacks(self.know, lambda why: why.trap(ChatError))
+
+    def know(self, event: AnyEvent) -> None:
+        """Which rooms there are."""
+        if isinstance(event, Rooms):
+            self.rooms = [looks.tidy(row.name) for row in event.rooms]
+
+    # Who to be.
+
+    def _take_name(self, name: str) -> None:
+        if not name:
+            self.settle()
+            return
+        resumed = self._resume(name) if self._resume is not None else None
+        if resumed is not None:
+            resumed.addCallbacks(lambda _: self._be(name), lambda _: self._rename(name))
+        else:
+            self._rename(name)
+
+    def _be(self, name: str) -> None:
+        """Take `name`, unless the session brought it."""
+        if name.casefold() == self._visitor.user.casefold():
+            self.settle()
+        else:
+            self._rename(name)
+
+    def _rename(self, name: str) -> None:
+        asked = self._visitor.request("name", name)
+        asked.addCallbacks(lambda _: self.settle(), self._name_refused, errbackArgs=(name,))
+
+    def _name_refused(self, why: Failure, name: str) -> None:
+        """Somebody's own name takes a password; instead of any other, another one is chosen."""
+        if code(why) in ("name_registered", "wrong_password"):
+            question = f"The password of {looks.tidy(name)}, or nothing for another name: "
+            self._ask(question, lambda password: self._log_in(name, password), hidden=True)
+        else:
+            self._ask_name_again()
+
+    def _ask_name_again(self) -> None:
+        self._ask(f"Another name [{looks.tidy(self._visitor.user)}]: ", self._take_name)
+
+    def _log_in(self, name: str, password: str) -> None:
+        if not password:
+            self._ask_name_again()
+            return
+        asked = self._visitor.request("login", f"{name} {password}")
+        asked.addCallbacks(lambda _: self.settle(), self._name_refused, errbackArgs=(name,))
+
+    # Where to go.
+
+    def _ask_room(self) -> None:
+        if self._visitor.room is not None:
+            return
+        if self.rooms:
+            self._ask("Which room? ", self._join, room=True)
+        else:
+            self.offer()
+
+    def _join(self, room: str) -> None:
+        if room.isascii() and room.isdigit() and len(room) < 5:
+            if 0 < int(room) <= len(self.rooms):
+                room = self.rooms[int(room) - 1]
+            elif room not in self.rooms:
+                self._visitor.tell("!! There is no room of that number in the list.")
+                self._ask_room()
+                return
+        if room and not any(same_room(room, one) for one in self.rooms):
+            # It would be made: that is what the first choice of the menu is for.
+            question = f"There is no room {looks.tidy(room)}. Make it? [yes/no] "
+            self._ask(question, lambda answer: self._make(room, answer))
+        else:
+            self.go("join", room)
+
+    def _make(self, room: str, answer: str) -> None:
+        if answer.casefold() in ("y", "yes"):
+            self.go("join", room)
+        else:
+            self._ask_room()
+
+    def _refused_entry(self, why: Failure, room: str) -> None:
+        if code(why) == "forbidden":
+            asked = self._visitor.request("list", quiet=True)
+            asked.addCallback(self._knock, room).addErrback(self._stay_out)
+        else:
+            self.offer()
+
+    def _knock(self, event: AnyEvent, room: str) -> None:
+        """If the room is locked, ask for its password; not one who says things meanwhile."""
+        rows = event.rooms if isinstance(event, Rooms) else ()
+        locked = any(row.locked and same_room(room, row.name) for row in rows)
+        if locked and self._visitor.room is None:
+            question = f"The password of {looks.tidy(room)}, or nothing to stay out: "
+            self._ask(question, lambda password: self._unlock(room, password), hidden=True)
+        else:
+            self.offer()
+
+    def _unlock(self, room: str, password: str) -> None:
+        if password:
+            asked = self._visitor.request("join", f"{room} {password}")
+            asked.addErrback(self._refused_entry, room)
+        else:
+            self.offer()
+
+    def _stay_out(self, why: Failure) -> None:
+        why.trap(ChatError)
+        self.offer()
+
+    def _list(self) -> Deferred[None]:
+        """Show the rooms, numbered."""
+        asked = self._visitor.request("list", quiet=True)
+        return asked.addCallbacks(self._listed, lambda why: why.trap(ChatError) and None)
+
+    def _listed(self, event: AnyEvent) -> None:
+        if not isinstance(event, Rooms):
+            return
+        self.know(event)
+        shown = list(looks.rooms(event))
+        if event.rooms:
+            shown = [
+                [("", f"{n:4} "), (style, text.removeprefix("--")), *more]
+                for n, ((style, text), *more) in enumerate(shown, 1)
+            ]
+        self._visitor.show(shown)
+
+    def _ask(
+        self,
+        prompt: str,
+        answer: Callable[[str], None],
+        *,
+        hidden: bool = False,
+        room: bool = False,
+    ) -> None:
+        self._questions.ask(Question(prompt, answer, hidden, room=room))
+
+
+def code(why: Failure) -> str:
+    """What kind of error a request was refused with."""
+    why.trap(ChatError)
+    assert isinstance(why.value, ChatError)
+    return why.value.code

@@ -1,0 +1,68 @@
+"""What a person is asked, one thing after the other.
+
+What is hidden is never replaced under the person's hands, for a password that is half typed must
+not turn into something to say; nor is what somebody else waits for. Of the rest only the last is
+asked. Nothing here knows what it is about, or how it is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What stands before the answer, and who is told it.
+
+    What is typed is not to be seen, nor kept, if it is `hidden`. One that is `ours` can be taken
+    back; others belong to a connection that waits for the answer. The answer may be a `room`.
+    """
+
+    prompt: str
+    answer: Callable[[str], None]
+    hidden: bool = False
+    ours: bool = True
+    room: bool = False
+
+
+class Questions:
+    """Those that wait for an answer. `changed` is told when there may be another to be seen."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._asked: list[Question] = []
+
+    @property
+    def now(self) -> Question | None:
+        """What is asked now."""
+        return self._asked[0] if self._asked else None
+
+    @property
+    def hidden(self) -> bool:
+        """Whether what is typed is not to be seen, nor kept."""
+        return bool(self._asked) and self._asked[0].hidden
+
+    def ask(self, question: Question) -> None:
+        """Ask it now, or after what is not to be replaced."""
+        first = [one for one in self._asked if one.hidden or not one.ours]
+        then = [one for one in self._asked if one not in first]
+        if question.hidden or not question.ours:
+            first.append(question)
+        else:
+            then = [question]
+        self._asked = first + then
+        self._changed()
+
+    def answer(self, line: str) -> None:
+        """The first of them is answered."""
+        self._asked.pop(0).answer(line)
+
+    def withdraw(self, question: Question) -> None:
+        """It need not be answered any more."""
+        self._asked = [one for one in self._asked if one is not question]
+        self._changed()
+
+    def settle(self) -> None:
+        """What could be seen is answered by what has happened."""
+        self._asked = [one for one in self._asked if one.hidden]

@@ -1,0 +1,93 @@
+"""What a person is asked, and in which order."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo.questions import Question, Questions
+
+
+class QuestionsTests(SynchronousTestCase):
+    """Questions, and who is told the answers."""
+
+    def setUp(self) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.changes: list[None] = []
+        self.questions = Questions(lambda: self.changes.append(None))
+
+    def ask(self, prompt: str, *, hidden: bool = False, ours: bool = True) -> Question:
+        def answer(line: str) -> None:
+            self.told.append((prompt, line))
+
+        question = Question(prompt, answer, hidden, ours)
+        self.questions.ask(question)
+        return question
+
+    def test_none(self) -> None:
+        """At first nothing is asked."""
+        self.assertIsNone(self.questions.now)
+        self.assertFalse(self.questions.hidden)
+
+    def test_answer(self) -> None:
+        """An answer is for the one who asked, and then nothing is asked any more."""
+        self.ask("name?")
+        self.questions.answer("ana")
+        self.assertEqual(self.told, [("name?", "ana")])
+        self.assertIsNone(self.questions.now)
+
+    def test_again(self) -> None:
+        """The one who is told an answer may ask the next thing."""
+        self.questions.ask(Question("name?", lambda _: self.ask("room?") and None))
+        self.questions.answer("ana")
+        self.questions.answer("tea")
+        self.assertEqual(self.told, [("room?", "tea")])
+
+    def test_last(self) -> None:
+        """Of what can be seen only the last is asked."""
+        self.ask("name?")
+        second = self.ask("room?")
+        self.assertIs(self.questions.now, second)
+        self.questions.answer("tea")
+        self.assertIsNone(self.questions.now)
+
+    def test_hidden(self) -> None:
+        """What is hidden is not replaced; what is asked meanwhile comes after it."""
+        first = self.ask("password?", hidden=True)
+        second = self.ask("room?")
+        self.assertIs(self.questions.now, first)
+        self.assertTrue(self.questions.hidden)
+        self.questions.answer("secret")
+        self.assertIs(self.questions.now, second)
+        self.assertFalse(self.questions.hidden)
+
+    def test_hidden_meanwhile(self) -> None:
+        """Something hidden comes before what could be seen, which is asked again afterwards."""
+        first = self.ask("room?")
+        second = self.ask("password?", hidden=True)
+        self.assertIs(self.questions.now, second)
+        self.questions.answer("secret")
+        self.assertIs(self.questions.now, first)
+
+    def test_of_others(self) -> None:
+        """What somebody else waits for is not replaced, whether it is hidden or not."""
+        first = self.ask("is that right?", ours=False)
+        self.ask("room?")
+        self.assertIs(self.questions.now, first)
+
+    def test_settle(self) -> None:
+        """What could be seen can be answered by what happens; what is hidden cannot."""
+        self.ask("password?", hidden=True)
+        self.ask("room?")
+        self.questions.settle()
+        self.questions.answer("secret")
+        self.assertEqual(self.told, [("password?", "secret")])
+        self.assertIsNone(self.questions.now)
+
+    def test_withdraw(self) -> None:
+        """A question can be taken back, once or twice, and whoever draws it is told."""
+        first = self.ask("name?")
+        told = len(self.changes)
+        self.questions.withdraw(first)
+        self.questions.withdraw(first)
+        self.assertIsNone(self.questions.now)
+        self.assertGreater(len(self.changes), told)
