@@ -16,11 +16,14 @@ from typing import Any
 
 from prompt_toolkit.history import FileHistory
 from prompt_toolkit.input.vt100 import raw_mode
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.stdio import StandardIO
+from twisted.internet.task import LoopingCall
 
 from pylingo import looks
 from pylingo.client import dial
-from pylingo.connection import Connection, Heard
+from pylingo.connection import Connection, Heard, Ticket
 from pylingo.conversation import Conversation
 from pylingo.memory import Memory, state_path
 from pylingo.protocol import AnyEvent, ChatError, Done, Renamed, Resumed
@@ -53,129 +56,147 @@ class _History(FileHistory):
 
 async def converse(reactor: Any, options: argparse.Namespace) -> int:
     """Talk until the person leaves or the connection ends. The result is the exit status."""
-    from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-    from twisted.internet.stdio import StandardIO
-    from twisted.internet.task import LoopingCall
+    return await _Talk(reactor, options).run()
 
-    where = options.where
-    folder = state_path()
-    history = folder / "history"
-    with contextlib.suppress(OSError):
-        history.touch(mode=0o600)
-    memories: list[Memory] = []
 
-    def current() -> Connection:
-        assert conversation.connection is not None
-        return conversation.connection
+class _Talk:
+    """One person at this terminal: the screen, the conversation, and what the next run knows."""
 
-    def recall(name: str) -> Memory:
-        for memory in memories:
-            memory.close()
-        memories[:] = [Memory(folder, where, name)]
-        return memories[0]
+    def __init__(self, reactor: Any, options: argparse.Namespace) -> None:
+        self._reactor = reactor
+        self._options = options
+        self._folder = state_path()
+        history = self._folder / "history"
+        with contextlib.suppress(OSError):
+            history.touch(mode=0o600)
+        self._memory: Memory | None = None
+        """That of the name that was asked for last."""
+        self._saving = LoopingCall(self._save)
+        self._finished: Deferred[None] = Deferred()
+        self._conversation = Conversation(
+            options.where,
+            encrypted=options.tls,
+            name=options.name,
+            room=options.room,
+            resume=self._resume,
+        )
+        self._tty = Tty(sys.stdin.fileno(), sys.stdout.fileno())
+        self._screen = Screen(
+            self._conversation,
+            lambda: os.get_terminal_size(sys.stdout.fileno()),
+            reactor.seconds,
+            term=os.environ.get("TERM", "xterm"),
+            colour=not options.no_color,
+            history=_History(str(history), reactor),
+            suspend=self._tty.suspend,
+        )
 
-    def resume(name: str) -> Deferred[AnyEvent] | None:
-        ticket = recall(name).recall()
-        return current().resume(ticket) if ticket is not None else None
+    async def run(self) -> int:
+        # A signal ends it as the keys do: not before the terminal is as it was.
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._end)
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reactor.stop))
+        try:
+            with self._tty:
+                trouble = await self._talk()
+        finally:
+            self._finished.callback(None)
+        connection, unsent = self._conversation.connection, self._conversation.unsent
+        if connection is not None and (memory := self._mine()) is not None:
+            memory.remember(None if connection.closing else connection.ticket)
+        if trouble:
+            print(f"pylingo: {looks.tidy(trouble)}", file=sys.stderr)
+        if unsent:
+            print("pylingo: This may not have been sent:", file=sys.stderr)
+        for text in unsent:
+            print(looks.tidy(text), file=sys.stderr)
+        return 1 if trouble or unsent else 0
 
-    def mine() -> bool:
-        """Whether the session is one to be remembered: that of the name it was asked for."""
-        return bool(memories) and memories[0].name == current().user.casefold()
+    async def _talk(self) -> str:
+        """The result is what to say when it was not the person who ended it."""
+        conversation, screen = self._conversation, self._screen
+        StandardIO(screen, reactor=self._reactor)
+        signal.signal(signal.SIGCONT, lambda *_: self._reactor.callFromThread(self._go_on))
+        conversation.begin(screen)
+        dialing = ensureDeferred(
+            dial(self._options, self._reactor, self._connect, conversation.ask)
+        )
+        conversation.abandon = dialing.cancel
+        try:
+            connection = await dialing
+            conversation.abandon = _nothing
+            conversation.arrived()
+            self._saving.start(SAVED, now=False)
+            await connection.closed
+            return _last_words(connection)
+        except ChatError as refused:
+            return str(refused)
+        except CancelledError:
+            return ""
+        finally:
+            signal.signal(signal.SIGCONT, signal.SIG_DFL)
+            if self._saving.running:
+                self._saving.stop()
+            await screen.close()
+            screen.transport.loseConnection()
+            await screen.gone
 
-    def save() -> None:
-        ticket = current().ticket
-        if mine() and ticket is not None:
-            reactor.callInThread(memories[0].remember, ticket)
+    def _end(self) -> Deferred[None]:
+        """The process is to end, which waits for the result."""
+        self._conversation.leaving = True
+        self._conversation.leave()
+        return self._finished
 
-    def heard(event: Heard) -> None:
-        conversation.heard(event)
-        if isinstance(event, Renamed | Resumed | Done):
-            save()
+    def _go_on(self) -> None:
+        """Somebody had stopped the process, and it goes on."""
+        if self._finished.called:
+            pass  # The terminal is as it was found.
+        elif self._tty.ours:
+            self._tty.again()
+            self._screen.redraw()
+        else:
+            self._screen.suspend()
 
-    def connect(endpoint: IStreamClientEndpoint, **more: Any) -> Connection:
-        connection = conversation.connection = Connection(
+    # The connection, and what is remembered of it.
+
+    def _connect(self, endpoint: IStreamClientEndpoint, **more: Any) -> Connection:
+        name = self._options.name
+        connection = self._conversation.connection = Connection(
             endpoint,
-            heard,
-            reactor,
-            where=where,
-            ticket=recall(options.name).recall() if options.name else None,
+            self._heard,
+            self._reactor,
+            where=self._options.where,
+            ticket=self._recall(name) if name else None,
             echo=True,
-            password=lambda: conversation.ask("The server's password: ", hidden=True),
+            password=lambda: self._conversation.ask("The server's password: ", hidden=True),
             **more,
         )
         return connection
 
-    conversation = Conversation(
-        where, encrypted=options.tls, name=options.name, room=options.room, resume=resume
-    )
-    tty = Tty(sys.stdin.fileno(), sys.stdout.fileno())
-    screen = Screen(
-        conversation,
-        lambda: os.get_terminal_size(sys.stdout.fileno()),
-        reactor.seconds,
-        term=os.environ.get("TERM", "xterm"),
-        colour=not options.no_color,
-        history=_History(str(history), reactor),
-        suspend=tty.suspend,
-    )
-    saving = LoopingCall(save)
-    finished: Deferred[None] = Deferred()
+    def _heard(self, event: Heard) -> None:
+        self._conversation.heard(event)
+        if isinstance(event, Renamed | Resumed | Done):
+            self._save()
 
-    def end() -> Deferred[None]:
-        conversation.leaving = True
-        conversation.leave()
-        return finished
+    def _recall(self, name: str) -> Ticket | None:
+        if self._memory is not None:
+            self._memory.close()
+        self._memory = Memory(self._folder, self._options.where, name)
+        return self._memory.recall()
 
-    # A signal ends it as the keys do: not before the terminal is as it was.
-    reactor.addSystemEventTrigger("before", "shutdown", end)
-    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reactor.stop))
+    def _resume(self, name: str) -> Deferred[AnyEvent] | None:
+        """Go on with the session of that name, if one is remembered."""
+        ticket, connection = self._recall(name), self._conversation.connection
+        return connection.resume(ticket) if ticket and connection else None
 
-    def go_on() -> None:
-        if finished.called:
-            pass  # The terminal is as it was found.
-        elif tty.ours:
-            tty.again()
-            screen.redraw()
-        else:
-            screen.suspend()
+    def _mine(self) -> Memory | None:
+        """Where the session is remembered, if it is that of the name it was asked for."""
+        memory, user = self._memory, self._conversation.user.casefold()
+        return memory if memory is not None and memory.name == user else None
 
-    trouble = ""
-    try:
-        with tty:
-            StandardIO(screen, reactor=reactor)
-            signal.signal(signal.SIGCONT, lambda *_: reactor.callFromThread(go_on))
-            conversation.begin(screen)
-            dialing = ensureDeferred(dial(options, reactor, connect, conversation.ask))
-            conversation.abandon = dialing.cancel
-            try:
-                await dialing
-                conversation.abandon = lambda: None
-                conversation.arrived()
-                saving.start(SAVED, now=False)
-                await current().closed
-                trouble = _last_words(current())
-            except ChatError as refused:
-                trouble = str(refused)
-            except CancelledError:
-                pass
-            finally:
-                signal.signal(signal.SIGCONT, signal.SIG_DFL)
-                if saving.running:
-                    saving.stop()
-                await screen.close()
-                screen.transport.loseConnection()
-                await screen.gone
-    finally:
-        finished.callback(None)
-    if conversation.connection is not None and mine():
-        memories[0].remember(None if current().closing else current().ticket)
-    if trouble:
-        print(f"pylingo: {looks.tidy(trouble)}", file=sys.stderr)
-    if conversation.unsent:
-        print("pylingo: This may not have been sent:", file=sys.stderr)
-    for text in conversation.unsent:
-        print(looks.tidy(text), file=sys.stderr)
-    return 1 if trouble or conversation.unsent else 0
+    def _save(self) -> None:
+        connection = self._conversation.connection
+        if connection is not None and connection.ticket is not None and (memory := self._mine()):
+            self._reactor.callInThread(memory.remember, connection.ticket)
 
 
 def _last_words(connection: Connection) -> str:
@@ -243,3 +264,7 @@ class Tty:
     def _flag(self, flags: list[int]) -> None:
         for file, flag in zip(self._files, flags, strict=True):
             fcntl.fcntl(file, fcntl.F_SETFL, flag)
+
+
+def _nothing() -> None:
+    """There is nothing to give up any more."""
