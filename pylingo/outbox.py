@@ -63,8 +63,6 @@ class Turn:
         """The same as frames, made once however many hear it."""
         self.final = False
         """Whether it ends the connection."""
-        self.gathered = False
-        """Whether it has been gathered already, as messages have, and can go at once."""
         self._call_later = call_later
 
     def tell(self, events: Sequence[Event], frames: bytes | None = None) -> None:
@@ -111,11 +109,18 @@ class Turn:
                     others.append((user, telling.stream(answers), data))
                 self.deliveries += len(events) - len(answers)
         self._send(boxes, datas, size)
-        self.gathered = True
         for user, stream, data in others:
-            self.tell(stream, data)
-            user.hears(stream)
-        self.gathered = False
+            hear = user.hear
+            if isinstance(hear, Outbox) and hear.open:
+                # Such as TLS: its buffer takes all of it, and it was gathered already.
+                self.sent += len(data)
+                try:
+                    hear.send(data)
+                except Exception:  # noqa: BLE001 - the others have something to hear, too
+                    _log.failure("sending failed")
+            else:
+                self.tell(stream, data)
+                user.hears(stream)
 
     def _send(self, boxes: Sequence[SocketOutbox], datas: Sequence[bytes], size: int) -> None:
         """Hand each its bytes, `size` in all."""
@@ -184,10 +189,7 @@ class Outbox:
         turn = self._turn
         if events is not turn.events:
             turn.tell(events)
-        if self.open and turn.gathered:
-            turn.sent += len(turn.frames)
-            self.send(turn.frames)
-        elif self._ended:
+        if self._ended:
             pass
         elif turn.final:
             self._owner.ended(turn.frames)
