@@ -175,6 +175,7 @@ class Accounts:
 
         def stored(_: object) -> None:
             if self._registry.users.get(name.key) is user:
+                account.host = user.host
                 self._become(user, account)
                 registered(user)
 
@@ -423,8 +424,9 @@ def _load(connection: sqlite3.Connection, registry: Registry) -> list[str]:
 
 
 def _guests(connection: sqlite3.Connection) -> int:
-    """The highest number in the name of a guest who may come back."""
-    query = """SELECT max(CAST(substr(name, 7) AS INTEGER)) FROM sessions
+    """The highest number in the name of a guest who may come back, or is banned or muted."""
+    query = """SELECT max(CAST(substr(name, 7) AS INTEGER))
+        FROM (SELECT name FROM sessions UNION ALL SELECT key FROM sanctions)
         WHERE name GLOB 'guest-[0-9]*' AND length(name) < 16"""
     return connection.execute(query).fetchone()[0] or 0
 

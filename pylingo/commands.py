@@ -120,6 +120,9 @@ class Door(Protocol):
     def drained(self) -> Deferred[None]:
         """Fires when the peer has taken everything so far."""
 
+    def settle(self) -> None:
+        """See whether what was said to the user alone has arrived."""
+
 
 T = TypeVar("T")
 Reply: TypeAlias = Event | None
@@ -395,6 +398,7 @@ async def resume(door: Door, body: str) -> None:
 @command("close", "[REASON]", "Leave the chat.", "quit", open=True)
 async def close(door: Door, body: str) -> Closing:
     reason = _parting(door, body) or "bye"
+    door.settle()
     await door.chat.log.flushed()
     door.chat.sessions.close(door.user, reason)
     await door.chat.log.flushed()

@@ -133,6 +133,8 @@ class Log:
 
     def keep(self, key: object, state: Change) -> None:
         """Make a change that replaces an earlier one of the same `key`, sooner or later."""
+        # The latest last, for it may be about the same as one that came meanwhile.
+        self._states.pop(key, None)
         self._states[key] = state
         if not self._storing:
             self._soon()
@@ -141,11 +143,18 @@ class Log:
         """Run `query`, blocking, beside the transactions. It sees what was published so far."""
         return self._read(lambda: query(self._database.reader))
 
+    def kept(self) -> Deferred[Any]:
+        """Fires when all that waits now has been stored; fails with `sqlite3.Error` if it is not.
+
+        What is to be kept is tried again then, with what comes next.
+        """
+        if self._storing or self._posts or self._changes or self._states:
+            return self.write(_nothing)
+        return succeed(None)
+
     def flushed(self) -> Deferred[Any]:
         """Fires when all that waits now has been stored, or has failed."""
-        if self._storing or self._posts or self._changes or self._states:
-            return self.write(_nothing).addErrback(_forgive)
-        return succeed(None)
+        return self.kept().addErrback(_forgive)
 
     def tail(self, place: str, upto: int, count: int = REPLAYED) -> Deferred[list[Message]]:
         """The last `count` messages of a place with ids up to `upto`, oldest first.
@@ -248,7 +257,8 @@ class Log:
                 why=why.getErrorMessage(),
             )
         if isinstance(why.value, sqlite3.Error):
-            self._states = states | self._states
+            newer = self._states
+            self._states = {k: state for k, state in states.items() if k not in newer} | newer
         self.refuse(posts)
         failed = {post.id for post in posts}
         for post in self._posts:

@@ -6,6 +6,8 @@ server: kick and ban then end the connection, mute silences everywhere.
 
 from __future__ import annotations
 
+import sqlite3
+
 from twisted.logger import Logger
 
 from pylingo import names
@@ -80,6 +82,7 @@ async def kick(door: Door, body: str) -> Done:
 async def ban(door: Door, body: str) -> Done:
     name, reason = _who(body)
     await _last_said(door, name)
+    await _recall(door, name)
     room = _empowered(door)
     registry = door.chat.registry
     user = registry.users.get(name.key) or registry.gone.get(name.key)
@@ -99,6 +102,7 @@ async def ban(door: Door, body: str) -> Done:
         # Those who share a guest's address are kept out from now on, but not thrown out.
         if sanction.hits(one) and one.place == sanction.place:
             _remove(door, room, one, "banned", reason)
+    door.chat.sessions.banish(room, sanction.place)
     await _kept(door, room)
     more = ""
     if sanction.host:
@@ -116,8 +120,9 @@ async def unban(door: Door, body: str) -> Done:
 
 @command("mute", "USER [REASON]", "Silence somebody in your room.", cost=3)
 async def mute(door: Door, body: str) -> Done:
-    room = _empowered(door)
     name, reason = _who(body)
+    await _recall(door, name)
+    room = _empowered(door)
     sanction = _sanction(door, name, reason, address=False)
     rules = _rules(door, room)
     rules.add(rules.mutes, sanction)
@@ -226,6 +231,16 @@ async def _last_said(door: Door, name: Name) -> None:
         await heard(door.chat, user)
 
 
+async def _recall(door: Door, name: Name) -> None:
+    """Learn whose name it was, if only the database knows, and who asks may know it."""
+    _empowered(door)
+    registry, chat = door.chat.registry, door.chat
+    if not any(name.key in known for known in (registry.users, registry.gone, chat.accounts.known)):
+        gone = await chat.sessions.gone(name)
+        if gone is not None:
+            registry.gone.setdefault(name.key, gone)
+
+
 def _because(reason: str) -> str:
     return f": {reason}" if reason else ""
 
@@ -281,8 +296,13 @@ async def _lift(
     door: Door, room: Room | None, sanctions: dict[str, Sanction], body: str, what: str
 ) -> Done:
     name, _ = _who(body)
-    shown = {names.user(one.shown, known=True).key: one for one in sanctions.values()}
-    sanction = sanctions.get(name.key) or shown.get(name.key)
+    user = door.chat.registry.users.get(name.key)
+    # By the name it was when it came, by the one that was shown, or by today's.
+    sanction = (
+        sanctions.get(name.key)
+        or next((one for one in sanctions.values() if _shown_key(one) == name.key), None)
+        or next((one for one in sanctions.values() if user and one.means(user)), None)
+    )
     if sanction is None:
         raise ChatError("no_such_user", f"{name} is not {what}.")
     del sanctions[sanction.key]
@@ -299,4 +319,15 @@ async def _done(door: Door, room: Room, what: str) -> Done:
 async def _kept(door: Door, room: Room | None) -> None:
     """Wait until what was changed would survive the end of the server."""
     door.chat.accounts.keep(room)
-    await door.chat.log.flushed()
+    try:
+        await door.chat.log.kept()
+    except sqlite3.Error:
+        raise ChatError(
+            "internal",
+            "It is so now, but could not be stored: if the server ends before it can be, it is "
+            "forgotten. Tell who runs the server.",
+        ) from None
+
+
+def _shown_key(sanction: Sanction) -> str:
+    return names.user(sanction.shown, known=True).key

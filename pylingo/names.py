@@ -33,6 +33,8 @@ _FORBIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
 # Letters of ASCII that no terminal font tells apart for sure.
 _TWINS = str.maketrans({"I": "l", "1": "l", "|": "l", "0": "o"})
 _PAIRS = str.maketrans({"m": "rn", "w": "vv"})
+# Letters that normalisation takes for what they do not look like.
+_DISGUISED = str.maketrans({"\u03f2": "c", "\u03f9": "C", "\u017f": "f"})
 _OVERLAY = 1
 """The combining class of strokes through a letter."""
 _SMALL = "LATIN LETTER SMALL CAPITAL "
@@ -135,7 +137,7 @@ def _folded(text: str, what: str, *, known: bool) -> str:
             marks = marks + 1 if category in ("Mn", "Me") else 0
             if marks > MOST_MARKS:
                 raise _refused(what)
-    if not known and unicodedata.category(key[0]).startswith("M"):
+    if not known and any(unicodedata.category(form[0]).startswith("M") for form in (text, key)):
         raise _refused(what)
     # Enforcing once need not be the end of it: folding can make a sequence that composes.
     return unicodedata.normalize("NFKC", key)
@@ -157,7 +159,8 @@ def _refused(what: str) -> ChatError:
 def _skeleton(text: str) -> str:
     if not text.isascii():
         # Accents are part of how a name looks, so they stay: "José" is not a twin of "Jose".
-        text = "".join(map(_looks, unicodedata.normalize("NFKD", text)))
+        text = unicodedata.normalize("NFKD", text.translate(_DISGUISED))
+        text = "".join(map(_looks, text))
     return text.translate(_TWINS).casefold().translate(_PAIRS)
 
 

@@ -489,22 +489,26 @@ class Registry:
         """
         room = self.rooms.get(name.key)
         if room is None:
-            twin = self._room_looks.get(name.skeleton)
-            if twin is not None:
-                raise ChatError(
-                    "name_taken", f"{name} looks like the room {twin.name}. Choose another name."
-                )
-            place = maker.place if maker is not None else ""
-            if maker is not None and self.made[place] >= MOST_ROOMS:
-                raise ChatError(
-                    "forbidden",
-                    f"{MOST_ROOMS} rooms that you have made are there still. Use one of them, or "
-                    "give one up: /unlock it, /deop yourself, and leave it.",
-                )
-            room = self.former.pop(name.key, None) or Room(name)
-            room.maker = place
-            self.rooms[name.key] = self._room_looks[name.skeleton] = room
-            self.made[place] += 1
+            room = self.former.pop(name.key, None) or self._make(name, maker)
+            self.rooms[name.key] = room
+            self.made[room.maker] += 1
+        return room
+
+    def _make(self, name: Name, maker: User | None) -> Room:
+        twin = self._room_looks.get(name.skeleton)
+        if twin is not None:
+            raise ChatError(
+                "name_taken", f"{name} looks like the room {twin.name}. Choose another name."
+            )
+        place = maker.place if maker is not None else ""
+        if place and self.made[place] >= MOST_ROOMS:
+            raise ChatError(
+                "forbidden",
+                f"{MOST_ROOMS} rooms that you have made are there still. Use one of them, or "
+                "give one up: /unlock it, /deop yourself, and leave it.",
+            )
+        room = self._room_looks[name.skeleton] = Room(name)
+        room.maker = place
         return room
 
     def restore(self, name: Name, maker: str) -> Room:
@@ -525,7 +529,9 @@ class Registry:
             if gone:
                 self.inherit(room)
                 self.keep(room)
-        self.former.clear()
+        former, self.former = self.former, {}
+        for room in former.values():
+            self._unlook(room)
 
     def known(self, name: Name) -> Room | None:
         """The room of that name, also one that waits for those who were in it."""
@@ -581,10 +587,14 @@ class Registry:
         self.made[room.maker] -= 1
         if self.made[room.maker] <= 0:
             del self.made[room.maker]
-        if self._room_looks.get(room.name.skeleton) is room:
-            del self._room_looks[room.name.skeleton]
         if room.rules.operators:
             self.former[room.name.key] = room
+        else:
+            self._unlook(room)
+
+    def _unlook(self, room: Room) -> None:
+        if self._room_looks.get(room.name.skeleton) is room:
+            del self._room_looks[room.name.skeleton]
 
     def lock(self, room: Room, lock: str) -> None:
         """Let only those join who know the password, of which `lock` is the hash.

@@ -41,10 +41,14 @@ class Sanction:
     by: str
     reason: str
 
+    def means(self, user: Person) -> bool:
+        """Whether `user` is who it was given to."""
+        # A guest who logs in is still the same session.
+        return self.place in (user.place, f"~{user.session}")
+
     def hits(self, user: Person) -> bool:
-        """Whether it is meant for `user`."""
-        if self.place in (user.place, f"~{user.session}"):
-            # A guest who logs in is still the same session.
+        """Whether it holds for `user`."""
+        if self.means(user):
             return True
         if "@" in (user.place[0], self.place[0]):
             return False
@@ -52,8 +56,7 @@ class Sanction:
 
     def hits_beside(self, user: Person) -> bool:
         """Whether `user`, whom it hits, is hit only for having the address of somebody else."""
-        own = self.place in (user.place, f"~{user.session}")
-        return not own and user.name.key != self.key
+        return not self.means(user) and user.name.key != self.key
 
 
 class Rules:

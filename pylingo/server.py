@@ -197,7 +197,7 @@ class ChatProtocol(Int32StringReceiver):
 
     def readConnectionLost(self) -> None:
         """The peer has said all it will say; it may still listen to the answers."""
-        self._settle()
+        self.settle()
         self._ended = True
         if self.closing:
             self.outbox.drained().addCallback(self._hang_up)
@@ -231,7 +231,7 @@ class ChatProtocol(Int32StringReceiver):
 
     def ended(self, last: bytes) -> None:
         """Others have ended this: what was said here is answered before."""
-        self._settle()
+        self.settle()
         self._finish(last)
         if self._running is not None:
             self._running.cancel()
@@ -260,7 +260,7 @@ class ChatProtocol(Int32StringReceiver):
     def close(self, reason: str, text: str) -> None:
         """Say why, then close; what waits to be sent is sent first."""
         if not self.closing:
-            self._settle()
+            self.settle()
             self._close(self._last or encode(Closing(reason=reason, text=text)))
             if self._running is not None:
                 self._running.cancel()
@@ -303,7 +303,7 @@ class ChatProtocol(Int32StringReceiver):
             self._look_at_stall(now)
         elif self._stall is not None:
             self._stall = None
-        self._settle()
+        self.settle()
 
     def missed(self, lag: float) -> None:
         """For so many seconds nobody could be heard, and nobody is to blame for it."""
@@ -312,7 +312,7 @@ class ChatProtocol(Int32StringReceiver):
         if self._stall is not None:
             self._stall = None
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """See whether what was said to the user alone has arrived."""
         if not self.welcomed or self.user.account is None or not self.outbox.open:
             return
@@ -385,7 +385,7 @@ class ChatProtocol(Int32StringReceiver):
     def _answer(self, reply: object) -> None:
         if isinstance(reply, Closing):
             if not self.closing:
-                self._settle()
+                self.settle()
                 self._close(encode(answer(reply, self.re)))
         elif isinstance(reply, Event):
             self.reply(reply)

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Container
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
 
@@ -22,7 +23,10 @@ from pylingo import names
 from pylingo.history import DAY, STEP, Log
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing
-from pylingo.rooms import Hear, Registry, Room, User, silence
+from pylingo.rooms import Gone, Hear, Registry, Room, User, silence
+
+Out: TypeAlias = Callable[[int, "str | None"], bool]
+"""Whether a session, of that number and account, is not to come back."""
 
 MOST_GONE = 100_000
 """Messages of users who are gone that are known when they are sent again."""
@@ -125,13 +129,8 @@ class Sessions:
             user.rename(names.user(stored.name, known=True))
         if stored.room is not None:
             with suppress(ChatError):
-                self._return(user, names.room(stored.room, known=True), stored.since)
+                user.rooms[user.join(names.room(stored.room, known=True))] = stored.since
         return user
-
-    def _return(self, user: User, name: Name, since: int) -> None:
-        room = self._registry.known(name)
-        if room is None or room.rules.banned(user) is None:
-            user.rooms[user.join(name)] = since
 
     def save(self, user: User) -> None:
         """Remember how `user` is called, and the room; it goes with the next group of the log.
@@ -197,10 +196,29 @@ class Sessions:
 
     def shut_out(self, room: Room) -> None:
         """Whose session has left `room` by a broken connection does not come back to it."""
+        here = {member.session for member in room.members}
+        self._keep_out(room, "", lambda id, _: id not in here)
+
+    def banish(self, room: Room | None, place: str) -> None:
+        """Who has that place and is gone does not come back to `room`, or to the chat if None."""
+
+        def out(id: int, account: str | None) -> bool:
+            return place in (f"~{id}", f"@{account}")
+
+        if room is not None:
+            self._keep_out(room, place, out)
+            return
+        self._shut += 1
+        self._log.keep(("banish", place), lambda connection: _banish(connection, out))
+
+    def _keep_out(self, room: Room, place: str, out: Out) -> None:
         self._shut += 1
         key = room.name.key
-        here = {member.session for member in room.members}
-        self._log.keep(("room", "shut", key), lambda connection: _shut_out(connection, key, here))
+        self._log.keep(("shut", key, place), lambda connection: _shut_out(connection, key, out))
+
+    def gone(self, name: Name) -> Deferred[Gone | None]:
+        """The guest of that name whose session can be resumed still; the last who had it."""
+        return self._log.read(lambda connection: _gone(connection, name))
 
     def supersede(self, user: User) -> None:
         """End one who lingers, whose account somebody else is now; as a guest it can be resumed."""
@@ -247,10 +265,29 @@ def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:
     connection.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
-def _shut_out(connection: sqlite3.Connection, key: str, here: Container[int]) -> None:
-    rows = connection.execute("SELECT id, room FROM sessions WHERE room IS NOT NULL").fetchall()
-    out = [(id,) for id, room in rows if id not in here and names.room(room, known=True).key == key]
-    connection.executemany("UPDATE sessions SET room = NULL WHERE id = ?", out)
+def _shut_out(connection: sqlite3.Connection, key: str, out: Out) -> None:
+    rows = connection.execute("SELECT id, account, room FROM sessions WHERE room IS NOT NULL")
+    ids = [
+        (id,)
+        for id, account, room in rows
+        if out(id, account) and names.room(room, known=True).key == key
+    ]
+    connection.executemany("UPDATE sessions SET room = NULL WHERE id = ?", ids)
+
+
+def _banish(connection: sqlite3.Connection, out: Out) -> None:
+    rows = connection.execute("SELECT id, account FROM sessions")
+    ids = [(id,) for id, account in rows if out(id, account)]
+    connection.executemany("DELETE FROM sessions WHERE id = ?", ids)
+
+
+def _gone(connection: sqlite3.Connection, name: Name) -> Gone | None:
+    query = "SELECT id, name FROM sessions WHERE account IS NULL ORDER BY seen DESC"
+    with closing(connection.execute(query)) as rows:
+        for id, shown in rows:
+            if names.user(shown, known=True).key == name.key:
+                return Gone(name, f"~{id}", "", id)
+    return None
 
 
 def _close(connection: sqlite3.Connection, session: int) -> None:

@@ -369,6 +369,29 @@ class OperatorTests(ModerationTestCase):
         self.house = self.house.restart()
         self.error(self.house.owner("ana"), "forbidden", "create", "one-more")
 
+    def test_room_of_before(self) -> None:
+        """Back in a guest's room after a restart, also who has made as many as there may be."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben", "den")
+        for number in range(MOST_ROOMS):
+            ana.ask("create", f"room-{number}")
+        ana.ask("join", "den")
+        token = ana.ask("hello").session
+        self.assertIsInstance(ben.ask("say", "hi"), Sent)
+        self.house = self.house.restart(**self.options)
+        self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").room, "den")
+
+    def test_twin_of_a_room_of_before(self) -> None:
+        """While guests may come back to a room, none that looks like it can be made."""
+        ana = self.house.visitor("ana", "coffee")
+        token = ana.ask("hello").session
+        self.house = self.house.restart(**self.options)
+        eve = self.house.visitor("eve")
+        self.error(eve, "name_taken", "join", "сoffee")
+        self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").room, "coffee")
+        self.house = self.house.restart(**self.options)
+        self.house.wait(70)
+        self.assertIsInstance(self.house.visitor("eve").ask("join", "сoffee"), Joined)
+
     def test_rooms_of_others(self) -> None:
         """Who is made an operator of many rooms may make as many as before."""
         ana = self.house.owner("ana")
@@ -897,6 +920,14 @@ class BanTests(ModerationTestCase):
             self.done(ana, lift, "eve")
         self.assertEqual(ana.ask("bans").text, "Nobody is banned.")
 
+    def test_lifted_by_the_name_of_today(self) -> None:
+        """Nor does a guest with another name by now need the one of before."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        self.done(ana, "mute", "eve")
+        eve.ask("name", "mallory")
+        self.done(ana, "unmute", "mallory")
+        self.assertIsInstance(eve.ask("say", "hi"), Sent)
+
     def test_unbanned(self) -> None:
         """Who is not banned any more may join; who is not banned cannot be unbanned."""
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
@@ -963,6 +994,87 @@ class BanTests(ModerationTestCase):
         self.done(ana, "ban", "eve")
         back = self.house.visitor()
         self.assertEqual(back.ask("resume", f"{eve.welcome.session} 0").room, None)
+
+    def test_away_and_elsewhere(self) -> None:
+        """A session from before a ban does not lead past a lock, whoever its owner is by now."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.owner("eve", "den")
+        token = eve.ask("hello").session
+        self.done(ana, "lock", "mellon")
+        eve.drop()
+        self.house.wait(70)
+        self.done(ana, "ban", "eve")
+        self.house.owner("eve")
+        back = self.house.visitor()
+        self.assertIsNone(back.ask("resume", f"{token} 0").room)
+        self.error(back, "forbidden", "join", "den")
+
+    def test_banned_while_one_comes_back(self) -> None:
+        """A ban that is set while a session is being read holds for it, too."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        token = eve.ask("hello").session
+        eve.drop()
+        self.house.wait(70)
+        back = self.house.visitor()
+        self.house.reads.hold()
+        asked = back.begin("resume", f"{token} 0")
+        self.house.reads.waiting[0].run()
+        banning = ana.begin("ban", "eve")
+        self.assertIsInstance(ana.reply(banning), Done)
+        self.house.reads.release()
+        self.assertIsNone(back.reply(asked).room)
+
+    def test_let_in_again(self) -> None:
+        """Who was banned, and then invited or made operator, comes back, also after a restart."""
+        ana = self.house.owner("ana", "den")
+        eve, mia = self.house.visitor("eve", "den"), self.house.owner("mia", "den")
+        tokens = [one.ask("hello").session for one in (eve, mia)]
+        for name in ("eve", "mia"):
+            self.done(ana, "ban", name)
+        self.done(ana, "invite", "eve")
+        self.done(ana, "op", "mia")
+        for one in (eve, mia):
+            self.assertIsInstance(one.ask("join", "den"), Joined)
+        self.house = self.house.restart(**self.options)
+        for token in tokens:
+            self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").room, "den")
+
+    def test_numbers(self) -> None:
+        """After a restart nobody gets the name of a guest who is banned or muted."""
+        ana = self.house.owner("ana", "den")
+        guests = [self.house.visitor(room="den", host=f"192.0.2.{n}") for n in range(3)]
+        named = [guest.welcome.user for guest in guests]
+        self.done(ana, "ban", named[1])
+        self.done(ana, "mute", named[2])
+        guests[2].ask("close")
+        self.house = self.house.restart(**self.options)
+        for _ in range(4):
+            guest = self.house.visitor(room="den", host=HERE)
+            self.assertIsInstance(guest.ask("say", "hi"), Sent)
+            self.assertNotIn(guest.welcome.user, named)
+
+    def test_gone_before_a_restart(self) -> None:
+        """Who was there before a restart, and may come back, can be banned by the name they had."""
+        ana, eve = self.house.owner("ana", "den"), self.house.visitor("Eve", "den")
+        token = eve.ask("hello").session
+        self.house = self.house.restart(**self.options)
+        ana = self.house.owner("ana", "den")
+        self.error(ana, "no_such_user", "ban", "nobody")
+        self.done(ana, "ban", "eve")
+        back = self.house.visitor()
+        resumed = back.ask("resume", f"{token} 0")
+        self.assertEqual((resumed.user, resumed.room), ("Eve", None))
+        self.error(back, "forbidden", "join", "den")
+
+    def test_not_stored(self) -> None:
+        """What holds, but could not be stored, is answered so; it is stored when that can be."""
+        ana, eve = self.house.owner("ana", "den"), self.house.visitor("eve", "den")
+        self.house.break_disk()
+        self.assertIn("could not be stored", self.error(ana, "internal", "ban", "eve"))
+        self.error(eve, "forbidden", "join", "den")
+        self.house.mend_disk()
+        self.done(ana, "mute", "eve")
+        self.house = self.house.restart(**self.options)
+        self.error(self.house.visitor("eve"), "forbidden", "join", "den")
 
     def test_in_one_turn(self) -> None:
         """A new name, a ban and a resume of one session in one turn: banned is what is left."""
@@ -1074,6 +1186,22 @@ class AdminTests(ModerationTestCase):
         back = self.house.visitor()
         self.assertEqual(back.ask("resume", f"{eve.welcome.session} 0").code, "not_resumable")
         self.assertIsInstance(back.ask("name", "eve"), Renamed)
+
+    def test_ban_who_is_away(self) -> None:
+        """Whose session sleeps does not come back with it from a ban, from whichever address."""
+        boss = self.house.owner("boss")
+        eve, mia = self.house.visitor("eve", "den", host=HERE), self.house.owner("mia", "den")
+        tokens = [one.ask("hello").session for one in (eve, mia)]
+        for one in (eve, mia):
+            one.drop()
+        self.house.wait(70)
+        for name in ("eve", "mia"):
+            self.done(boss, "ban", name)
+        for _ in range(2):
+            for token in tokens:
+                back = self.house.visitor(host=THERE)
+                self.error(back, "not_resumable", "resume", f"{token} 0")
+            self.house = self.house.restart(**self.options)
 
     def test_kick_lingering(self) -> None:
         """One who lingers is gone as well."""

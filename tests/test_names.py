@@ -56,7 +56,8 @@ class NameTests(SynchronousTestCase):
         for one, other in (
             ("ana", "аna"), ("Il", "ll"), ("bob0", "bobo"), ("paypal", "раураl"),
             ("modern", "modem"), ("will", "vvill"), ("ana", "ᴀɴᴀ"),
-            ("ana", "a\u0336n\u0336a\u0336"),
+            ("ana", "a\u0336n\u0336a\u0336"), ("alice", "aliϲe"), ("Carl", "Ϲarl"),
+            ("frank", "ſrank"),
         ):  # fmt: skip
             first, second = names.user(one), names.user(other)
             self.assertNotEqual(first.key, second.key)
@@ -104,6 +105,7 @@ class NameTests(SynchronousTestCase):
     def test_marks(self) -> None:
         """A name does not begin with a combining mark, nor pile them up."""
         self.refused("\u0301ana")
+        self.refused("\u0345ana")
         self.refused("x\u0301\u0302\u0303\u0304")
         self.assertEqual(names.user("ế").key, "ế")
 
