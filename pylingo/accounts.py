@@ -18,7 +18,7 @@ from hashlib import scrypt
 from math import ceil
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.python.failure import Failure
 
 from pylingo import names
@@ -259,7 +259,7 @@ class Accounts:
     async def hash(self, password: str) -> str:
         """The hash of a password. Raises `ChatError` ``bad_argument``."""
         secret = _secret(password)
-        return await self._in_turn(lambda: partial(_make, secret))
+        return await self._in_turn(lambda: self._run(partial(_make, secret)))
 
     async def opens(self, room: Room, password: str, user: User) -> bool:
         """Whether `password` opens a locked room. Raises `ChatError` after too many tries."""
@@ -320,35 +320,21 @@ class Accounts:
         """Whether it is the password; wrong ones are counted. Raises `ChatError` past the bound."""
         secret = _secret(password)
 
-        def begin() -> Callable[[], bool]:
+        def compare() -> Deferred[bool]:
             self.tries.check(*whose)
-            return partial(_matches, hash(), secret)
+            return self._run(partial(_matches, hash(), secret)).addCallback(known)
 
         def known(right: bool) -> bool:
             if right:
                 self.tries.right(*whose)
             return right
 
-        return await self._in_turn(begin, known)
+        return await self._in_turn(compare)
 
-    async def _in_turn(
-        self, begin: Callable[[], Callable[[], T]], known: Callable[[T], T] | None = None
-    ) -> T:
-        """Do something in the thread, when it is free, so that it has never more to do than that.
-
-        `begin` is asked then what it is, and `known` is told the result, also if nobody waits.
-        """
+    async def _in_turn(self, begin: Callable[[], Deferred[T]]) -> T:
+        """Begin something in the thread when it is free; it is done even if nobody waits for it."""
         await self._turn.acquire()
-        try:
-            job = begin()
-        except BaseException:
-            self._turn.release()
-            raise
-        doing: Deferred[T] = self._run(job)
-        if known is not None:
-            doing.addCallback(known)
-        doing.addBoth(self._next)
-        return await _whoever_waits(doing)
+        return await _whoever_waits(maybeDeferred(begin).addBoth(self._next))
 
     def _next(self, result: T) -> T:
         self._turn.release()

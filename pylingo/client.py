@@ -1,8 +1,7 @@
 """The person's command line: ``pylingo [HOST[:PORT]]``.
 
 On a terminal it shows a `Screen`; with redirected input, or where the terminal cannot move its
-cursor (``TERM=dumb``), it is a `Pipe`, which sends each line and prints what comes. Either is
-joined to a `Connection` here, and this is all the joining there is.
+cursor (``TERM=dumb``), it is a `Pipe`, which sends each line and prints what comes.
 """
 
 from __future__ import annotations
@@ -10,17 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from pylingo import __version__
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from twisted.internet.defer import Deferred
-
-    from pylingo.connection import Connection
 
 PORT = 5000
 
@@ -121,80 +112,6 @@ def address(text: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ValueError(f"{port!r} is no port. It has to be a number from 1 to 65535.")
     return host, int(port)
-
-
-async def dial(
-    options: argparse.Namespace,
-    reactor: Any,
-    connection: Callable[..., Connection],
-    ask: Callable[[str], Deferred[str]] | None,
-) -> Connection:
-    """Connect, with or without TLS; the result is a `connection` that has been started.
-
-    An unknown certificate is shown to the person by `ask`, and remembered after a yes. Raises
-    `ChatError` with a sentence where there is no getting in, or none that can be trusted.
-    """
-    from twisted.internet.endpoints import HostnameEndpoint
-
-    plain = HostnameEndpoint(reactor, options.host, options.port)
-    if not options.tls:
-        made = connection(plain)
-        await made.start()
-        return made
-
-    from twisted.internet.endpoints import wrapClientTLS
-    from twisted.internet.ssl import optionsForClientTLS
-
-    from pylingo import tls
-    from pylingo.protocol import ChatError
-
-    where = options.where
-    known = tls.KnownHosts(config_path() / "known_hosts")
-    pin = tls.Pin(where, known)
-    if pin.expected is None:
-        made = connection(wrapClientTLS(optionsForClientTLS(options.host), plain))
-        try:
-            await made.start()
-        except ChatError:
-            if made.lost is None or not tls.doubtful(made.lost):
-                raise
-        else:
-            return made
-    while True:
-        made = connection(wrapClientTLS(tls.unverified(), plain), check=pin)
-        try:
-            await made.start()
-        except ChatError:
-            if pin.seen in ("", pin.expected):
-                raise
-        else:
-            return made
-        if pin.expected is not None:
-            raise ChatError("untrusted", pin.changed)
-        if ask is None:
-            raise ChatError(
-                "untrusted",
-                f"The certificate of {where} is not known: {pin.seen}. "
-                "Connect once on a terminal and say yes to it.",
-            )
-        answer = await ask(
-            f"No authority vouches for {where}. Its certificate has the SHA-256 fingerprint\n"
-            f"{pin.seen}\nIs that right? Ask who runs the server. [yes/no] "
-        )
-        if answer.strip().casefold() not in ("y", "yes"):
-            raise ChatError("untrusted", f"Not connected to {where}, as you wish.")
-        try:
-            known.add(where, pin.seen)
-        except tls.CertificateError as trouble:
-            raise ChatError("untrusted", str(trouble)) from None
-        pin.expected = pin.seen
-
-
-def config_path() -> Path:
-    """Where this user's configuration is."""
-    from platformdirs import user_config_path
-
-    return user_config_path("pylingo", appauthor=False)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import inspect
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -30,7 +30,6 @@ from pylingo.history import REPLAYED, Log, Run
 from pylingo.names import Name
 from pylingo.protocol import (
     LARGEST_EVENT,
-    LARGEST_MESSAGE_ID,
     VERSION,
     ChatError,
     Closing,
@@ -44,7 +43,6 @@ from pylingo.protocol import (
     Pong,
     Renamed,
     RequestId,
-    Resumed,
     Rooms,
     RoomSummary,
     Users,
@@ -52,7 +50,7 @@ from pylingo.protocol import (
 )
 from pylingo.rooms import NAMES_WITH_JOINED, Registry, Room, User
 from pylingo.schema import Database
-from pylingo.sessions import Asleep, Sessions
+from pylingo.sessions import Sessions
 
 MOST_HISTORY = 200
 """Messages in one answer to `history`; fewer where they would not fit a frame."""
@@ -144,10 +142,7 @@ class Command:
     aliases: tuple[str, ...] = ()
     cost: int = 1
     open: bool = False
-    waits: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "waits", inspect.iscoroutinefunction(self.function))
+    waits: bool = False
 
     def row(self) -> CommandHelp:
         return CommandHelp(self.name, self.aliases, self.arguments, self.help)
@@ -175,7 +170,8 @@ def command(
     """Put the function that follows into the table."""
 
     def add(function: Function) -> Function:
-        row = Command(name, arguments, help, function, aliases, cost, open)
+        waits = inspect.iscoroutinefunction(function)
+        row = Command(name, arguments, help, function, aliases, cost, open, waits)
         for word in (name, *aliases):
             TABLE[word] = row
         return function
@@ -355,7 +351,7 @@ def msg(door: Door, body: str) -> None:
 async def history(door: Door, body: str) -> History:
     room, chat = door.user.here, door.chat
     words = body.split()
-    if len(words) > 2 or not all(map(_is_number, words)):
+    if len(words) > 2 or not all(map(is_number, words)):
         raise ChatError("bad_argument", "Give a count, or a count and a message's id: /history 20")
     count = int(words[0]) if words else REPLAYED
     upto = chat.registry.last
@@ -375,24 +371,6 @@ async def history(door: Door, body: str) -> History:
 def help_(door: Door, body: str) -> Help:  # noqa: ARG001
     word = body.strip().removeprefix("/")
     return Help(commands=[find(word).row()] if word else rows())
-
-
-@command("resume", "TOKEN ID", "Go on with an earlier session.", cost=3, open=True)
-async def resume(door: Door, body: str) -> None:
-    token, _, number = body.strip().partition(" ")
-    if not (token and _is_number(number)):
-        raise ChatError("bad_argument", "Give the session's token and the last message's id.")
-    # What was said here before is answered here, while the one who said it is.
-    await door.chat.log.flushed()
-    host = door.user.host
-    user = await _found(door, token)
-    fresh = door.chat.sessions.token(user, used=token)
-    user.host = host
-    if user is not door.user:
-        door.user = user
-        user.resume(door.hear)
-        _log.info("{user} is back", user=user.name.shown)
-    await _catch_up(door, fresh, int(number))
 
 
 @command("close", "[REASON]", "Leave the chat.", "quit", open=True)
@@ -495,87 +473,6 @@ async def _enter(door: Door, name: Name) -> None:
     door.release()
 
 
-async def _found(door: Door, token: str) -> User:
-    """Whose session `token` is: here, lingering, or stored, and then here again.
-
-    The user of before is gone then, and name and account are free for the one who is back. Raises
-    `ChatError` ``not_resumable``, ``password_required``, or ``forbidden`` for guests at a banned
-    address.
-    """
-    chat = door.chat
-    back: User | Asleep | None = chat.sessions.find(token)
-    if back is None:
-        stored = await chat.sessions.stored(token)
-        # Another connection may have come back to the same session meanwhile.
-        back = chat.sessions.find(token, stored) or stored
-    if back is None:
-        raise ChatError(
-            "not_resumable", "That session has ended. Go on as you are: /name and /join."
-        )
-    if isinstance(back, User):
-        guest, entered = back.account is None, back.entered
-    else:
-        guest, entered = not chat.accounts.restorable(back.account, door.user), True
-    if guest and chat.registry.rules.banned(door.user) is not None:
-        raise banned_here()
-    if not entered:
-        raise locked_out()
-    if back is not door.user:
-        chat.sessions.close(door.user)
-    return back if isinstance(back, User) else chat.sessions.revive(back)
-
-
-async def _catch_up(door: Door, token: str, after: int) -> None:
-    """Tell a resumed user what was missed, in pieces, then go on live."""
-    user, chat = door.user, door.chat
-    # What is heard live waits; what the log has by the next piece is dropped, for it is in there.
-    door.hold()
-    await chat.log.flushed()
-    room = user.room
-    door.reply(
-        Resumed(
-            user=user.name.shown,
-            room=room.name.shown if room else None,
-            users=room.shown(NAMES_WITH_JOINED) if room else (),
-            count=len(room.members) if room else 0,
-            topic=room.topic if room else "",
-            session=token,
-        )
-    )
-    places = [(f"~{user.session}", after)]
-    if user.account is not None:
-        start = max(after, user.session)
-        if user.handed is not None and after <= user.handed:
-            # Nothing was seen since the login, so what came before it may be to be told still.
-            start = min(start, chat.accounts.known[user.account].read)
-        places.append((user.place, start))
-    if room is not None:
-        places.append((room.place, max(after, user.rooms[room])))
-    await replay(door, places)
-    if user.handed == LARGEST_MESSAGE_ID:
-        user.handed = chat.registry.last
-        chat.sessions.save(user)
-    door.release()
-
-
-async def replay(door: Door, places: list[tuple[str, int]], *, private: bool = False) -> None:
-    """Tell what was said at places after ids, up to now, in pieces; the door is holding.
-
-    If `private`, these are the places of one user alone.
-    """
-    user, registry, log = door.user, door.chat.registry, door.chat.log
-    complete = False
-    while not complete:
-        upto = registry.last
-        door.release(after=upto, private=private)
-        door.hold()
-        missed, complete = await log.missed(places, upto)
-        door.replay(missed)
-        await door.drained()
-        places = [(place, max(start, missed[-1].id)) for place, start in places if missed]
-    user.told = max(user.told, upto)
-
-
 async def _or_none(messages: Deferred[list[Message]]) -> list[Message]:
     """The messages; none where the log cannot be read, which it says."""
     try:
@@ -590,7 +487,7 @@ def nothing_after(name: str, body: str) -> None:
         raise ChatError("bad_argument", f"/{name} takes nothing after it. Type just /{name}.")
 
 
-def _is_number(word: str) -> bool:
+def is_number(word: str) -> bool:
     """Whether `word` can be a count or an id, which is below 2^53."""
     return word.isascii() and word.isdigit() and len(word) < 17
 

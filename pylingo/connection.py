@@ -221,7 +221,6 @@ class Connection:
         self._arriving: Deferred[None] | None = None
         self._wanted: dict[str, str | None] = {}
         """Requests of an arrival without an answer yet; the next link makes them first."""
-        self._again = False
         self._given = ""
         """The name that the last new session came with."""
         self._leaving = False
@@ -490,6 +489,7 @@ class Connection:
     async def _arrive(self, wire: _Wire) -> None:
         """Say hello; go on with the session, or begin one under the same name and in the room."""
         user, room, ticket = self.user, self.room, self.ticket
+        first = self._started is not None
         welcome = _expect(Welcome, await self._ask("hello", f"pylingo/{__version__}"))
         if ticket is not None:
             try:
@@ -498,7 +498,7 @@ class Connection:
                 if refused.code not in ("not_resumable", "password_required", "forbidden"):
                     raise
                 ticket = None
-        if ticket is None and self._leaving and self._again:
+        if ticket is None and self._leaving and not first:
             raise ChatError("gone", "The session has ended.")
         if ticket is None and welcome.password_required:
             await self._enter()
@@ -507,14 +507,13 @@ class Connection:
             # The name that a guest was given is nobody's wish.
             name = "" if user == self._given else user
             self._wanted = {"name": name, "join": room, **self._wanted}
-        elif not self._again and not same_room(room or "", self.room):
+        elif first and not same_room(room or "", self.room):
             # The session brought both back; a room that was asked for comes before its own.
             self._wanted = {"join": room}
         if ticket is None:
             self.ticket = Ticket(welcome.session, self.ticket.last if self.ticket else 0)
             self.user = self._given = welcome.user
             self.room = None
-        first = self._started is not None
         for command, body in tuple(self._wanted.items()):
             if body:
                 try:
@@ -530,9 +529,8 @@ class Connection:
         self._requests.open()
         if self._paused:
             wire.pauseProducing()
-        again, self._again = self._again, True
         started, self._started = self._started, None
-        self._tell(Connected(again))
+        self._tell(Connected(again=not first))
         if started is not None:
             started.callback(None)
 

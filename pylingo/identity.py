@@ -1,4 +1,4 @@
-"""The commands about who one is: the server's password, and names that are somebody's own."""
+"""The commands about who one is: sessions, the server's password, names that are somebody's own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,30 @@ import hmac
 from twisted.logger import Logger
 
 from pylingo.accounts import wrong
-from pylingo.commands import Door, command, replay, saved
-from pylingo.protocol import LARGEST_MESSAGE_ID, ChatError, Closing, Done
+from pylingo.commands import Door, banned_here, command, is_number, locked_out, saved
+from pylingo.protocol import LARGEST_MESSAGE_ID, ChatError, Closing, Done, Resumed
+from pylingo.rooms import NAMES_WITH_JOINED, User
+from pylingo.sessions import Asleep
 
 _log = Logger()
+
+
+@command("resume", "TOKEN ID", "Go on with an earlier session.", cost=3, open=True)
+async def resume(door: Door, body: str) -> None:
+    token, _, number = body.strip().partition(" ")
+    if not (token and is_number(number)):
+        raise ChatError("bad_argument", "Give the session's token and the last message's id.")
+    # What was said here before is answered here, while the one who said it is.
+    await door.chat.log.flushed()
+    host = door.user.host
+    user = await _found(door, token)
+    fresh = door.chat.sessions.token(user, used=token)
+    user.host = host
+    if user is not door.user:
+        door.user = user
+        user.resume(door.hear)
+        _log.info("{user} is back", user=user.name.shown)
+    await _catch_up(door, fresh, int(number))
 
 
 @command("enter", "PASSWORD", "Give the server's password, where it has one.", cost=3, open=True)
@@ -72,3 +92,84 @@ async def login(door: Door, body: str) -> None:
 async def password(door: Door, body: str) -> Done:
     await door.chat.accounts.change(door.user, body)
     return Done(text="Your password was changed.")
+
+
+async def _found(door: Door, token: str) -> User:
+    """Whose session `token` is: here, lingering, or stored, and then here again.
+
+    The user of before is gone then, and name and account are free for the one who is back. Raises
+    `ChatError` ``not_resumable``, ``password_required``, or ``forbidden`` for guests at a banned
+    address.
+    """
+    chat = door.chat
+    back: User | Asleep | None = chat.sessions.find(token)
+    if back is None:
+        stored = await chat.sessions.stored(token)
+        # Another connection may have come back to the same session meanwhile.
+        back = chat.sessions.find(token, stored) or stored
+    if back is None:
+        raise ChatError(
+            "not_resumable", "That session has ended. Go on as you are: /name and /join."
+        )
+    if isinstance(back, User):
+        guest, entered = back.account is None, back.entered
+    else:
+        guest, entered = not chat.accounts.restorable(back.account, door.user), True
+    if guest and chat.registry.rules.banned(door.user) is not None:
+        raise banned_here()
+    if not entered:
+        raise locked_out()
+    if back is not door.user:
+        chat.sessions.close(door.user)
+    return back if isinstance(back, User) else chat.sessions.revive(back)
+
+
+async def _catch_up(door: Door, token: str, after: int) -> None:
+    """Tell a resumed user what was missed, in pieces, then go on live."""
+    user, chat = door.user, door.chat
+    # What is heard live waits; what the log has by the next piece is dropped, for it is in there.
+    door.hold()
+    await chat.log.flushed()
+    room = user.room
+    door.reply(
+        Resumed(
+            user=user.name.shown,
+            room=room.name.shown if room else None,
+            users=room.shown(NAMES_WITH_JOINED) if room else (),
+            count=len(room.members) if room else 0,
+            topic=room.topic if room else "",
+            session=token,
+        )
+    )
+    places = [(f"~{user.session}", after)]
+    if user.account is not None:
+        start = max(after, user.session)
+        if user.handed is not None and after <= user.handed:
+            # Nothing was seen since the login, so what came before it may be to be told still.
+            start = min(start, chat.accounts.known[user.account].read)
+        places.append((user.place, start))
+    if room is not None:
+        places.append((room.place, max(after, user.rooms[room])))
+    await replay(door, places)
+    if user.handed == LARGEST_MESSAGE_ID:
+        user.handed = chat.registry.last
+        chat.sessions.save(user)
+    door.release()
+
+
+async def replay(door: Door, places: list[tuple[str, int]], *, private: bool = False) -> None:
+    """Tell what was said at places after ids, up to now, in pieces; the door is holding.
+
+    If `private`, these are the places of one user alone.
+    """
+    user, registry, log = door.user, door.chat.registry, door.chat.log
+    complete = False
+    while not complete:
+        upto = registry.last
+        door.release(after=upto, private=private)
+        door.hold()
+        missed, complete = await log.missed(places, upto)
+        door.replay(missed)
+        await door.drained()
+        places = [(place, max(start, missed[-1].id)) for place, start in places if missed]
+    user.told = max(user.told, upto)

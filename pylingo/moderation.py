@@ -14,7 +14,7 @@ from pylingo import names
 from pylingo.commands import Door, command, fitting, heard, nothing_after, text_size
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Notice, Topic
-from pylingo.rooms import MOST_OPERATED, Room, User, muted_everywhere
+from pylingo.rooms import MOST_OPERATED, Gone, Room, User, muted_everywhere
 from pylingo.rules import Rules, Sanction
 
 _log = Logger()
@@ -84,11 +84,9 @@ async def ban(door: Door, body: str) -> Done:
     await _last_said(door, name)
     await _recall(door, name)
     room = _empowered(door)
-    registry = door.chat.registry
-    user = registry.users.get(name.key) or registry.gone.get(name.key)
+    registry, user = door.chat.registry, _meant(door, name)
     # Not by an address that one has too: that would hit the household, and oneself.
-    own = door.user.host
-    shared = user is not None and user.host == own
+    shared = user is not None and user.host == door.user.host
     sanction = _sanction(door, name, reason, address=not shared)
     rules = _rules(door, room)
     rules.add(rules.bans, sanction)
@@ -107,7 +105,7 @@ async def ban(door: Door, body: str) -> Done:
     more = ""
     if sanction.host:
         more = " So are other guests from that address; those with an account are not."
-    elif shared and own and sanction.place.startswith("~"):
+    elif shared and door.user.host and sanction.place.startswith("~"):
         more = " Others from that address are not, for it is yours too."
     return Done(text=f"{sanction.shown} is banned.{more}")
 
@@ -127,8 +125,8 @@ async def mute(door: Door, body: str) -> Done:
     rules = _rules(door, room)
     rules.add(rules.mutes, sanction)
     await _kept(door, room)
-    user = door.chat.registry.users.get(name.key)
-    if user is not None:
+    user = _meant(door, name)
+    if isinstance(user, User):
         where = f" in {room.name}" if room is not None else ""
         text = f"You were muted{where} by {door.user.name}{_because(reason)}."
         user.hears((Notice(text=text),))
@@ -225,17 +223,30 @@ def _who(body: str) -> tuple[Name, str]:
 
 
 async def _last_said(door: Door, name: Name) -> None:
-    """Wait until what was said under that name is heard, and answered."""
-    user = door.chat.registry.users.get(name.key)
-    if user is not None:
+    """Wait until what was said by who is meant is heard, and answered."""
+    user = _meant(door, name)
+    if isinstance(user, User):
         await heard(door.chat, user)
+
+
+def _meant(door: Door, name: Name) -> User | Gone | None:
+    """Whom a moderator means by `name`: who has it, or has that account, or had it last."""
+    registry = door.chat.registry
+    user, gone = registry.users.get(name.key), registry.gone.get(name.key)
+    if user is None and name.key in door.chat.accounts.known:
+        return registry.owners.get(name.key)
+    if user is None and gone is not None:
+        # Perhaps only the name is gone.
+        here = (one for one in registry.users.values() if one.session == gone.session)
+        user = next(here, None)
+    return user or gone
 
 
 async def _recall(door: Door, name: Name) -> None:
     """Learn whose name it was, if only the database knows, and who asks may know it."""
     _empowered(door)
     registry, chat = door.chat.registry, door.chat
-    if not any(name.key in known for known in (registry.users, registry.gone, chat.accounts.known)):
+    if name.key not in chat.accounts.known and _meant(door, name) is None:
         gone = await chat.sessions.gone(name)
         if gone is not None:
             registry.gone.setdefault(name.key, gone)
@@ -259,13 +270,10 @@ def _untouchable(name: Name) -> ChatError:
 
 def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction:
     """A ban or a mute of the account, or of the guest, of that name; by address too, or not."""
-    accounts, registry = door.chat.accounts, door.chat.registry
-    user, gone = registry.users.get(name.key), registry.gone.get(name.key)
-    if user is None and gone is not None:
-        # Perhaps only the name is gone.
-        here = (one for one in registry.users.values() if one.session == gone.session)
-        user = next(here, None)
-    account = name.key if name.key in accounts.known else user.account if user else None
+    accounts, one = door.chat.accounts, _meant(door, name)
+    account = one.account if isinstance(one, User) else None
+    if name.key in accounts.known:
+        account = name.key
     by = door.user.name.shown
     if account is not None:
         if account in accounts.admins:
@@ -273,7 +281,7 @@ def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction
         if account == door.user.account:
             raise ChatError("bad_argument", "That is you. Name somebody else.")
         return Sanction(account, name.shown, "@" + account, "", by, reason)
-    one = user or gone or registry.user(name)
+    one = one or door.chat.registry.user(name)
     if isinstance(one, User):
         _spare(door, one)
     return Sanction(name.key, name.shown, one.place, one.host if address else "", by, reason)

@@ -25,8 +25,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pylingo import looks, names
-from pylingo.client import dial
 from pylingo.connection import PARTING, Connected, Connection, Disconnected, Heard
+from pylingo.dial import dial
 from pylingo.protocol import AnyEvent, ChatError, Closing, Error, Resumed, Welcome, parse
 from pylingo.requests import HERE, MOVES, same_room
 

@@ -481,7 +481,7 @@ class Registry:
         user.name = name
         self._put(user)
 
-    def open(self, name: Name, maker: User | None = None) -> Room:
+    def open(self, name: Name, maker: User) -> Room:
         """The room of that name, made if need be.
 
         Raises `ChatError`: ``name_taken`` for a look-alike of another room's name, ``forbidden``
@@ -494,14 +494,14 @@ class Registry:
             self.made[room.maker] += 1
         return room
 
-    def _make(self, name: Name, maker: User | None) -> Room:
+    def _make(self, name: Name, maker: User) -> Room:
         twin = self._room_looks.get(name.skeleton)
         if twin is not None:
             raise ChatError(
                 "name_taken", f"{name} looks like the room {twin.name}. Choose another name."
             )
-        place = maker.place if maker is not None else ""
-        if place and self.made[place] >= MOST_ROOMS:
+        place = maker.place
+        if self.made[place] >= MOST_ROOMS:
             raise ChatError(
                 "forbidden",
                 f"{MOST_ROOMS} rooms that you have made are there still. Use one of them, or "
@@ -579,9 +579,7 @@ class Registry:
 
     def close(self, room: Room) -> None:
         """Forget a room that nobody is in, unless it is kept, or its operators may come back."""
-        if room.members or self.rooms.get(room.name.key) is not room:
-            return
-        if room.rules.kept:
+        if room.members or room.rules.kept or self.rooms.get(room.name.key) is not room:
             return
         del self.rooms[room.name.key]
         self.made[room.maker] -= 1

@@ -20,12 +20,11 @@ import sqlite3
 import sys
 import termios
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from itertools import islice
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -35,7 +34,7 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.internet.task import Cooperator, LoopingCall, SchedulerStopped
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
@@ -535,8 +534,7 @@ class ChatFactory(Factory):
         self.stopping = False
         """Whether nothing more is read of anybody."""
         self._stopped: Deferred[None] | None = None
-        self._looking = False
-        self._steps = Cooperator(_one_each, lambda step: clock.callLater(0, step), started=False)
+        self._looking: Deferred[None] = succeed(None)
         self._look = LoopingCall(self.look)
         self._look.clock = clock
         self._clean = LoopingCall(self.clean)
@@ -546,7 +544,6 @@ class ChatFactory(Factory):
         return ChatProtocol(self, addr)
 
     def startFactory(self) -> None:
-        self._steps.start()
         self._settling = self.clock.callLater(self.linger, self.registry.settle)
         self._look.start(1.0, now=False)
         self._clean.start(CLEANING, now=False)
@@ -555,7 +552,7 @@ class ChatFactory(Factory):
         if self._settling.active():
             self._settling.cancel()
         self._look.stop()
-        self._steps.stop()
+        self._looking.cancel()
         self._clean.stop()
 
     def came(self, door: ChatProtocol) -> None:
@@ -584,9 +581,8 @@ class ChatFactory(Factory):
         self.now = now
         if self.lag >= PAUSE:
             self._missed(self.lag)
-        if not self._looking:
-            self._looking = True
-            self._steps.coiterate(self._looks()).addErrback(self._not_looked)
+        if self._looking.called:
+            self._looking = ensureDeferred(self._look_at_all())
 
     def _missed(self, lag: float) -> None:
         """The clock has jumped, or the machine slept: nobody was silent or away for that long."""
@@ -595,26 +591,24 @@ class ChatFactory(Factory):
         for user in self.registry.lingering:
             self.registry.lingering[user] += lag
 
-    def _looks(self) -> Iterator[None]:
-        doors = iter(tuple(self.doors))
+    async def _look_at_all(self) -> None:
         several = max(LOOKED_AT, len(self.doors) // LOOKS)
-        while some := tuple(islice(doors, several)):
-            for door in some:
+        try:
+            for count, door in enumerate(tuple(self.doors), 1):
                 # It may have gone since.
                 if door in self.doors:
                     door.look(self.now)
-            yield None
-        expired = self.registry.expire(self.now, most=MOST_LINGERING)
-        for count, user in enumerate(expired, 1):
-            self.chat.sessions.drop(user)
-            if count % EXPIRED == 0:
-                yield None
-        self._looking = False
-
-    def _not_looked(self, why: Failure) -> None:
-        self._looking = False
-        if not why.check(SchedulerStopped):
-            self._log.failure("looking at the connections failed", why)
+                if count % several == 0:
+                    await deferLater(self.clock, 0)
+            expired = self.registry.expire(self.now, most=MOST_LINGERING)
+            for count, user in enumerate(expired, 1):
+                self.chat.sessions.drop(user)
+                if count % EXPIRED == 0:
+                    await deferLater(self.clock, 0)
+        except CancelledError:
+            pass
+        except Exception:  # noqa: BLE001 - the next look may be better
+            self._log.failure("looking at the connections failed")
 
     async def clean(self) -> None:
         """Every now and then, remove some of what is too old to be kept."""
@@ -690,11 +684,6 @@ def unsent(transport: Any) -> int:
     except (OSError, AttributeError, TypeError, ValueError):
         return -1
     return int.from_bytes(waiting, sys.byteorder)
-
-
-def _one_each() -> Callable[[], bool]:
-    """One step in each turn of the reactor, whatever the time."""
-    return lambda: True
 
 
 def _cancelled(why: Failure) -> None:

@@ -22,9 +22,9 @@ from twisted.internet.stdio import StandardIO
 from twisted.internet.task import LoopingCall
 
 from pylingo import looks
-from pylingo.client import dial
 from pylingo.connection import Connection, Heard, Ticket
 from pylingo.conversation import Conversation
+from pylingo.dial import dial
 from pylingo.memory import Memory, state_path
 from pylingo.protocol import AnyEvent, ChatError, Done, Renamed, Resumed
 from pylingo.screen import Screen

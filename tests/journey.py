@@ -96,9 +96,12 @@ def until(condition: Callable[[], object], why: Callable[[], object] | str = "")
 def surroundings(home: Path) -> dict[str, str]:
     """An environment in which nothing outside of `home` is read or written."""
     home.mkdir(parents=True, exist_ok=True)
-    kept = ("PATH", "PYTHONPATH", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+    kept = ("PATH", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+    # Processes run elsewhere, and have to find what is tested here.
+    modules = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
+        "PYTHONPATH": os.pathsep.join(map(os.path.abspath, modules)),
         "HOME": str(home),
         "XDG_STATE_HOME": str(home / "state"),
         "LANG": "C.UTF-8",

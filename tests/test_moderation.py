@@ -867,6 +867,21 @@ class BanTests(ModerationTestCase):
         self.error(self.house.visitor("another", host=THERE), "forbidden", "join", "den")
         self.error(ana, "no_such_user", "ban", "nobody")
 
+    def test_address_of_today(self) -> None:
+        """By a former name, too, it is the address of today that counts, unless it is one's own."""
+        for before, now, kept_out in ((THERE, HERE, False), (HERE, THERE, True)):
+            self.house = House(self.mktemp(), rate=0)
+            ana = self.house.visitor("ana", "den", host=HERE)
+            eve = self.house.visitor("eve", "den", host=before)
+            eve.ask("say", "something rude")
+            eve.ask("name", "mallory")
+            eve.drop()
+            token = eve.welcome.session
+            self.house.visitor(host=now).ask("resume", f"{token} 0")
+            self.assertEqual("from that address; " in ana.ask("ban", "eve").text, kept_out)
+            beside = self.house.visitor("beside", host=now).ask("join", "den")
+            self.assertIsInstance(beside, Error if kept_out else Joined)
+
     def test_former_name(self) -> None:
         """By a former name nobody can be banned or muted who cannot be by the present one."""
         self.house = House(admins=frozenset({"boss"}))
@@ -1137,6 +1152,17 @@ class MuteTests(ModerationTestCase):
         self.assertEqual(leaver.ask("leave", "ana cheats").reason, "left")
         quitter.ask("close", "ana cheats")
         self.assertEqual([e.reason for e in ana.hear() if isinstance(e, Left)], ["left", "bye"])
+
+    def test_told_by_any_name(self) -> None:
+        """Also who has another name by now, a guest as well as who has an account."""
+        ana = self.house.visitor("ana", "den")
+        eve, mia = self.house.visitor("eve", "den"), self.house.owner("mia", "den")
+        eve.ask("say", "hi")
+        for one, name in ((eve, "eve"), (mia, "mia")):
+            one.ask("name", f"{name}-2")
+            one.hear()
+            self.done(ana, "mute", name)
+            self.assertIn("muted in den by ana", str(one.hear()))
 
     def test_told(self) -> None:
         """Who is muted is told in which room, wherever they are."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.task import Cooperator
 
-from pylingo import outbox
+from pylingo import outbox, server
 from pylingo.history import DAY
 from pylingo.protocol import (
     Closing,
@@ -109,12 +107,15 @@ class LingerTests(DoorTestCase):
         self.assertEqual(max(map(sum, gone)), EXPIRED)
         self.assertEqual(sum(map(sum, gone)), len(visitors))
 
-    def steps(self) -> list[Callable[[], None]]:
-        """Looking at all connections goes on only when its next step is called."""
-        steps: list[Callable[[], None]] = []
-        later: Any = steps.append  # A test has no use for what a scheduler returns.
-        cooperator = Cooperator(lambda: lambda: True, later)
-        self.patch(self.house.factory, "_steps", cooperator)
+    def steps(self) -> list[Deferred[None]]:
+        """Turns of the reactor that a look at the connections waits for; they come on demand."""
+        steps: list[Deferred[None]] = []
+
+        def wait(*_: object) -> Deferred[None]:
+            steps.append(Deferred())
+            return steps[-1]
+
+        self.patch(server, "deferLater", wait)
         return steps
 
     def test_gone_meanwhile(self) -> None:
@@ -122,16 +123,17 @@ class LingerTests(DoorTestCase):
         visitors = [self.visitor() for _ in range(3 * LOOKED_AT)]
         steps = self.steps()
         self.house.clock.advance(20)
-        steps.pop()()
+        steps.pop().callback(None)
         visitors[-1].drop()
         self.patch(visitors[-1].wire, "abortConnection", self.fail)
         while steps:
-            steps.pop()()
+            steps.pop().callback(None)
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_long_look(self) -> None:
         """The time goes on while all are looked at, however long that takes."""
-        self.visitor()
+        for _ in range(LOOKED_AT):
+            self.visitor()
         steps = self.steps()
         begun = self.house.factory.now
         for _ in range(5):

@@ -1,0 +1,78 @@
+"""Getting in: from an address to a connection that has been started, with or without TLS.
+
+Nothing here knows where lines come from; a person is only asked, through `ask`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from platformdirs import user_config_path
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.ssl import optionsForClientTLS
+
+from pylingo import tls
+from pylingo.connection import Connection
+from pylingo.protocol import ChatError
+
+
+async def dial(
+    options: argparse.Namespace,
+    reactor: Any,
+    connection: Callable[..., Connection],
+    ask: Callable[[str], Deferred[str]] | None,
+) -> Connection:
+    """Connect, with or without TLS; the result is a `connection` that has been started.
+
+    An unknown certificate is shown to the person by `ask`, and remembered after a yes. Raises
+    `ChatError` with a sentence where there is no getting in, or none that can be trusted.
+    """
+    plain = HostnameEndpoint(reactor, options.host, options.port)
+    if not options.tls:
+        made = connection(plain)
+        await made.start()
+        return made
+
+    where = options.where
+    known = tls.KnownHosts(user_config_path("pylingo", appauthor=False) / "known_hosts")
+    pin = tls.Pin(where, known)
+    if pin.expected is None:
+        made = connection(wrapClientTLS(optionsForClientTLS(options.host), plain))
+        try:
+            await made.start()
+        except ChatError:
+            if made.lost is None or not tls.doubtful(made.lost):
+                raise
+        else:
+            return made
+    while True:
+        made = connection(wrapClientTLS(tls.unverified(), plain), check=pin)
+        try:
+            await made.start()
+        except ChatError:
+            if pin.seen in ("", pin.expected):
+                raise
+        else:
+            return made
+        if pin.expected is not None:
+            raise ChatError("untrusted", pin.changed)
+        if ask is None:
+            raise ChatError(
+                "untrusted",
+                f"The certificate of {where} is not known: {pin.seen}. "
+                "Connect once on a terminal and say yes to it.",
+            )
+        answer = await ask(
+            f"No authority vouches for {where}. Its certificate has the SHA-256 fingerprint\n"
+            f"{pin.seen}\nIs that right? Ask who runs the server. [yes/no] "
+        )
+        if answer.strip().casefold() not in ("y", "yes"):
+            raise ChatError("untrusted", f"Not connected to {where}, as you wish.")
+        try:
+            known.add(where, pin.seen)
+        except tls.CertificateError as trouble:
+            raise ChatError("untrusted", str(trouble)) from None
+        pin.expected = pin.seen
