@@ -8,10 +8,10 @@ is in no room is the `Lobby`'s guest.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-import msgspec
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
@@ -20,6 +20,7 @@ from pylingo.connection import FINAL, Connected, Connection, Disconnected, Heard
 from pylingo.lobby import CHOICES, Lobby, Resume, code
 from pylingo.looks import Line
 from pylingo.protocol import (
+    WIRE,
     AnyEvent,
     ChatError,
     Closing,
@@ -27,7 +28,6 @@ from pylingo.protocol import (
     Done,
     Error,
     Help,
-    History,
     Joined,
     Left,
     Message,
@@ -50,7 +50,7 @@ KEYS = (
     "-- Two slashes say what begins with one: //help is heard as /help.",
     "-- /ignore NAME hides what somebody says, and shows it again.",
 )
-STAMPED = Joined | Left | Renamed | Notice | Connected | Disconnected
+STAMPED = Joined | Resumed | Left | Renamed | Notice | Connected | Disconnected
 """What is shown with the time although it has none: it happens now."""
 SECRETS = {"login": 2, "register": 1, "password": 1, "enter": 1, "lock": 1}
 """How many words follow the commands that end with a password."""
@@ -142,17 +142,18 @@ class Conversation:
     @property
     def bar(self) -> str:
         """The line at the bottom."""
-        room = self.room
         people = "1 person" if self._count == 1 else f"{self._count} people"
         asked = self._questions.now is not None and not (self._arrived and self._questions.now.ours)
         trying = "waiting for you" if asked else "not connected, trying…"
         state = "connected" if self.linked else trying
+        # What matters most first, for what is too long is cut off.
         return " | ".join(
             (
                 "leaving, Ctrl-D does not wait" if self.leaving else state,
-                f"{looks.tidy(room)}: {people}" if room else "no room",
-                self._where,
+                people if self.room else "no room",
                 "encrypted" if self._encrypted else "not encrypted",
+                self._where,
+                "/help",
             )
         )
 
@@ -162,7 +163,7 @@ class Conversation:
 
     def keeps(self, text: str) -> bool:
         """Whether a line that was entered is one to come back to: no answer, and no secret."""
-        line = text.strip()
+        line = _narrow(text.strip())
         command, *words = line.casefold().split() or [""]
         if self.hidden or not line:
             return False
@@ -179,34 +180,43 @@ class Conversation:
             asked = rooms if question.room else []
             return [(room, len(text), "") for room in asked if _begins(room, text)]
         if text.startswith("/") and not space:
-            rows = [*self.commands, IGNORE] if self.commands else []
             return [
-                (f"/{looks.tidy(name)} ", len(text), looks.tidy(f"{row.arguments}  {row.help}"))
-                for row in rows
-                if row.name not in looks.WIRE
-                for name in (row.name, *row.aliases)
+                (f"/{name} ", len(text), help)
+                for name, help in self._words()
                 if name.startswith(text[1:].casefold())
             ]
+        if command.casefold() == "/help":
+            begun = rest.removeprefix("/").casefold()
+            return [
+                (name, len(rest), help) for name, help in self._words() if name.startswith(begun)
+            ]
         if command.casefold() in ("/join", "/create"):
-            if self.linked:
-                self._lobby.learn()
             return [(room, len(rest), "") for room in rooms if _begins(room, rest)]
-        after = "" if text.startswith("/") or len(word) < len(text) else ": "
+        after = " " if text.startswith("/") or len(word) < len(text) else ": "
         return [
-            (looks.tidy(name) + (after or " "), len(word), "")
+            (looks.tidy(name) + after, len(word), "")
             for name in self.people
-            if word and _begins(name, word) and name != self.user
+            if (word or text.startswith("/")) and _begins(name, word) and name != self.user
+        ]
+
+    def _words(self) -> list[tuple[str, str]]:
+        """Commands for people, by each of their names, with what they are for."""
+        return [
+            (looks.tidy(name), looks.tidy(f"{row.arguments}  {row.help}"))
+            for row in (*self.commands, *([IGNORE] if self.commands else ()))
+            if row.name not in WIRE
+            for name in (row.name, *row.aliases)
         ]
 
     # What the person does.
 
     def typed(self, text: str) -> None:
         """A line, or a block of them, was entered."""
-        line, question = text.strip(), self._questions.now
+        line, question = _narrow(text.strip()), self._questions.now
         if question is not None and (question.hidden or not line.startswith("/")):
             # Without a password there is nothing to try, where somebody waits for it.
             if line or question.ours or not question.hidden:
-                self._questions.answer(line)
+                self._questions.answer(text.strip())
         elif not line:
             pass
         elif line.casefold().split()[0] in ("/quit", "/close") and not self.linked:
@@ -214,19 +224,24 @@ class Conversation:
         elif self.connection is None or not self._arrived:
             back = "; Up brings the line back." if self.keeps(text) else "."
             self.tell(f"!! There is no connection yet. Wait a moment{back}")
-        elif line.startswith("/") and not line.startswith("//"):
+        elif line.startswith("/") and not line.startswith(("//", "/*")):
             self._command(parse(line))
         elif self.room is None and self.linked:
             self._lobby.choose(line)
         elif self.room is None:
             self.tell("!! There is no connection now. Wait a moment.")
         elif line.casefold() == "exit":
-            self._send(Request("leave"))
+            self._command(Request("leave"))
         elif len(self.pending) >= MOST_PENDING:
             self.tell("!! Too much waits to be sent. Wait for the server.")
         else:
-            self._send(parse(line) if line.startswith("//") else Request("say", text.rstrip()))
+            self._send(parse(line) if line.startswith("/") else Request("say", text.rstrip()))
         self._view.refresh()
+
+    def typing(self, text: str) -> None:
+        """A line is being typed: what may be completed next should be known by then."""
+        if text in ("/join ", "/create ") and self.linked:
+            self._lobby.learn()
 
     def leave(self) -> None:
         """The person wants to go."""
@@ -278,9 +293,6 @@ class Conversation:
             self._place = self.room
         if isinstance(event, Message | Private) and self._ignores(event):
             return
-        if isinstance(event, History) and self._ignored:
-            heard = [message for message in event.messages if not self._ignores(message)]
-            event = msgspec.structs.replace(event, messages=heard)
         shown = not (isinstance(event, Disconnected) and (self.leaving or event.final))
         if isinstance(event, Closing) and event.reason in FINAL - {"bye"}:
             shown = False  # It is the last that is said, when the screen is put away.
@@ -289,7 +301,7 @@ class Conversation:
         if isinstance(event, Error) and event.code == "not_resumable" and not self._arrived:
             shown = False  # What is remembered of an earlier run may be too old, and that is all.
         if shown:
-            lines = looks.lines(event, me, most=looks.MOST_LINES)
+            lines = looks.lines(event, me, most=looks.MOST_LINES, ignores=self._ignores)
             stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines
             self.show([*self._headings(event), *stamped])
         if isinstance(event, Help) and len(event.commands) > 1:
@@ -326,6 +338,9 @@ class Conversation:
             case Joined() | Resumed():
                 self.people = dict.fromkeys(event.users or ())
                 self._count = event.count or 0
+                if self._count > len(self.people):
+                    asked = self.request("users", quiet=True)
+                    asked.addCallbacks(self._follow, lambda why: why.trap(ChatError))
                 if event.room is not None:
                     # A password that is half typed must not turn into something to say.
                     self._questions.settle()
@@ -409,6 +424,9 @@ class Conversation:
         if command == "ignore":
             self._ignore(request.body)
             return
+        if command == "help" and words in (["ignore"], ["/ignore"]):
+            self.show(looks.lines(Help(commands=[IGNORE]), self.user))
+            return
         if not self.linked and command not in SAID:
             self.tell(f"-- /{command} waits until you are connected again.")
         if command == "join" and len(words) == 1:
@@ -432,7 +450,9 @@ class Conversation:
     def _ignore(self, name: str) -> None:
         """Hide what somebody says, here and as long as this runs; or show it again."""
         name = looks.tidy(name)
-        if not name:
+        if _user_key(name) == _user_key(self.user):
+            said = "That is you. /ignore NAME hides what somebody else says."
+        elif not name:
             whom = ", ".join(self._ignored.values()) or "nobody"
             said = f"You ignore {whom}. /ignore NAME hides what somebody says, or shows it again."
         elif self._ignored.pop(_user_key(name), None) is not None:
@@ -503,7 +523,18 @@ def _short(text: str) -> str:
 
 
 def _begins(name: str, word: str) -> bool:
-    return name.casefold().startswith(word.casefold().lstrip("#"))
+    return _composed(name).casefold().startswith(_composed(word).casefold().lstrip("#"))
+
+
+def _narrow(line: str) -> str:
+    """`line` with slashes at its beginning, where an input method has made wide ones of them."""
+    rest = line.lstrip("／")
+    return "/" * (len(line) - len(rest)) + rest
+
+
+def _composed(text: str) -> str:
+    """`text` with each letter and its accents as one character, where there is one for them."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _user_key(name: str) -> str:

@@ -7,6 +7,7 @@ rooms.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol, TypeAlias
@@ -111,7 +112,7 @@ class Lobby:
 
     def choose(self, line: str) -> None:
         """What was typed at the menu."""
-        match line.casefold():
+        match unicodedata.normalize("NFKC", line).casefold():
             case "1":
                 self._ask("Name of the new room: ", partial(self.go, "create"))
             case "2":
@@ -194,7 +195,7 @@ class Lobby:
             self.offer()
 
     def _join(self, room: str) -> None:
-        if room.isascii() and room.isdigit() and len(room) < 5:
+        if room.isdecimal() and len(room) < 5:
             if 0 < int(room) <= len(self.rooms):
                 room = self.rooms[int(room) - 1]
             elif room not in self.rooms:

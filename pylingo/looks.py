@@ -8,13 +8,15 @@ written to it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 from zlib import crc32
 
 from pylingo import names
 from pylingo.connection import Connected, Disconnected, Heard
 from pylingo.protocol import (
+    WIRE,
     Closing,
     CommandHelp,
     Done,
@@ -37,10 +39,12 @@ from pylingo.protocol import (
 
 Line: TypeAlias = list[tuple[str, str]]
 
-WIRE = frozenset({"hello", "resume", "pong"})
-"""Commands that a client gives by itself, and that no person needs."""
 MOST_LINES = 200
 """Lines of one message that are shown to a person."""
+SPACELESS = ("CJK ", "HIRAGANA ", "KATAKANA ", "HANGUL ", "THAI ", "LAO ", "KHMER ", "MYANMAR ")
+"""How letters are called whose scripts have no spaces between words, or join what follows."""
+WIDEST = 16
+"""Columns by which the later lines of a message are indented at most, to stand below the first."""
 COLOURS = 12
 """How many colours names are told apart by."""
 
@@ -62,23 +66,35 @@ def colour(name: str) -> str:
 
 def mentions(text: str, me: str) -> bool:
     """Whether `me` is named in `text`, as a word of its own."""
-    text, me = text.casefold(), me.casefold()
+    text, me = (unicodedata.normalize("NFC", one).casefold() for one in (text, me))
     start = text.find(me) if me else -1
     while start >= 0:
         end = start + len(me)
-        around = text[start - 1 : start] + text[end : end + 1]
-        if not any(c.isalnum() or c in "-_" for c in around):
+        if not (_joined(text[start - 1 : start], me[0]) or _joined(text[end : end + 1], me[-1])):
             return True
         start = text.find(me, start + 1)
     return False
 
 
+def _joined(beside: str, edge: str) -> bool:
+    """Whether what stands `beside` a name, if anything, makes one word with the `edge` of it."""
+    if not beside or unicodedata.category(beside).startswith("M"):
+        return bool(beside)
+    spaced = not any(unicodedata.name(c, "").startswith(SPACELESS) for c in (beside, edge))
+    return spaced and (beside.isalnum() or beside in "-_")
+
+
 def lines(
-    event: Heard, me: str, now: float | None = None, most: int | None = None
+    event: Heard,
+    me: str,
+    now: float | None = None,
+    most: int | None = None,
+    ignores: Callable[[Message], bool] = lambda _: False,
 ) -> Iterator[Line]:
     """The lines that tell a person of `event`; `me` is the name the person has.
 
-    Of one message there are `most` of them, and one that says how many more.
+    Of one message there are `most` of them, and one that says how many more. Messages that the
+    person `ignores` are left out of a history.
     """
     match event:
         case Message() | Private():
@@ -95,7 +111,8 @@ def lines(
             if event.room is not None:
                 yield _arrival("You are back in", event.room, event.users, event.count)
                 yield from _topic(event.topic)
-            yield [("class:info", f"-- You are {tidy(event.user)}.")]
+            if event.room is None or event.user != me:
+                yield [("class:info", f"-- You are {tidy(event.user)}.")]
         case Left():
             who = "You" if event.re is not None or event.user == me else tidy(event.user)
             why = "" if event.reason == "left" else f" ({tidy(event.reason)})"
@@ -116,13 +133,22 @@ def lines(
         case Help():
             yield from _help(event.commands)
         case History():
-            yield from _history(event, me, now, most)
+            what = _many(len(event.messages), "message") if event.messages else "Nothing was said"
+            end = ":" if event.messages else "."
+            yield [("class:info", f"-- {what} in {tidy(event.room)}{end}")]
+            for message in event.messages:
+                if not ignores(message):
+                    yield from _said(message, me, now, most)
+            for first in event.messages[: event.older]:
+                yield [("class:info", f"-- Before that: /history {len(event.messages)} {first.id}")]
         case Topic():
             who = f" (set by {tidy(event.user)})" if event.user else ""
             topic = tidy(event.topic) or "none"
             yield [("class:info", f"-- Topic of {tidy(event.room)}: {topic}{who}")]
-        case Done() | Notice():
+        case Done():
             yield from _block("class:info", event.text)
+        case Notice():
+            yield from _block("class:notice", event.text)
         case Pong(re=int() | str()):
             yield [("class:info", f"-- The server is there. {tidy(event.body)}".rstrip())]
         case Closing():
@@ -157,15 +183,6 @@ def stamped(lines: Iterable[Line], now: float | None = None) -> Iterator[Line]:
         stamp = ""
 
 
-def _history(event: History, me: str, now: float | None, most: int | None) -> Iterator[Line]:
-    what = _many(len(event.messages), "message")
-    yield [("class:info", f"-- {what} in {tidy(event.room)}:")]
-    for message in event.messages:
-        yield from _said(message, me, now, most)
-    for first in event.messages[: event.older]:
-        yield [("class:info", f"-- Before that: /history {len(event.messages)} {first.id}")]
-
-
 def _many(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
@@ -189,11 +206,20 @@ def _said(event: Message | Private, me: str, now: float | None, most: int | None
         who = [(style, "» "), *who]
     stamp = _time(event.at, now)
     yield [("class:time", stamp), *who, (style, text[0])]
+    # Below each other, for it may be code.
+    before = _width(plain(who))
+    indent = " " * (before if before <= WIDEST else 2)
     for more in text[1:most]:
-        yield [("class:time", " " * len(stamp)), ("", "  "), (style, more)]
+        yield [("class:time", " " * len(stamp)), ("", indent), (style, more)]
     if left := text[most:] if most is not None else ():
-        indent = " " * (len(stamp) + 2)
-        yield [("class:info", f"{indent}-- and {_many(len(left), 'line')} more")]
+        more = f"{' ' * len(stamp)}{indent}-- and {_many(len(left), 'line')} more"
+        yield [("class:info", more)]
+
+
+def _width(text: str) -> int:
+    """Columns that `text` takes on a terminal, nearly."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.category(c) in ("Mn", "Me") for c in text)
 
 
 def day(at: int) -> str:
@@ -216,7 +242,8 @@ def _time(at: float, now: float | None) -> str:
 
 def _arrival(what: str, room: str, users: Sequence[str], count: int) -> Line:
     more = f" and {count - len(users)} more" if count > len(users) else ""
-    return [("class:come", f"--> {what} {tidy(room)}: {', '.join(map(tidy, users))}{more}")]
+    who = ", ".join(map(tidy, users)) + more if count > 1 else "nobody else is here"
+    return [("class:come", f"--> {what} {tidy(room)}: {who}")]
 
 
 def _topic(topic: str) -> Iterator[Line]:

@@ -38,6 +38,9 @@ LARGEST_ID = 10**LONGEST_ID
 LARGEST_MESSAGE_ID = 2**53 - 1
 VERSION = 1
 
+WIRE = frozenset({"hello", "resume", "pong"})
+"""Commands that a client gives by itself, and that no person needs."""
+
 RequestId: TypeAlias = int | str
 _Id: TypeAlias = int | Annotated[str, Meta(max_length=LONGEST_ID)]
 
@@ -268,6 +271,7 @@ _ESCAPES = re.compile(
 )
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _BRACKETS = re.compile(r"[\[{\]}]")
+_COMMAND = re.compile(r"/(?![/*])(\S*)\s?(.*)", re.DOTALL)
 _request = msgspec.json.Decoder(Request).decode
 _events: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _envelopes = msgspec.json.Decoder(_Envelope)
@@ -331,13 +335,14 @@ def decode_event(frame: bytes) -> AnyEvent | None:
 
 
 def parse(line: str) -> Request:
-    """What a person typed: a slash command, or something to say, with two slashes for one."""
-    if not line.startswith("/"):
-        return Request("say", line)
-    if line.startswith("//"):
-        return Request("say", line[1:])
-    command, _, body = line[1:].partition(" ")
-    return Request(command, body)
+    """What a person typed: a slash command, or something to say, with two slashes for one.
+
+    The comments that code begins with are things to say.
+    """
+    command = _COMMAND.match(line)
+    if command is None:
+        return Request("say", line[1:] if line.startswith("//") and line[2:3].strip() else line)
+    return Request(command[1], command[2])
 
 
 def _mended(escape: re.Match[bytes]) -> bytes:

@@ -22,7 +22,12 @@ from typing import Any, Protocol, cast
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.application.run_in_terminal import in_terminal, run_in_terminal
 from prompt_toolkit.clipboard import InMemoryClipboard
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.completion import (
+    CompleteEvent,
+    Completer,
+    Completion,
+    get_common_complete_suffix,
+)
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
@@ -31,7 +36,12 @@ from prompt_toolkit.history import History
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.layout import Dimension
-from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
+from prompt_toolkit.layout.processors import (
+    Processor,
+    TabsProcessor,
+    Transformation,
+    TransformationInput,
+)
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.renderer import print_formatted_text
@@ -94,6 +104,7 @@ STYLE = Style.from_dict(
         "mention": "bold reverse",
         "replayed": "dim",
         "info": "dim",
+        "notice": "bold",
         "come": "ansigreen",
         "go": "dim",
         "error": "bold ansired",
@@ -132,6 +143,9 @@ class Desk(Protocol):
     def keeps(self, text: str) -> bool:
         """Whether a line that was entered is one to come back to."""
 
+    def typing(self, text: str) -> None:
+        """What is being typed has changed."""
+
     def typed(self, text: str) -> None:
         """A line, or a block of them, was entered."""
 
@@ -139,7 +153,7 @@ class Desk(Protocol):
         """The person wants to go."""
 
     def cancel(self) -> bool:
-        """The person does not want to answer a hidden question; whether there was one."""
+        """The person does not want to answer a question; whether there was one."""
 
     @property
     def urgent(self) -> bool:
@@ -209,12 +223,14 @@ class Screen(TwistedProtocol):
             is_password=Condition(lambda: self._desk.hidden),
             history=self._history,
             key_bindings=self._keys(),
-            input_processors=[_Pieces()],
+            input_processors=[TabsProcessor(char1=" ", char2=" "), _Pieces()],
             bottom_toolbar=lambda: f" {self._desk.bar} ",
             erase_when_done=True,
         )
         # A line is taken by our own keys. Others would end the prompt with it.
-        self._session.default_buffer.accept_handler = lambda _: True
+        buffer = self._session.default_buffer
+        buffer.accept_handler = lambda _: True
+        buffer.on_text_changed += lambda _: self._desk.typing(buffer.text)
         self._app = self._session.app
         self._app.renderer.cpr_not_supported_callback = None
         self._window = self._app.layout.current_window
@@ -382,6 +398,26 @@ class Screen(TwistedProtocol):
         @keys.add("escape", "enter", filter=typing)
         def _(event: KeyPressEvent) -> None:
             event.current_buffer.newline(copy_margin=False)
+
+        @keys.add("tab", filter=typing)
+        def _(event: KeyPressEvent) -> None:
+            # At once, for the next key may be there already.
+            buffer = event.current_buffer
+            if buffer.complete_state is not None:
+                buffer.complete_next()
+                return
+            asked = CompleteEvent(completion_requested=True)
+            found = [*buffer.completer.get_completions(buffer.document, asked)]
+            if len(found) == 1:
+                buffer.apply_completion(found[0])
+            elif found:
+                buffer.insert_text(get_common_complete_suffix(buffer.document, found))
+                buffer.start_completion()
+
+        @keys.add("pageup")
+        @keys.add("pagedown")
+        def _(_: KeyPressEvent) -> None:
+            """Scrolling is the terminal's; what is typed stays."""
 
         @keys.add("escape", "#")
         @keys.add("c-r", filter=Condition(lambda: self._desk.hidden))

@@ -21,6 +21,8 @@ from pylingo.protocol import (
     Private,
     Renamed,
     Resumed,
+    Rooms,
+    RoomSummary,
     Sent,
     Users,
 )
@@ -69,6 +71,35 @@ class RoomTests(Seat):
         for word in ("exit", " Exit "):
             self.talk.typed(word)
             self.assertEqual(self.line.asked[-1], ("leave", ""))
+
+    def test_exit_in_a_pause(self) -> None:
+        """Without a link it says that it waits."""
+        self.line.linked = False
+        self.said()
+        self.talk.typed("exit")
+        self.assertIn("waits", self.said()[-1])
+        self.assertEqual(self.line.asked, [("leave", "")])
+
+    def test_comment(self) -> None:
+        """Code that begins with a comment is said."""
+        for code in ("// the sum\nx = 1", "/* the sum */"):
+            self.talk.typed(code)
+            self.assertEqual(self.line.asked[-1], ("say", code))
+
+    def test_wide_slash(self) -> None:
+        """A slash that an input method made wide is one; what follows is a secret all the same."""
+        self.talk.typed("／msg bob psst")
+        self.assertEqual(self.line.asked[-1], ("msg", "bob psst"))
+        self.talk.typed("／／x")
+        self.assertEqual(self.line.asked[-1], ("say", "/x"))
+        self.assertFalse(self.talk.keeps("／login ana secret"))
+
+    def test_help_on_ignore(self) -> None:
+        """Help on the command that is the client's own comes from the client."""
+        self.said()
+        self.talk.typed("/help /ignore")
+        self.assertEqual(self.line.asked, [])
+        self.assertIn("/ignore NAME", self.said()[0])
 
     def test_exit_among_words(self) -> None:
         """`exit` among other words is said."""
@@ -469,24 +500,26 @@ class BarTests(Seat):
 
     def test_lobby(self) -> None:
         """Server, room, encryption, link."""
-        self.assertEqual(self.talk.bar, "connected | no room | example.org:5000 | not encrypted")
+        self.assertEqual(
+            self.talk.bar, "connected | no room | not encrypted | example.org:5000 | /help"
+        )
 
     def test_people(self) -> None:
         """In a room it counts the people as they come and go."""
         self.line.user = "ana"
         self.enter("lobby", "bob")
-        self.assertIn("lobby: 2 people", self.talk.bar)
+        self.assertIn("| 2 people |", self.talk.bar)
         self.hear(Joined(room="lobby", user="cid"))
-        self.assertIn("lobby: 3 people", self.talk.bar)
+        self.assertIn("| 3 people |", self.talk.bar)
         self.hear(left("cid"), left("bob"))
-        self.assertIn("lobby: 1 person", self.talk.bar)
+        self.assertIn("| 1 person |", self.talk.bar)
 
     def test_list_corrects(self) -> None:
         """The list of users is the truth about them."""
         self.line.user = "ana"
         self.enter("lobby")
         self.hear(Users(room="lobby", users=["ana", "bob", "cid"]))
-        self.assertIn("lobby: 3 people", self.talk.bar)
+        self.assertIn("| 3 people |", self.talk.bar)
 
     def test_encrypted(self) -> None:
         """An encrypted link is shown as one."""
@@ -547,6 +580,34 @@ class CompletionTests(Seat):
         """After `/join`, the rooms that there are."""
         self.assertEqual(self.texts("/join "), ["/join lobby", "/join attic"])
         self.assertEqual(self.texts("/JOIN #AT"), ["/JOIN attic"])
+
+    def test_rooms_in_time(self) -> None:
+        """They are asked for when the command is typed, so that the first Tab knows new ones."""
+        rows = [RoomSummary("newroom", 1, "", False)]
+        self.line.listed = Rooms(rooms=rows)
+        self.talk.typing("/join ")
+        self.assertEqual(self.texts("/join n"), ["/join newroom"])
+
+    def test_help_on(self) -> None:
+        """After `/help`, commands, with a slash or without."""
+        self.assertEqual(self.texts("/help j"), ["/help join"])
+        self.assertEqual(self.texts("/help /ig"), ["/help ignore"])
+
+    def test_anybody(self) -> None:
+        """After a command also without a letter: everyone."""
+        self.assertEqual(self.texts("/msg "), ["/msg bob ", "/msg Bertha "])
+
+    def test_crowd(self) -> None:
+        """In a room of very many people all are asked for, as not all come with the answer."""
+        self.hear(Joined(room="lobby", user="ana", users=["ana", "bob"], count=120, topic="", re=1))
+        self.assertEqual(self.line.asked, [("users", "")])
+        self.answer(Users(room="lobby", users=["ana", "bob", "zoe"]))
+        self.assertEqual(self.texts("z"), ["zoe: "])
+
+    def test_composed(self) -> None:
+        """It does not matter whether accents are letters of their own."""
+        self.hear(Joined(room="lobby", user="jos\u00e9"))
+        self.assertEqual(self.texts("jose\u0301"), ["jos\u00e9: "])
 
     def test_name_at_the_start(self) -> None:
         """A name at the start of a line is an address."""

@@ -190,6 +190,12 @@ class LobbyTests(Seat):
         self.talk.typed("2")
         self.assertEqual(self.line.asked, [("join", "attic")])
 
+    def test_wide_digits(self) -> None:
+        """Digits that an input method made wide are digits."""
+        self.talk.typed("２")
+        self.talk.typed("２")
+        self.assertEqual(self.line.asked, [("join", "attic")])
+
     def test_join_by_name(self) -> None:
         """It takes a name as well."""
         self.talk.typed("2")

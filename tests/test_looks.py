@@ -6,6 +6,7 @@ import time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import looks
@@ -119,6 +120,16 @@ class MessageTests(SynchronousTestCase):
         self.assertTrue(second.startswith(" " * 7) and second.endswith("12:00 <cid> two"))
         self.assertTrue(third.endswith("    three"))
 
+    def test_aligned(self) -> None:
+        """The lines of a message stand below each other, unless the name is a long one."""
+        for user in ("bob", "小明", "jose\u0301"):
+            first, second = shown(message("one\n  two", user=user))
+            column = len(first) - len("one")
+            wide = 2 * (user == "小明") - (user == "jose\u0301")
+            self.assertEqual(second, " " * (column + wide) + "  two")
+        _, second = shown(message("one\ntwo", user="b" * 32))
+        self.assertEqual(second, " " * 8 + "two")
+
     def test_very_many_lines(self) -> None:
         """Of a message with very many lines a person is shown some, and told how many more."""
         event = message("\n" * 8_000)
@@ -171,6 +182,11 @@ class EventTests(SynchronousTestCase):
         event = Joined(room="lobby", user="ana", users=["bob", "ana"], count=2, topic="tea", re=1)
         self.assertEqual(shown(event), ["--> You joined lobby: bob, ana", "-- Topic: tea"])
 
+    def test_alone(self) -> None:
+        """Where one is alone it says so: perhaps the name was a typing error."""
+        event = Joined(room="lobyb", user="ana", users=["ana"], count=1, topic="", re=1)
+        self.assertEqual(shown(event), ["--> You joined lobyb: nobody else is here"])
+
     def test_crowded_room(self) -> None:
         """Where not all names came, it says how many more there are."""
         event = Joined(room="lobby", user="ana", users=["bob", "ana"], count=120, topic="", re=1)
@@ -205,8 +221,12 @@ class EventTests(SynchronousTestCase):
             user="ana", room="lobby", users=["ana"], count=1, topic="tea", session="t", re=1
         )
         self.assertEqual(
-            shown(event), ["--> You are back in lobby: ana", "-- Topic: tea", "-- You are ana."]
+            shown(event), ["--> You are back in lobby: nobody else is here", "-- Topic: tea"]
         )
+        event = structs.replace(event, user="guest-1", users=["bob", "guest-1"], count=2)
+        (first, _, last) = shown(event)
+        self.assertEqual(first, "--> You are back in lobby: bob, guest-1")
+        self.assertEqual(last, "-- You are guest-1.")
 
     def test_resumed_nowhere(self) -> None:
         """Who was in no room is told just the name."""
@@ -267,7 +287,15 @@ class EventTests(SynchronousTestCase):
         self.assertEqual(shown(History(room="lobby", messages=event.messages)), whole)
         for older in (False, True):
             empty = History(room="lobby", messages=[], older=older)
-            self.assertEqual(shown(empty), ["-- 0 messages in lobby:"])
+            self.assertEqual(shown(empty), ["-- Nothing was said in lobby."])
+
+    def test_history_without_some(self) -> None:
+        """Messages that one ignores are left out, and the way to those before is the same."""
+        messages = [message("one", user="eve"), message("two")]
+        event = History(room="lobby", messages=messages, older=True)
+        lines = looks.lines(event, "ana", NOW, ignores=lambda message: message.user == "eve")
+        told = [looks.plain(line) for line in lines]
+        self.assertEqual(told[1:], [f"{CLOCK} <bob> two", shown(event)[-1]])
 
     def test_topic(self) -> None:
         """A topic says who set it, and is "none" when there is none."""
@@ -404,6 +432,22 @@ class MentionTests(SynchronousTestCase):
         """Within another word, or another name, it does not."""
         for text in ("banana", "anagram", "ana-maria", "ana_2", ""):
             self.assertFalse(looks.mentions(text, "ana"), text)
+
+    def test_accents(self) -> None:
+        """It does not matter whether accents are letters of their own."""
+        for name in ("jos\u00e9", "jose\u0301"):
+            for text in ("jos\u00e9: hi", "jose\u0301: hi"):
+                self.assertTrue(looks.mentions(text, name), (text, name))
+        self.assertFalse(looks.mentions("jose\u0301: hi", "jose"))
+        self.assertFalse(looks.mentions("अनिता", "अनित"))
+
+    def test_without_spaces(self) -> None:
+        """Scripts without spaces between words have them nowhere around a name either."""
+        for text, name in (
+            ("花子さん、こんにちは", "花子"), ("小明2你来", "小明"), ("지훈아", "지훈"),
+            ("你好jan你", "jan"),
+        ):  # fmt: skip
+            self.assertTrue(looks.mentions(text, name), text)
 
     def test_of_nobody(self) -> None:
         """Who has no name yet cannot be named."""

@@ -346,15 +346,29 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(parse("/"), Request(""))
         self.assertEqual(parse("//x y"), Request("say", "/x y"))
 
+    def test_other_blanks(self) -> None:
+        """Other blanks after the command, as an input method makes them, divide as well."""
+        for blank in "\n\t\u3000":
+            self.assertEqual(parse(f"/me{blank}waves at me"), Request("me", "waves at me"))
+
+    def test_comments(self) -> None:
+        """Code that begins with a comment is something to say, as it is."""
+        for code in ("// the sum\nx", "//\nx", "//", "/* the sum */", "/**/"):
+            self.assertEqual(parse(code), Request("say", code))
+
     @random
     @given(plain_text)
     def test_any(self, line: str) -> None:
         """Nothing of a line is lost."""
         request = parse(line)
-        if line.startswith("/"):
-            whole = f"/{request.command} {request.body}"
-            self.assertIn(line, (whole, whole.removesuffix(" ")))
-            self.assertNotIn(" ", request.command)
+        if line.startswith(("//", "/*")):
+            self.assertIn(request, (Request("say", line), Request("say", line[1:])))
+        elif line.startswith("/"):
+            length = len(request.command)
+            self.assertEqual(line[1 : 1 + length], request.command)
+            self.assertEqual(line[2 + length :], request.body)
+            self.assertEqual(line[1 + length : 2 + length].strip(), "")
+            self.assertEqual("".join(request.command.split()), request.command)
         else:
             self.assertEqual(request, Request("say", line))
 

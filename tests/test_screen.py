@@ -37,6 +37,7 @@ class Desk:
         self.hidden = False
         self.kept = True
         self.lines: list[str] = []
+        self.begun: list[str] = []
         self.left = 0
         self.pending: list[str] = []
         self.completions: list[tuple[str, int, str]] = []
@@ -50,6 +51,9 @@ class Desk:
 
     def keeps(self, text: str) -> bool:
         return self.kept and bool(text.strip()) and not self.hidden
+
+    def typing(self, text: str) -> None:
+        self.begun.append(text)
 
     def typed(self, text: str) -> None:
         self.lines.append(text)
@@ -498,6 +502,40 @@ class TypingTests(ScreenTests):
             await self.before("[lobby] ana> bob: ")
             await self.type("hi\r")
             await self.typed("bob: hi")
+
+        self.at(scene)
+
+    def test_complete_at_once(self) -> None:
+        """So it does when the next keys are there already, as over a slow link; also in part."""
+
+        async def scene() -> None:
+            self.desk.completions = [("bob: ", 1, "")]
+            await self.type("b\thi\r")
+            await self.typed("bob: hi")
+            self.desk.completions = [("bob: ", 1, ""), ("bobby: ", 1, "")]
+            await self.type("b\tby: you\r")
+            await self.typed("bob: hi", "bobby: you")
+
+        self.at(scene)
+
+    def test_pages(self) -> None:
+        """The keys that scroll elsewhere leave alone what is typed, and it is told of as it is."""
+
+        async def scene() -> None:
+            await self.type("old\r")
+            await self.typed("old")
+            await self.type("draft\x1b[5~\x1b[6~!\r")
+            await self.typed("old", "draft!")
+            self.assertIn("draft", self.desk.begun)
+
+        self.at(scene)
+
+    def test_tabs(self) -> None:
+        """A tab that was pasted is seen as what it will be: room."""
+
+        async def scene() -> None:
+            await self.type(pasted("a\tb"))
+            await self.before("[lobby] ana> a   b")
 
         self.at(scene)
 
