@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo import looks
+from pylingo import identity, looks
 from pylingo.commands import rows
 from pylingo.connection import Connected, Disconnected, Heard
 from pylingo.protocol import (
@@ -36,6 +36,8 @@ from pylingo.protocol import (
     Welcome,
 )
 
+COMMANDS = (identity,)
+"""Modules that put their commands into the table by being here."""
 NOW = 1_700_000_000.0
 AT = int(NOW * 1000)
 CLOCK = time.strftime("%H:%M", time.localtime(NOW))
