@@ -19,6 +19,7 @@ from math import ceil
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pylingo import names
@@ -60,6 +61,8 @@ class Tries:
     has no more of them.
     """
 
+    _log = Logger()
+
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._wrong: dict[str, deque[float]] = defaultdict(deque)
@@ -76,6 +79,7 @@ class Tries:
         for key in whose:
             times = self._wrong.get(key, deque())
             if len(times) >= TRIES:
+                self._log.warn("too many wrong passwords for {whose}", whose=key)
                 wait = ceil(times[-TRIES] + WINDOW - now)
                 raise ChatError(
                     "wrong_password", f"Too many wrong passwords. Try again in {wait} seconds."
@@ -191,7 +195,7 @@ class Accounts:
     async def login(self, user: User, shown: str, password: str) -> Account:
         """Let `user` be that account. Raises `ChatError`; it takes as long for unknown names."""
         name = names.user(shown, known=True)
-        whose = [f"host {user.host}"]
+        whose = [f"host {user.host}"] if user.host else []
         known = self.known.get(name.key)
         if known is None or known.host != user.host:
             # Where the owner has logged in from, nobody else's tries keep the owner out.

@@ -31,6 +31,7 @@ from pylingo.names import Name
 from pylingo.protocol import (
     LARGEST_EVENT,
     VERSION,
+    WIRE,
     ChatError,
     Closing,
     CommandHelp,
@@ -48,10 +49,12 @@ from pylingo.protocol import (
     Users,
     Welcome,
 )
-from pylingo.rooms import NAMES_WITH_JOINED, Registry, Room, User
+from pylingo.rooms import NAMES_WITH_JOINED, Registry, Room, User, promoted
 from pylingo.schema import Database
 from pylingo.sessions import Sessions
 
+NEAR = 0.75
+"""How much of a command has to be right to be understood; another one may do harm."""
 MOST_HISTORY = 200
 """Messages in one answer to `history`; fewer where they would not fit a frame."""
 LARGEST_LIST = LARGEST_EVENT // 2
@@ -147,6 +150,13 @@ class Command:
     def row(self) -> CommandHelp:
         return CommandHelp(self.name, self.aliases, self.arguments, self.help)
 
+    def explain(self, error: ChatError, body: str) -> ChatError:
+        """`error`, or how the command is used, where all that it needs is missing."""
+        needs = self.arguments and not self.arguments.startswith("[")
+        if error.code != "bad_argument" or not needs or body.strip():
+            return error
+        return ChatError("bad_argument", f"Say more: /{self.name} {self.arguments}")
+
 
 TABLE: dict[str, Command] = {}
 """Every command by its name and by each of its aliases."""
@@ -156,8 +166,10 @@ ELSEWHERE = {
     "j": "join",
     "part": "leave",
     "names": "users",
-    "query": "msg",
-    "w": "msg",
+    **dict.fromkeys(("query", "w", "whisper", "tell", "pm", "dm"), "msg"),
+    **dict.fromkeys(("emote", "action"), "me"),
+    **dict.fromkeys(("bye", "logout", "disconnect"), "quit"),
+    "hist": "history",
 }
 """What others call our commands: who comes from IRC is told their names."""
 
@@ -211,7 +223,9 @@ def find(word: str) -> Command:
     found = TABLE.get(word) or TABLE.get(word.casefold())
     if found is None:
         word = names.clean(word[:32])
-        near = get_close_matches(word.casefold(), [*ELSEWHERE, *TABLE], n=1)
+        # Nobody who mistypes means to be gone.
+        known = sorted({*ELSEWHERE, *TABLE} - WIRE - {"close"})
+        near = get_close_matches(word.casefold(), known, n=1, cutoff=NEAR)
         meant = [ELSEWHERE.get(one, one) for one in near]
         instead = f"Did you mean /{meant[0]}? /help has them all." if meant else "Try /help."
         raise ChatError("unknown_command", f"There is no command /{word}. {instead}")
@@ -401,6 +415,11 @@ def _parting(door: Door, body: str) -> str:
     return f'"{reason}"' if reason and not any(one.muted(user) for one in rules) else ""
 
 
+def because(reason: str) -> str:
+    """Why, if it is known, to end a sentence with."""
+    return f": {reason.rstrip('.')}" if reason else ""
+
+
 async def heard(chat: Chat, user: User) -> None:
     """Wait until others have heard what `user` said before; then something else may happen."""
     if user.said > chat.registry.last:
@@ -431,6 +450,7 @@ async def _let_in(door: Door, room: Room, password: str) -> None:
         _keep_out(room, user)
         if not rules.operators and door.chat.registry.known(room.name) is room:
             door.chat.registry.promote(room, user.place)
+            user.hears((promoted(room),))
 
 
 def _keep_out(room: Room, user: User) -> None:
@@ -444,7 +464,7 @@ def _keep_out(room: Room, user: User) -> None:
             f"Guests from your address are kept out of {room.name}. "
             "With an account you may join: /register or /login",
         )
-    why = f": {ban.reason}" if ban.reason else ""
+    why = because(ban.reason)
     raise ChatError("forbidden", f"You are banned from {room.name}{why}. Ask an operator.")
 
 

@@ -541,8 +541,7 @@ class Connection:
             if self._password is None:
                 raise ChatError(
                     "password_required",
-                    f"{self.where} has a password. Put it into PYLINGO_PASSWORD, "
-                    "or start pylingo on a terminal.",
+                    f"{self.where} has a password, and nothing to ask for it was given.",
                 )
             password = await self._password()
             try:

@@ -6,6 +6,7 @@ loaded unless ``--metrics`` says so.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
@@ -71,4 +72,5 @@ def site(factory: ChatFactory) -> Site:
     root = Resource()
     root.putChild(b"metrics", MetricsResource(registry))
     root.putChild(b"health", Health(factory))
-    return Site(root)
+    # Somebody asks every few seconds: that is nothing for the log.
+    return Site(root, logPath=os.devnull)

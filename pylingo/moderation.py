@@ -11,21 +11,25 @@ import sqlite3
 from twisted.logger import Logger
 
 from pylingo import names
-from pylingo.commands import Door, command, fitting, heard, nothing_after, text_size
+from pylingo.commands import Door, because, command, fitting, heard, nothing_after, text_size
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Notice, Topic
-from pylingo.rooms import MOST_OPERATED, Gone, Room, User, muted_everywhere
+from pylingo.rooms import MOST_OPERATED, Gone, Room, User, muted_everywhere, promoted
 from pylingo.rules import Rules, Sanction
+
+NO_TOPIC = "-"
+"""What takes the topic away."""
 
 _log = Logger()
 
 
-@command("topic", "[TEXT]", "Read the topic of your room; operators can set it.")
+@command("topic", "[TEXT]", "Read the topic; operators set it, - takes it away.")
 async def topic(door: Door, body: str) -> Topic:
     room = door.user.here
     if body.strip():
         _empowered(door)
-        room.topic = names.remark(body, "topic")
+        text = names.remark(body, "topic")
+        room.topic = "" if text == NO_TOPIC else text
         topic = Topic(room=room.name.shown, topic=room.topic, user=door.user.name.shown)
         room.tell(topic, but=door.user)
         await _kept(door, room)
@@ -101,6 +105,13 @@ async def ban(door: Door, body: str) -> Done:
         if sanction.hits(one) and one.place == sanction.place:
             _remove(door, room, one, "banned", reason)
     door.chat.sessions.banish(room, sanction.place)
+    _log.info(
+        "{user} was banned from {what} by {by}{why}",
+        user=sanction.shown,
+        what=room.name if room else "the server",
+        by=sanction.by,
+        why=because(reason),
+    )
     await _kept(door, room)
     more = ""
     if sanction.host:
@@ -113,7 +124,8 @@ async def ban(door: Door, body: str) -> Done:
 @command("unban", "USER", "Let somebody into your room again.")
 async def unban(door: Door, body: str) -> Done:
     room = _empowered(door)
-    return await _lift(door, room, _rules(door, room).bans, body, "banned")
+    what = f"banned from {room.name if room else 'this server'}"
+    return await _lift(door, room, _rules(door, room).bans, body, what)
 
 
 @command("mute", "USER [REASON]", "Silence somebody in your room.", cost=3)
@@ -124,11 +136,18 @@ async def mute(door: Door, body: str) -> Done:
     sanction = _sanction(door, name, reason, address=False)
     rules = _rules(door, room)
     rules.add(rules.mutes, sanction)
+    _log.info(
+        "{user} was muted in {what} by {by}{why}",
+        user=sanction.shown,
+        what=room.name if room else "the server",
+        by=sanction.by,
+        why=because(reason),
+    )
     await _kept(door, room)
     user = _meant(door, name)
     if isinstance(user, User):
         where = f" in {room.name}" if room is not None else ""
-        text = f"You were muted{where} by {door.user.name}{_because(reason)}."
+        text = f"You were muted{where} by {door.user.name}{because(reason)}."
         user.hears((Notice(text=text),))
     return Done(text=f"{sanction.shown} is muted.")
 
@@ -136,7 +155,8 @@ async def mute(door: Door, body: str) -> Done:
 @command("unmute", "USER", "Let somebody be heard in your room again.")
 async def unmute(door: Door, body: str) -> Done:
     room = _empowered(door)
-    return await _lift(door, room, _rules(door, room).mutes, body, "muted")
+    what = f"muted in {room.name}" if room else "muted on this server"
+    return await _lift(door, room, _rules(door, room).mutes, body, what)
 
 
 @command("op", "USER", "Make somebody an operator of your room.")
@@ -147,7 +167,7 @@ async def op(door: Door, body: str) -> Done:
     user = registry.users.get(name.key)
     if user is not None and user in room.members:
         registry.promote(room, user.place, most=MOST_OPERATED)
-        user.hears((Notice(text=f"You are an operator of {room.name} now. See /help."),))
+        user.hears((promoted(room),))
     elif name.key in door.chat.accounts.known:
         registry.promote(room, "@" + name.key, most=MOST_OPERATED)
     else:
@@ -167,6 +187,8 @@ async def deop(door: Door, body: str) -> Done:
         raise _untouchable(name)
     if not registry.demote(room, place):
         raise ChatError("no_such_user", f"{name} is no operator of {room.name}.")
+    if user is not None and user is not door.user:
+        user.hears((Notice(text=f"You are no operator of {room.name} any more."),))
     registry.inherit(room, but=place)
     await _kept(door, room)
     return Done(text=f"{name} is no operator of {room.name} any more.")
@@ -180,7 +202,7 @@ def bans(door: Door, body: str) -> Done:
     lines: list[str] = []
     for sanction in _rules(door, room).bans.values():
         host = f" [{sanction.host}]" if admin and sanction.host else ""
-        why = _because(sanction.reason)
+        why = because(sanction.reason)
         lines.append(f"{sanction.shown}{host} was banned by {sanction.by}{why}")
     return Done(text="\n".join(fitting(lines, text_size)) or "Nobody is banned.")
 
@@ -252,10 +274,6 @@ async def _recall(door: Door, name: Name) -> None:
             registry.gone.setdefault(name.key, gone)
 
 
-def _because(reason: str) -> str:
-    return f": {reason}" if reason else ""
-
-
 def _spare(door: Door, user: User) -> None:
     """Raises `ChatError` ``forbidden`` for admins, and for oneself."""
     if door.chat.accounts.admin(user):
@@ -289,7 +307,7 @@ def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction
 
 def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -> None:
     """Send `user` out of the room, or out of the chat."""
-    by = f"{what} by {door.user.name}{_because(reason)}"
+    by = f"{what} by {door.user.name}{because(reason)}"
     if room is None or (what == "kicked" and user not in room.members):
         if not door.chat.accounts.admin(door.user):
             raise ChatError("no_such_user", f"{user.name} is not in {door.user.here.name}.")
@@ -297,7 +315,9 @@ def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -
     elif user in room.members:
         user.hears((user.leave(room, by),))
         door.chat.sessions.save(user)
-    _log.info("{user} was {by}", user=user.name.shown, by=by)
+    if what == "kicked":
+        where = room.name if room else "the server"
+        _log.info("{user} was {by}, from {where}", user=user.name.shown, by=by, where=where)
 
 
 async def _lift(
@@ -314,6 +334,9 @@ async def _lift(
     if sanction is None:
         raise ChatError("no_such_user", f"{name} is not {what}.")
     del sanctions[sanction.key]
+    for one in door.chat.registry.users.values():
+        if sanction.means(one) and one is not door.user:
+            one.hears((Notice(text=f"You are not {what} any more."),))
     await _kept(door, room)
     return Done(text=f"{sanction.shown} is not {what} any more.")
 

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IReactorTime,
@@ -141,7 +141,7 @@ class Pipe(LineReceiver):
     def leave(self) -> None:
         """Whoever started this wants it to end: take leave, so that the name is free again."""
         self._status = 1
-        if self.connection.linked and self.connection.unanswered:
+        if self.connection.linked and self.connection.unanswered and not self._closing:
             self._complain(f"It was ended too early.{self._missing()}")
         self._closing = True
         self.connection.part()
@@ -205,7 +205,18 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
     """Talk until the input, or the connection, ends. The result is the exit status."""
     pipe = Pipe(options.json, sys.stderr, reactor)
     ended: Deferred[None] = Deferred()
-    secret = os.environ.get("PYLINGO_PASSWORD")
+
+    def password() -> Deferred[str]:
+        secret = os.environ.get("PYLINGO_PASSWORD")
+        if secret:
+            return succeed(secret)
+        return fail(
+            ChatError(
+                "password_required",
+                f"{options.where} has a password. Put it into PYLINGO_PASSWORD, "
+                "or start pylingo on a terminal.",
+            )
+        )
 
     def connect(endpoint: IStreamClientEndpoint, **more: Any) -> Connection:
         pipe.connection = Connection(
@@ -216,7 +227,7 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
             name=options.name,
             room=options.room,
             reconnect=False,
-            password=(lambda: succeed(secret)) if secret else None,
+            password=password,
             **more,
         )
         return pipe.connection

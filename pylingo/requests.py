@@ -1,15 +1,19 @@
 """Requests that wait for their answer: when each is sent, which are sent again, and which never.
 
 A request is sent at once, but for what comes behind a way to another room (`MOVES`): what means a
-room (`HERE`) means that one then, and waits until it is known whether we are in it. When a link is
-lost, all goes again over the next one, in the same order and under the same ids, but for what the
-server would not know to be the same: messages in another session, and what is in `ONCE`.
+room (`HERE`) means that one then, and waits until it is known whether we are in it. Behind
+`MOST_UNDERWAY` others it waits, too, for a server knows only so many messages again.
+
+When a link is lost, all goes again over the next one, in the same order and under the same ids, but
+for what the server would not know to be the same: messages in another session, and what is in
+`ONCE`.
 
 Nothing here knows links, or what an answer says.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -18,6 +22,8 @@ from twisted.internet.defer import Deferred
 from pylingo import names
 from pylingo.protocol import AnyEvent, ChatError, Request, RequestId, encode
 
+MOST_UNDERWAY = 256
+"""Requests that are sent ahead of their replies."""
 SAID = frozenset({"say", "me", "msg"})
 """Commands that are messages: the server knows when one comes again in the same session."""
 ONCE = frozenset({"announce", "kick"})
@@ -62,6 +68,10 @@ class Requests:
         self._write = write
         self._room = room
         self._waiting: dict[RequestId | None, Pending] = {}
+        self._later: deque[Pending] = deque()
+        """Those of them that are not sent yet."""
+        self._underway = 0
+        """How many are."""
         self._moving: Pending | None = None
         """The way to another room whose answer is waited for."""
         self._open = False
@@ -76,8 +86,8 @@ class Requests:
     def add(self, request: Request, *, quiet: bool = False) -> Pending:
         """One more, which is sent now if it can be."""
         pending = self._waiting[request.re] = Pending(request, Deferred(), quiet)
-        if self._open and self._moving is None:
-            self._send(pending)
+        self._later.append(pending)
+        self._flow()
         return pending
 
     def ahead(self, request: Request) -> Deferred[AnyEvent]:
@@ -94,6 +104,8 @@ class Requests:
     def open(self) -> None:
         """There is a link: send them all."""
         self._open = True
+        self._later = deque(self)
+        self._underway = 0
         for pending in self:
             pending.written = False
         self._flow()
@@ -105,7 +117,11 @@ class Requests:
 
     def take(self, re: RequestId | None) -> Pending | None:
         """The one whose answer is there."""
-        return self._waiting.pop(re, None) if re is not None else None
+        pending = self._waiting.pop(re, None) if re is not None else None
+        if pending is not None and pending.written:
+            self._underway -= 1
+            self._flow()
+        return pending
 
     def moved(self, pending: Pending, *, refused: bool) -> list[Pending]:
         """What waited for `pending`, if that was the way to another room, goes now.
@@ -117,15 +133,14 @@ class Requests:
             return lost
         self._moving = None
         if refused and not same_room(pending.request.body, self._room()):
-            for later in self:
-                if not later.written and later.command in MOVES:
+            for later in self._later:
+                if later.command in MOVES:
                     break
-                if not later.written and later.command in HERE:
+                if later.command in HERE:
                     lost.append(later)
         for later in lost:
             del self._waiting[later.request.re]
-        if self._open:
-            self._flow()
+        self._flow()
         return lost
 
     def unsure(self, *, resumed: bool) -> list[Pending]:
@@ -140,22 +155,25 @@ class Requests:
         """Take out all."""
         cleared = [*self]
         self._waiting.clear()
+        self._later.clear()
         return cleared
 
     def _send(self, pending: Pending) -> None:
         if not pending.begun:
             pending.begun, pending.room = True, self._room()
         pending.written = True
+        self._underway += 1
         if pending.command in MOVES:
             self._moving = pending
         self._write(encode(pending.request))
 
     def _flow(self) -> None:
-        for pending in self:
-            if not pending.written:
+        while (
+            self._open and self._moving is None and self._underway < MOST_UNDERWAY and self._later
+        ):
+            pending = self._later.popleft()
+            if pending.request.re in self._waiting:
                 self._send(pending)
-                if self._moving is not None:
-                    return
 
 
 def refuse(pendings: Iterable[Pending], code: str, text: str) -> None:

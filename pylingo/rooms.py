@@ -79,6 +79,11 @@ def muted_everywhere() -> ChatError:
     return ChatError("forbidden", "You are muted on this server. Ask an admin to unmute you.")
 
 
+def promoted(room: Room) -> Notice:
+    """For who is made an operator of `room`."""
+    return Notice(text=f"You are an operator of {room.name} now. See /help.")
+
+
 def resending(request: str | None, text: str, what: bool | str) -> int:
     """What a message and its resending have in common, as a key; only for this process.
 
@@ -258,7 +263,9 @@ class User:
         """The same, for what needs one. Raises `ChatError` ``not_in_room``."""
         room = self.room
         if room is None:
-            raise ChatError("not_in_room", "You are in no room. Join one first: /join lobby")
+            raise ChatError(
+                "not_in_room", "You are in no room. /list shows them, /join ROOM goes into one."
+            )
         return room
 
     def hears(self, events: Sequence[Event]) -> None:
@@ -465,7 +472,8 @@ class Registry:
             return self.users[name.key]
         except KeyError:
             raise ChatError(
-                "no_such_user", f"Nobody here is called {name}. /users lists who is in your room."
+                "no_such_user",
+                f"Nobody here is called {name}. Check the spelling; in a room, /users has them.",
             ) from None
 
     def claim(self, name: Name, user: User) -> None:
@@ -553,7 +561,7 @@ class Registry:
             heir = next((member for member in room.members if member.place != but), None)
             if heir is not None:
                 self.promote(room, heir.place)
-                heir.hears((Notice(text=f"You are an operator of {room.name} now. See /help."),))
+                heir.hears((promoted(room),))
 
     def promote(self, room: Room, place: str, most: float = inf) -> None:
         """Make whoever has that place an operator of `room`.

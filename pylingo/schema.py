@@ -114,6 +114,10 @@ STEPS = (
     """
     ALTER TABLE rooms ADD COLUMN maker TEXT NOT NULL DEFAULT '';  -- a place, likewise
     """,
+    """
+    -- An address of IPv4 is the same at every door.
+    UPDATE sanctions SET host = substr(host, 8) WHERE host LIKE '::ffff:%.%';
+    """,
 )
 """What makes version n of the tables out of version n - 1. Only ever add to the end."""
 
@@ -164,6 +168,8 @@ def unusable(path: str, error: sqlite3.Error) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         remedy = "Another program is writing to it; try again when that has ended"
+    elif code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        remedy = "Give it, and its folder, to the user whom the server runs as"
     else:
         remedy = "Mend it or put a copy back"
     return (
@@ -206,6 +212,7 @@ def _connect(path: str) -> sqlite3.Connection:
         )
         # One damaged byte is no reason to lose the row.
         connection.text_factory = lambda text: text.decode(errors="replace")
+        _ours(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         # A commit survives the end of the process; after a power cut the newest may be missing,
         # but the database is whole.
@@ -225,6 +232,16 @@ def _connect(path: str) -> sqlite3.Connection:
             raise
         raise DatabaseError(unusable(path, error)) from None
     return connection
+
+
+def _ours(connection: sqlite3.Connection, path: str) -> None:
+    """Raises `DatabaseError` for the database of another program, which is left as it is."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if version <= len(STEPS) and ("sessions" not in tables if version else tables):
+        raise DatabaseError(
+            f"The database {path} is not PyLingo's. Choose another with --database."
+        )
 
 
 def _upgrade(connection: sqlite3.Connection, path: str) -> None:

@@ -76,6 +76,8 @@ STALLED = 30.0
 """Seconds that a peer which has something to read may take nothing of it."""
 FIRST_REQUEST = 10.0
 """Seconds that a new connection has to send a whole request."""
+MAPPED = "::ffff:"
+"""How addresses of IPv4 begin at a door for IPv6."""
 LAST_FRAME = 3.0
 """Seconds that a connection which is being closed has to take its last frame and to go."""
 STORED = 1.0
@@ -157,7 +159,8 @@ class ChatProtocol(Int32StringReceiver):
         self.hear = self.outbox
         self.heard_at = self.factory.clock.seconds()
         self.deadline = self.heard_at + FIRST_REQUEST
-        self.host: str = getattr(self.address, "host", "")
+        # As it is known to doors for IPv4, whichever door it came to.
+        self.host: str = getattr(self.address, "host", "").removeprefix(MAPPED)
         self.factory.came(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -278,7 +281,7 @@ class ChatProtocol(Int32StringReceiver):
             return  # It is the log that it waits for.
         if self.closing or not self.welcomed:
             if now >= self.deadline:
-                self.transport.abortConnection()
+                self._hurry(now)
             return
         # What is as it was is not set: thousands of connections would need memory for it.
         if self.paused:
@@ -303,6 +306,16 @@ class ChatProtocol(Int32StringReceiver):
         elif self._stall is not None:
             self._stall = None
         self.settle()
+
+    def _hurry(self, now: float) -> None:
+        """End it in good order, where nothing was begun; if that was of no use, at once."""
+        if self.closing or not self.plain:
+            self.transport.abortConnection()
+        else:
+            self.closing = True
+            self.deadline = now + LAST_FRAME
+            self.outbox.end()
+            self.transport.loseConnection()
 
     def missed(self, lag: float) -> None:
         """For so many seconds nobody could be heard, and nobody is to blame for it."""
@@ -347,6 +360,7 @@ class ChatProtocol(Int32StringReceiver):
     def _do(self, word: str, body: str) -> int:
         """Carry out a request; the result is what it costs."""
         cost = 1
+        command = None
         try:
             command = find(word)
             cost = command.cost
@@ -359,7 +373,7 @@ class ChatProtocol(Int32StringReceiver):
                 if reply is not None:
                     self._answer(reply)
         except ChatError as error:
-            self._refuse(error)
+            self._refuse(error if command is None else command.explain(error, body))
         except Exception:  # noqa: BLE001 - a bug in one command is no reason to end the chat
             self._broken(Failure(), replied=False)
         return cost
@@ -439,7 +453,7 @@ class ChatProtocol(Int32StringReceiver):
                 reply = await reply
         except ChatError as error:
             self.release()
-            self._refuse(error)
+            self._refuse(command.explain(error, body))
         except CancelledError:
             raise
         except Exception:  # noqa: BLE001 - as above
@@ -559,7 +573,9 @@ class ChatFactory(Factory):
         """A new connection; past the bounds it will be refused, or is cut off."""
         self.doors[door] = None
         full = self.most_users and len(self.doors) - self._surplus > self.most_users
-        if full or (self.most_per_host and self._hosts[door.host] >= self.most_per_host):
+        # Doors within the machine have peers without an address, of which nothing is known.
+        most = self.most_per_host if door.host else 0
+        if full or (most and self._hosts[door.host] >= most):
             self.refused += 1
             self._surplus += 1
             door.surplus = True
@@ -641,7 +657,9 @@ class ChatFactory(Factory):
         for door in tuple(self.doors):
             if door.welcomed:
                 door.transport.resumeProducing()
-                door.close("shutdown", "The server is shutting down. Come back in a while.")
+                door.close("shutdown", "The server is shutting down.")
+            elif door.plain:
+                door.transport.loseConnection()
             else:
                 door.transport.abortConnection()
         if self.doors:

@@ -9,6 +9,7 @@ import errno
 import gc
 import resource
 import signal
+import socket
 import sqlite3
 import sys
 from pathlib import Path
@@ -116,21 +117,18 @@ class Options(BaseOptions):
             raise UsageError(f"--admin {name}: {error}") from None
 
     def postOptions(self) -> None:
-        from twisted.internet import reactor
-
         if not self["endpoints"]:
             interface = self["interface"].replace(":", "\\:")
-            kind = "tcp6" if ":" in interface else "tcp"
+            kind = "tcp6" if ":" in interface or (not interface and _both()) else "tcp"
             where = f":interface={interface}" if interface else ""
             self["endpoints"].append(f"{kind}:{self['port']}:backlog={BACKLOG}{where}")
-        try:
-            self["doors"] = [serverFromString(reactor, text) for text in self["endpoints"]]
-        except Exception as error:  # noqa: BLE001 - each kind of endpoint has its own ways to fail
-            raise UsageError(
-                f"That is no endpoint: {error}. Give one such as tcp:5000 or tcp:5000:interface=::1"
-            ) from None
+        self["doors"] = [_endpoint("--endpoint", text) for text in self["endpoints"]]
         if self["metrics"]:
-            self["metrics"] = self._watch(self["metrics"])
+            text = self["metrics"]
+            if text.startswith("tcp") and ":interface=" not in text:
+                # On this machine alone, unless it says otherwise.
+                text += ":interface=127.0.0.1"
+            self["metrics"] = _endpoint("--metrics", text)
         self["motd"] = _text(self["motd"]) if self["motd"] else ""
         self["certificate"] = None
         if self["tls"]:
@@ -142,7 +140,10 @@ class Options(BaseOptions):
                 raise UsageError(f"The first line of {self['password-file']} is empty.")
         if self["database"] != MEMORY:
             # Whatever leads to it, two servers must not use it.
-            self["database"] = str(Path(self["database"]).resolve())
+            try:
+                self["database"] = str(Path(self["database"]).resolve())
+            except (OSError, RuntimeError) as error:
+                raise UsageError(f"--database: {error}. Choose another place.") from None
 
     @property
     def encrypted(self) -> str:
@@ -153,18 +154,6 @@ class Options(BaseOptions):
         if not others:
             return "encrypted"
         return "not encrypted (see --tls)" if others == self["endpoints"] else "partly encrypted"
-
-    def _watch(self, text: str) -> IStreamServerEndpoint:
-        """The endpoint for the figures: on this machine alone, unless it says otherwise."""
-        from twisted.internet import reactor
-
-        if text.startswith("tcp") and ":interface=" not in text:
-            text += ":interface=127.0.0.1"
-        try:
-            endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
-        except (ValueError, TypeError, LookupError) as error:
-            raise UsageError(f"--metrics: that is no endpoint: {error}.") from None
-        return endpoint
 
     def _encrypt(self) -> None:
         """Put TLS around every door; `auto` makes the certificate on the first start."""
@@ -181,6 +170,32 @@ class Options(BaseOptions):
         except tls.CertificateError as error:
             raise UsageError(str(error)) from None
         self["doors"] = [wrapServerTLS(options, door) for door in self["doors"]]
+
+
+def _endpoint(option: str, text: str) -> IStreamServerEndpoint:
+    from twisted.internet import reactor
+
+    if text.startswith("tls:") and not any(Path(text.split(":")[1]).glob("*.pem")):
+        # It would be looked for with each connection, and none would come about.
+        raise UsageError(f"{option} {text}: there is no certificate (*.pem) in that folder.")
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    except Exception as error:  # noqa: BLE001 - each kind of endpoint has its own ways to fail
+        raise UsageError(
+            f"{option} {text} is no endpoint: {error}. Give one such as tcp:5000, or "
+            "tcp6:5000:interface=\\:\\:1, with \\ before colons that are part of an address."
+        ) from None
+    return endpoint
+
+
+def _both() -> bool:
+    """Whether a door for IPv6 is one for IPv4, too, as Linux has it unless told otherwise."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::", 0))
+            return not probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    except OSError:
+        return False
 
 
 def _text(path: str) -> str:
@@ -314,6 +329,10 @@ def makeService(options: Options) -> ChatService:
         Database(options["database"]).close()
     except DatabaseError as error:
         sys.exit(f"pylingo: {error}")
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        # The terminal was closed that it was started from.
+        running: Any = reactor
+        signal.signal(signal.SIGHUP, lambda *_: running.callFromThread(running.stop))
     # When it is being stopped already, a second signal ends it at once.
     reactor.addSystemEventTrigger("before", "shutdown", _obey_signals)
     return ChatService(options, reactor)

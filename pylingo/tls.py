@@ -67,6 +67,8 @@ def _key(pem: bytes) -> int:
     for start in (b"-----BEGIN PRIVATE", b"-----BEGIN EC P", b"-----BEGIN RSA"):
         if start in pem:
             return pem.index(start)
+    if b"-----BEGIN ENCRYPTED" in pem:
+        raise ValueError("the private key has a password, which openssl pkey takes away")
     raise ValueError("there is no private key")
 
 

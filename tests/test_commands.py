@@ -655,6 +655,24 @@ class SayTests(CommandTestCase):
             self.error(nobody, "not_in_room", command, "hi")
             self.assertIsInstance(ana.ask(command, "é" * 4096), Sent)
 
+    def test_usage(self) -> None:
+        """Where all is missing that a command needs, the answer is how it is used."""
+        ana = self.visitor("ana", "den")
+        for command in ("kick", "join", "name", "msg", "say", "invite"):
+            for body in ("", "  "):
+                error = ana.ask(command, body)
+                self.assertEqual(error.code, "bad_argument")
+                self.assertIn(f"Say more: /{command} ", error.text)
+        self.assertNotIn("Say more", ana.ask("history", "x").text)
+
+    def test_meant(self) -> None:
+        """What one knows from elsewhere is understood; nothing is guessed that may do harm."""
+        ana = self.visitor("ana")
+        for word, meant in (("tell", "msg"), ("joim", "join"), ("hist", "history"), ("dm", "msg")):
+            self.assertIn(f"Did you mean /{meant}?", ana.ask(word).text)
+        for word in ("clear", "cls", "save", "color", "block", "xyz", "pnog"):
+            self.assertNotIn("Did you mean", ana.ask(word).text, word)
+
     def test_not_stored(self) -> None:
         """What could not be stored is answered as such, also without an id; later it works."""
         ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")

@@ -187,7 +187,7 @@ class PasswordTests(SynchronousTestCase):
         """Who cannot be asked is told how to give it."""
         ana = self.world.arrive()
         self.assertEqual(ana.refusal.code, "password_required")
-        self.assertIn("PYLINGO_PASSWORD", str(ana.refusal))
+        self.assertIn("has a password", str(ana.refusal))
 
     def test_slow_answer(self) -> None:
         """However long the person takes, the link is not taken for a dead one."""

@@ -78,7 +78,7 @@ class PipeJourneys(Journey):
             who.write(f"/hello test\n/name {name}\n")
             who.prints(f"-- You are now {name}.")
         ana.write("/create lobby\n")
-        ana.prints("--> You joined lobby: ana")
+        ana.prints("--> You joined lobby: nobody else is here")
         ana.write("hello nobody\n")
         for name, who in (("bob", bob), ("cid", cid)):
             who.write("/join #Lobby\n")
@@ -250,7 +250,7 @@ class PipeJourneys(Journey):
         """A terminal that cannot move its cursor gets lines, and nothing else."""
         server = self.serve()
         ana = self.terminal(server.address, "--name", "ana", "--room", "lobby", term="dumb")
-        ana.shows("--> You joined lobby: ana")
+        ana.shows("--> You joined lobby: nobody else is here")
         ana.type("/users\n")
         ana.shows("-- In lobby (1): ana")
         self.assertNotIn(b"\x1b", ana.raw)

@@ -336,11 +336,14 @@ class FullTests(SynchronousTestCase):
             self.assertIsNone(_welcome(house.visitor()))
 
     def test_surplus_is_short(self) -> None:
-        """One past the bound that says nothing is cut off, after the time for the first word."""
+        """One past the bound that says nothing has its end, after the time for the first word."""
         house = House(most_users=1)
         ana, silent = house.visitor("ana"), Visitor(house)
+        silent.wire.door.plain = True  # As on a socket.
         house.wait(FIRST_REQUEST + 2)
-        self.assertTrue(silent.wire.disconnected)
+        # In good order: a peer that reads finds an end, and no error.
+        self.assertTrue(silent.closed)
+        self.assertFalse(silent.wire.disconnected)
         self.assertFalse(ana.closed)
 
     def test_surplus_is_bounded(self) -> None:
@@ -360,6 +363,20 @@ class FullTests(SynchronousTestCase):
         self.assertEqual(len(house.factory.doors), 1)
         ana.drop()
         self.assertIsInstance(house.visitor().ask("hello"), Welcome)
+
+    def test_one_address(self) -> None:
+        """An address of IPv4 is the same at a door for IPv6."""
+        house = House(most_per_host=2)
+        for host in ("192.0.2.7", "::ffff:192.0.2.7"):
+            self.assertIsInstance(house.visitor(host=host).ask("hello"), Welcome)
+        self.assertIsNone(_welcome(house.visitor(host="::ffff:192.0.2.7")))
+        self.assertIsInstance(house.visitor(host="::1").ask("hello"), Welcome)
+
+    def test_no_address(self) -> None:
+        """Peers without an address, at doors within the machine, are not one and the same."""
+        house = House(most_per_host=2)
+        for _ in range(4):
+            self.assertIsInstance(house.visitor().ask("hello"), Welcome)
 
     def test_per_host(self) -> None:
         """A crowd from one address does not fill the server for another."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import rooms
@@ -423,6 +424,13 @@ class OperatorTests(ModerationTestCase):
 
 
 class TopicTests(ModerationTestCase):
+    def test_taken_away(self) -> None:
+        """One dash takes it away."""
+        ana = self.house.visitor("ana", "den")
+        ana.ask("topic", "tea")
+        self.assertEqual(ana.ask("topic", " - ").topic, "")
+        self.assertEqual(ana.ask("topic").topic, "")
+
     def test_set(self) -> None:
         """A topic is heard by the room, shown by `list` and to who joins."""
         ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
@@ -935,6 +943,20 @@ class BanTests(ModerationTestCase):
             self.done(ana, lift, "eve")
         self.assertEqual(ana.ask("bans").text, "Nobody is banned.")
 
+    def test_told_of_the_end(self) -> None:
+        """Who is muted, banned or operator no more is told."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        for command, lift, what in (
+            ("mute", "unmute", "not muted in den any more"),
+            ("op", "deop", "no operator of den any more"),
+            ("ban", "unban", "not banned from den any more"),
+        ):
+            ana.ask(command, "eve")
+            eve.hear()
+            self.done(ana, lift, "eve")
+            (told,) = eve.hear()
+            self.assertIn(what, str(told))
+
     def test_lifted_by_the_name_of_today(self) -> None:
         """Nor does a guest with another name by now need the one of before."""
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
@@ -1052,6 +1074,27 @@ class BanTests(ModerationTestCase):
         self.house = self.house.restart(**self.options)
         for token in tokens:
             self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").room, "den")
+
+    def test_noted(self) -> None:
+        """Who was banned, muted or kicked is in the server's log: where, by whom and why."""
+        noted: list[LogEvent] = []
+        observer = cast(ILogObserver, noted.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        ana = self.house.visitor("ana", "den")
+        for name in ("eve", "mia"):
+            self.house.visitor(name, "den")
+        self.house.owner("zoe").ask("close")
+        self.done(ana, "ban", "zoe spam")
+        self.done(ana, "mute", "eve loud.")
+        self.done(ana, "kick", "mia")
+        notes = [formatEvent(event) for event in noted]
+        for note in (
+            "zoe was banned from den by ana: spam",
+            "eve was muted in den by ana: loud",
+            "mia was kicked by ana, from den",
+        ):
+            self.assertEqual(notes.count(note), 1, notes)
 
     def test_numbers(self) -> None:
         """After a restart nobody gets the name of a guest who is banned or muted."""

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.protocol import ChatError, Request, decode
-from pylingo.requests import Pending, Requests, refuse, same_room
+from pylingo.requests import MOST_UNDERWAY, Pending, Requests, refuse, same_room
 
 
 class RequestsTests(SynchronousTestCase):
@@ -62,6 +62,24 @@ class RequestsTests(SynchronousTestCase):
         ahead.cancel()
         self.failureResultOf(ahead, CancelledError)
         self.assertEqual(len(self.requests), 1)
+
+    def test_underway(self) -> None:
+        """Only so many go ahead of their answers, also again; the rest follows as these come."""
+        self.requests.open()
+        asked = [self.add("say", str(n)) for n in range(MOST_UNDERWAY + 3)]
+        self.assertEqual(len(self.sent()), MOST_UNDERWAY)
+        for pending in asked[:2]:
+            self.answer(pending)
+        self.assertEqual(self.sent(), [("say", str(MOST_UNDERWAY + n)) for n in range(2)])
+        self.requests.shut()
+        self.requests.open()
+        again = [("say", str(n)) for n in range(2, MOST_UNDERWAY + 3)]
+        self.assertEqual(self.sent(), again[:MOST_UNDERWAY])
+        self.answer(asked[2])
+        self.assertEqual(self.sent(), again[MOST_UNDERWAY:])
+        refuse(self.requests.clear(), "gone", "It is over.")
+        for pending in asked[3:]:
+            self.failureResultOf(pending.reply, ChatError)
 
     def test_way(self) -> None:
         """Behind a way to another room all waits, and is said there."""

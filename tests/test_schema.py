@@ -150,6 +150,17 @@ class DatabaseTests(SynchronousTestCase):
         self.addCleanup(connection.close)
         self.assertEqual(connection.execute("SELECT * FROM sqlite_master").fetchall(), [])
 
+    def test_of_another(self) -> None:
+        """The database of another program is refused, and left as it is."""
+        for version in (0, 3):
+            connection = sqlite3.connect(self.path)
+            connection.execute("CREATE TABLE IF NOT EXISTS notes (text)")
+            connection.execute(f"PRAGMA user_version = {version}")
+            connection.close()
+            before = Path(self.path).read_bytes()
+            self.assertIn("not PyLingo's", self.refused(self.path))
+            self.assertEqual(Path(self.path).read_bytes(), before)
+
     def test_no_database(self) -> None:
         """A file that is no database is refused, and left as it is."""
         content = b"Dear diary, today I wrote a chat server.\n" * 100

@@ -20,7 +20,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from pylingo import schema
+from pylingo import schema, service, tls
 from pylingo.protocol import Closing, Error, Message, Resumed, Sent
 from pylingo.schema import MEMORY, Database
 from pylingo.service import LARGEST_MOTD, CannotStart, ChatService, Options, makeService
@@ -118,12 +118,35 @@ class OptionsTests(SynchronousTestCase):
         path, link = Path(self.mktemp()).absolute(), self.mktemp()
         os.symlink(path, link)
         self.assertEqual(parsed("--database", link)["database"], str(path.resolve()))
+        loop = os.path.abspath(self.mktemp())
+        os.symlink(loop, loop)
+        self.assertIn("--database", self.refused("--database", loop))
+
+    def test_remedy(self) -> None:
+        """What the sentence about a wrong endpoint says to do can be done."""
+        self.assertIn(
+            "tcp6:5000:interface=\\:\\:1", self.refused("--endpoint", "tcp:0:interface=::1")
+        )
+        self.assertEqual(len(parsed("--endpoint", "tcp6:5000:interface=\\:\\:1")["doors"]), 1)
+
+    def test_every_interface(self) -> None:
+        """Without an interface it is every one, of IPv6 too where that is there."""
+        self.patch(service, "_both", lambda: True)
+        self.assertTrue(parsed()["endpoints"][0].startswith("tcp6:5000:"))
+        self.patch(service, "_both", lambda: False)
+        self.assertTrue(parsed()["endpoints"][0].startswith("tcp:5000:"))
+        self.assertTrue(parsed("--interface", "127.0.0.1")["endpoints"][0].startswith("tcp:5000:"))
 
     def test_encrypted(self) -> None:
         """What is logged of encryption is true of endpoints, too."""
         self.assertIn("not", parsed().encrypted)
-        self.assertEqual(parsed("--endpoint", "tls:.:0").encrypted, "encrypted")
-        both = parsed("--endpoint", "tls:.:0", "--endpoint", "tcp:0")
+        folder = Path(self.mktemp())
+        self.assertIn("certificate", self.refused("--endpoint", f"tls:{folder}:0"))
+        folder.mkdir()
+        self.assertIn("certificate", self.refused("--metrics", f"tls:{folder}:0"))
+        tls.make(folder / "default.pem")
+        self.assertEqual(parsed("--endpoint", f"tls:{folder}:0").encrypted, "encrypted")
+        both = parsed("--endpoint", f"tls:{folder}:0", "--endpoint", "tcp:0")
         self.assertEqual(both.encrypted, "partly encrypted")
         self.assertIn("endpoint", self.refused("--endpoint", "ssl:0:privateKey=nowhere.pem"))
         self.assertIn("nowhere", self.refused("--password-file", "nowhere"))
