@@ -83,8 +83,9 @@ class Log:
         self.stored = 0
         """Messages stored so far."""
         self.groups = 0
-        """Transactions so far, and the seconds that they took."""
+        """Transactions so far."""
         self.seconds = 0.0
+        """How long they took, in all."""
         self._database = database
         self._write = write
         self._read = read

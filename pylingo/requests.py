@@ -34,7 +34,7 @@ HERE = frozenset({
     "say", "me", "topic", "lock", "unlock", "invite", "kick", "ban", "unban", "mute", "unmute",
     "op", "deop", "leave", "exit",
 })  # fmt: skip
-"""Commands that mean the room where one is."""
+"""Commands that do something in the room where one is."""
 
 
 @dataclass(slots=True, eq=False)
