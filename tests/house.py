@@ -461,3 +461,34 @@ class DoorTestCase(TestCase):
         """A command of this test."""
         commands.command(name, "", "A test's.")(function)
         self.addCleanup(commands.TABLE.pop, name)
+
+
+HERE, THERE = "192.0.2.7", "192.0.2.8"
+"""Addresses that people come from."""
+
+
+class HouseTestCase(TestCase):
+    """Tests of a house whose disk outlives it, that asks for no patience and has admins."""
+
+    def setUp(self) -> None:
+        cheapen(self)
+        self.options: dict[str, Any] = {"rate": 0, "admins": frozenset({"boss", "chief"})}
+        self.house = House(self.mktemp(), **self.options)
+
+    def error(self, visitor: Visitor, code: str, command: str, body: str = "") -> str:
+        """Ask, and be refused; the result is the sentence."""
+        reply = visitor.ask(command, body)
+        self.assertIsInstance(reply, Error, f"{command} {body}")
+        self.assertEqual((reply.code, reply.fatal), (code, False), reply.text)
+        return str(reply.text)
+
+    def done(self, visitor: Visitor, command: str, body: str = "") -> str:
+        """Ask, and be obeyed; the result is the sentence."""
+        reply = visitor.ask(command, body)
+        self.assertIsInstance(reply, Done, f"{command} {body}")
+        return str(reply.text)
+
+    def here(self) -> list[str]:
+        """Who is in the den."""
+        room = self.house.registry.rooms.get("den")
+        return room.shown() if room is not None else []

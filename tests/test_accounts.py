@@ -11,9 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pylingo import accounts, names
 from pylingo.accounts import LONGEST_PASSWORD, TRIES, WINDOW
 from pylingo.protocol import Closing, Done, Error, Joined, Renamed, Rooms, Sent, Topic
-from tests.house import SECRET, House, Visitor, cheapen, codes, texts
-
-HERE, THERE = "192.0.2.7", "192.0.2.8"
+from tests.house import HERE, SECRET, THERE, House, Visitor, cheapen, codes, texts
 
 
 class TriesTests(SynchronousTestCase):

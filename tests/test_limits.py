@@ -43,9 +43,7 @@ from pylingo.server import (
     RATE,
     STALLED,
 )
-from tests.house import House, Visitor, cheapen, events, request, texts
-
-HERE, THERE = "192.0.2.7", "192.0.2.8"
+from tests.house import HERE, THERE, House, Visitor, cheapen, events, request, texts
 
 
 def codes(visitor: Visitor) -> list[str]:

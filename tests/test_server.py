@@ -31,6 +31,7 @@ from pylingo.protocol import (
 )
 from pylingo.rules import Sanction
 from tests.house import (
+    HERE,
     SECRET,
     DoorTestCase,
     House,
@@ -42,8 +43,6 @@ from tests.house import (
     texts,
     wait,
 )
-
-HERE = "192.0.2.7"
 
 
 class FrameTests(DoorTestCase):

@@ -1,0 +1,377 @@
+"""Private messages to a registered name that is away."""
+
+from __future__ import annotations
+
+from pylingo.protocol import (
+    Done,
+    Private,
+    Resumed,
+    Sent,
+)
+from tests.house import SECRET, House, HouseTestCase, Visitor, request
+
+
+class InboxTests(HouseTestCase):
+    """Private messages to a registered name that is away."""
+
+    def login(self, name: str = "ana") -> Visitor:
+        visitor = self.house.visitor()
+        self.assertIsInstance(visitor.ask("login", f"{name} {SECRET}"), Done)
+        return visitor
+
+    def inbox(self, visitor: Visitor) -> list[str]:
+        return [event.text for event in visitor.hear() if isinstance(event, Private)]
+
+    def test_next_login(self) -> None:
+        """They come after the next login, replayed, in order, and only once."""
+        self.house.owner("ana").ask("close")
+        ben = self.house.visitor("ben")
+        sent = [ben.ask("msg", f"ana {n}") for n in range(3)]
+        ana = self.login()
+        heard = ana.hear()
+        self.assertIsInstance(heard[1], Done)
+        private = [event for event in heard if isinstance(event, Private)]
+        self.assertEqual([event.text for event in private], ["0", "1", "2"])
+        self.assertEqual([event.id for event in private], [event.id for event in sent])
+        self.assertEqual({(e.replayed, e.user, e.to) for e in private}, {(True, "ben", "ana")})
+        ana.ask("close")
+        self.assertEqual(self.inbox(self.login()), [])
+
+    def test_dropped(self) -> None:
+        """What one who read too slowly did not get comes with the next login."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        self.house.wait(2)
+        ana.stall()
+        for number in range(200):
+            ben.ask("msg", f"ana {number:03} {'x' * 8000}")
+        self.assertEqual(self.house.factory.slow, 1)
+        self.assertEqual(
+            [text[:3] for text in self.inbox(self.login())], [f"{n:03}" for n in range(200)]
+        )
+
+    def test_after_restart(self) -> None:
+        """They wait through a restart, and that they were heard is known after one."""
+        self.house.owner("ana").ask("close")
+        self.house.visitor("ben").ask("msg", "ana later")
+        self.house = self.house.restart()
+        ana = self.login()
+        self.assertEqual(self.inbox(ana), ["later"])
+        ana.ask("close")
+        self.house = self.house.restart()
+        self.assertEqual(self.inbox(self.login()), [])
+
+    def test_heard_live(self) -> None:
+        """What was heard at once does not come again at the next login."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ben.ask("msg", "ana now")
+        self.assertEqual(self.inbox(ana), ["now"])
+        ana.ask("close")
+        ben.ask("msg", "ana later")
+        self.assertEqual(self.inbox(self.login()), ["later"])
+
+    def test_lingering(self) -> None:
+        """What came while the connection was broken comes at the login that follows."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ana.drop()
+        ben.ask("msg", "ana one")
+        self.house.wait(70)
+        ben.ask("msg", "ana two")
+        self.assertEqual(self.inbox(self.login()), ["one", "two"])
+
+    def test_resumed(self) -> None:
+        """What came to who was away is heard by resuming, and not again by the next login."""
+        ana, ben = self.house.owner("ana", "lobby"), self.house.visitor("ben", "lobby")
+        last = ben.ask("say", "first").id
+        ana.drop()
+        self.house.wait(70)
+        ben.ask("msg", "ana away")
+        back = self.house.visitor()
+        self.assertIsInstance(back.ask("resume", f"{ana.welcome.session} {last}"), Resumed)
+        self.assertEqual(self.inbox(back), ["away"])
+        back.ask("close")
+        self.assertEqual(self.inbox(self.login()), [])
+
+    def test_broken_link(self) -> None:
+        """What waited for a link that broke comes at the next login."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        self.house.wait(2)
+        ana.stall()
+        for number in range(3):
+            ben.ask("msg", f"ana {number}")
+        ana.drop()
+        self.house.wait(70)
+        self.assertEqual(self.inbox(self.login()), ["0", "1", "2"])
+
+    def test_arrived(self) -> None:
+        """What has arrived for certain does not come again, however the link ends."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ben.ask("msg", "ana one")
+        self.house.wait(1)
+        ana.drop()
+        elsewhere = self.login()
+        ben.ask("msg", "ana two")
+        self.assertEqual(self.inbox(elsewhere), ["two"])
+        self.assertEqual(self.inbox(self.login()), [])
+
+    def test_kept_back(self) -> None:
+        """What was kept back at a connection that a login ends is heard where one is now."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        self.house.reads.hold()
+        ana.begin("join", "tea")
+        ben.ask("msg", "ana there?")
+        elsewhere = self.house.visitor()
+        elsewhere.begin("login", f"ana {SECRET}")
+        self.house.reads.release()
+        self.house.settle()
+        self.assertEqual(self.inbox(elsewhere), ["there?"])
+
+    def test_handed_over_and_lost(self) -> None:
+        """What was handed to a link that broke before it had arrived comes by resuming."""
+        for restarted in (False, True):
+            self.house.owner("ana").ask("close")
+            ben = self.house.visitor("ben")
+            for number in range(3):
+                ben.ask("msg", f"ana {number}")
+            ana = self.house.visitor()
+            ana.ask("login", f"ana {SECRET}")
+            first = next(event for event in ana.hear() if isinstance(event, Private))
+            # It has not been looked at since, so all that is known is that it was sent.
+            ana.drop()
+            if restarted:
+                self.house = self.house.restart()
+            back = self.house.visitor()
+            back.ask("resume", f"{ana.welcome.session} {first.id}")
+            self.assertLessEqual({"1", "2"}, {*self.inbox(back)})
+            back.ask("close")
+            self.assertEqual(self.inbox(self.login()), [])
+
+    def test_read_while_behind(self) -> None:
+        """Who has more to say than is read has heard what came meanwhile all the same."""
+        self.house = House(self.mktemp())
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ana.wire.arrive(request("pong") * 500)
+        ben.ask("msg", "ana one")
+        self.house.wait(3)
+        self.assertEqual(self.inbox(ana), ["one"])
+        ana.drop()
+        self.assertEqual(self.inbox(self.login()), [])
+
+    def test_read_as_a_guest(self) -> None:
+        """What came to a guest before the login is not in the way of knowing what was read."""
+        self.house.owner("ana").ask("close")
+        ben, guest = self.house.visitor("ben"), self.house.visitor("may")
+        ben.ask("msg", "ana one")
+        ben.ask("msg", "may two")
+        self.house.wait(2)
+        guest.ask("login", f"ana {SECRET}")
+        self.assertEqual(self.inbox(guest), ["two", "one"])
+        self.house.wait(2)
+        guest.drop()
+        self.assertEqual(self.inbox(self.login()), [])
+
+    def test_resend_to_an_account(self) -> None:
+        """It is one message to an account, whatever name that goes by meanwhile."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ana.ask("name", "annie")
+        for _ in range(2):
+            ben.send(request("msg", "ana hi", 7))
+            ana.ask("name", "ana")
+        self.assertEqual(self.inbox(ana), ["hi"])
+
+    def test_broken_off_and_resumed(self) -> None:
+        """A login that is broken off is made up for by resuming, even after a restart."""
+        for restarted in (False, True):
+            self.house.owner("ana").ask("close")
+            ben = self.house.visitor("ben", "tea")
+            ben.ask("msg", "ana early")
+            later = ben.ask("say", "to all").id
+            ana = self.house.visitor("", "tea")
+            self.house.reads.hold()
+            ana.begin("login", f"ana {SECRET}")
+            ana.drop()
+            self.house.reads.release()
+            self.house.settle()
+            if restarted:
+                self.house = self.house.restart()
+            back = self.house.visitor()
+            fresh = back.ask("resume", f"{ana.welcome.session} {later}").session
+            self.assertEqual(self.inbox(back), ["early"])
+            self.house.wait(1)
+            back.drop()
+            again = self.house.visitor()
+            self.assertEqual(again.ask("resume", f"{fresh} {later}").user, "ana")
+            self.assertEqual(self.inbox(again), [])
+            again.ask("close")
+
+    def test_seen_and_resumed(self) -> None:
+        """What somebody says to have seen since the login does not come again."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        token = ana.ask("hello").session
+        for restarted in (False, True, False):
+            ben.ask("msg", "ana seen")
+            ben.ask("msg", "ana missed")
+            seen, _ = (event for event in ana.hear() if isinstance(event, Private))
+            # It has not been looked at since.
+            ana.drop()
+            if restarted:
+                self.house = self.house.restart()
+                ben = self.house.visitor("ben")
+            ana = self.house.visitor()
+            token = ana.ask("resume", f"{token} {seen.id}").session
+            self.assertEqual(self.inbox(ana), ["missed"])
+
+    def test_seen_long_ago(self) -> None:
+        """Nor does it when the same is said twice, as by who comes back to silence."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben", "tea")
+        ana.ask("close")
+        ben.ask("msg", "ana one")
+        ana = self.login()
+        self.assertEqual(self.inbox(ana), ["one"])
+        ana.ask("join", "tea")
+        seen = ben.ask("say", "to all").id
+        token = ana.ask("hello").session
+        for _ in range(3):
+            ana.drop()
+            ana = self.house.visitor()
+            token = ana.ask("resume", f"{token} {seen}").session
+            self.assertEqual(self.inbox(ana), [])
+
+    def test_on_its_way(self) -> None:
+        """What is stored while one is logged in elsewhere, or leaves, comes at the next login."""
+        for ending in ("login", "close"):
+            self.setUp()
+            ana, ben, other = self.house.owner("ana"), self.house.visitor("ben"), None
+            ben.ask("join", "tea")
+            self.house.commits.hold()
+            ben.begin("say", "one")
+            self.house.settle()
+            if ending == "login":
+                other = self.house.visitor()
+                other.begin("login", f"ana {SECRET}")
+            else:
+                ana.begin("close")
+            self.house.settle()
+            self.house.commits.step()
+            self.house.settle()
+            asked = ben.begin("msg", "ana precious")
+            self.house.settle()
+            self.house.commits.release()
+            self.house.settle()
+            self.assertIsInstance(ben.reply(asked), Sent)
+            self.assertTrue(ana.closed)
+            self.assertEqual(self.inbox(other or self.login()), ["precious"], ending)
+
+    def test_held_elsewhere(self) -> None:
+        """What waits at the new door for a resume is not read because the old one closes."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben", "tea")
+        token = ana.ask("hello").session
+        back = self.house.visitor()
+        self.house.commits.hold()
+        self.house.reads.hold()
+        ben.begin("say", "one")
+        self.house.settle()
+        back.begin("resume", f"{token} 0")
+        self.house.settle()
+        self.house.commits.step()
+        self.house.settle()
+        ben.begin("msg", "ana precious")
+        for _ in range(3):
+            self.house.settle()
+            self.house.commits.step()
+        self.house.wait(2)
+        back.drop()
+        self.house.commits.release()
+        self.house.reads.release()
+        self.house.settle()
+        self.assertEqual(self.inbox(self.login()), ["precious"])
+
+    def test_resent_after_registering(self) -> None:
+        """A message that is sent again is known although the one it was for has an account now."""
+        ana, ben = self.house.visitor("ana"), self.house.visitor("ben")
+        session = ben.ask("hello").session
+        for restarted in (False, True):
+            ben.send(request("msg", "ana once", f"{restarted}"))
+            if restarted:
+                self.house = self.house.restart()
+                ana, ben = self.house.visitor(), self.house.visitor()
+                ana.ask("login", f"ana {SECRET}")
+                ben.ask("resume", f"{session} 0")
+            else:
+                ana.ask("register", SECRET)
+            ben.send(request("msg", "ana once", f"{restarted}"))
+            self.assertEqual(self.inbox(ana), ["once"])
+
+    def test_resent_to_another_name(self) -> None:
+        """It is answered although nobody has that name any more."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ana.ask("name", "annie")
+        session = ben.ask("hello").session
+        ben.send(request("msg", "annie once", "x"))
+        sent = ben.reply("x")
+        self.assertIsInstance(sent, Sent)
+        self.assertEqual(self.inbox(ana), ["once"])
+        ana.ask("close")
+        for _ in range(2):
+            ben.hear()
+            ben.send(request("msg", "annie once", "x"))
+            self.assertEqual(ben.reply("x"), sent)
+            self.house = self.house.restart()
+            ben = self.house.visitor()
+            session = ben.ask("resume", f"{session} 0").session
+        self.assertEqual(self.inbox(self.login()), [])
+
+    def test_many(self) -> None:
+        """Very many come all, in order; what is said meanwhile comes after them, once."""
+        self.house.owner("ana").ask("close")
+        ben = self.house.visitor("ben")
+        for number in range(450):
+            ben.send(request("msg", f"ana {number}"))
+        self.house.reads.hold()
+        ana = self.house.visitor()
+        asked = ana.begin("login", f"ana {SECRET}")
+        ben.ask("msg", "ana meanwhile")
+        self.house.reads.release()
+        self.house.settle()
+        self.assertIsInstance(ana.reply(asked), Done)
+        self.assertEqual(self.inbox(ana), [*map(str, range(450)), "meanwhile"])
+
+    def test_broken_off(self) -> None:
+        """What could not be handed over because the connection broke comes at the next login."""
+        self.house.owner("ana").ask("close")
+        ben = self.house.visitor("ben")
+        ben.ask("msg", "ana one")
+        self.house.reads.hold()
+        ana = self.house.visitor()
+        ana.begin("login", f"ana {SECRET}")
+        ben.ask("msg", "ana two")
+        ana.drop()
+        self.house.reads.release()
+        self.house.wait(70)
+        self.assertEqual(self.inbox(self.login()), ["one", "two"])
+
+    def test_resend(self) -> None:
+        """One that is sent again under the same id is one."""
+        self.house.owner("ana").ask("close")
+        ben = self.house.visitor("ben")
+        for _ in range(2):
+            ben.send(request("msg", "ana once", "x"))
+        self.assertEqual(self.inbox(self.login()), ["once"])
+
+    def test_not_for_twins(self) -> None:
+        """What looks like the name is not the name."""
+        self.house.owner("ana").ask("close")
+        ben = self.house.visitor("ben")
+        self.error(ben, "no_such_user", "msg", "аna hi")
+        self.assertIsInstance(ben.ask("msg", "ＡＮＡ hi"), Sent)
+        self.assertEqual(self.inbox(self.login()), ["hi"])
+
+    def test_to_nobody(self) -> None:
+        """A name that is not registered has to be here."""
+        self.error(self.house.visitor("ben"), "no_such_user", "msg", "ana hi")
+
+    def test_to_oneself(self) -> None:
+        """An owner may leave a note for oneself; it comes as to anyone."""
+        ana = self.house.owner("ana")
+        self.assertIsInstance(ana.ask("msg", "ana note"), Sent)
+        ana.ask("close")
+        self.assertLessEqual(len(self.inbox(self.login())), 1)

@@ -1,0 +1,290 @@
+"""Rooms that take a password, and who comes in without."""
+
+from __future__ import annotations
+
+from pylingo import rooms
+from pylingo.protocol import (
+    Error,
+    Joined,
+    Notice,
+)
+from pylingo.rules import MOST_SANCTIONS
+from tests.house import (
+    SECRET,
+    House,
+    HouseTestCase,
+    texts,
+)
+
+
+class LockTests(HouseTestCase):
+    def test_locked(self) -> None:
+        """A locked room takes its password; `list` shows it, and members stay."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "lock", "mell on")
+        self.assertTrue(any(isinstance(event, Notice) for event in ben.hear()))
+        cem = self.house.visitor("cem")
+        self.assertTrue(cem.ask("list").rooms[0].locked)
+        self.assertIn("/join den PASSWORD", self.error(cem, "forbidden", "join", "den"))
+        self.error(cem, "forbidden", "join", "den mellon")
+        self.assertIsInstance(cem.ask("join", "#DEN mell on"), Joined)
+        self.assertIsInstance(ben.ask("join", "den"), Joined)
+        self.assertEqual(self.here(), ["ana", "ben", "cem"])
+
+    def test_kept(self) -> None:
+        """What guests have locked stays so when they are gone, and after a restart."""
+        self.house = House(self.mktemp())
+        ana = self.house.visitor("ana", "den")
+        self.done(ana, "lock", "mellon")
+        ana.ask("say", "the code is 4711")
+        ana.ask("close")
+        for _ in range(2):
+            eve = self.house.visitor("eve")
+            self.error(eve, "forbidden", "join", "den")
+            self.error(eve, "room_exists", "create", "den")
+            self.house = self.house.restart()
+        ben = self.house.visitor("ben")
+        self.assertIsInstance(ben.ask("join", "den mellon"), Joined)
+        self.done(ben, "unlock")
+        ben.ask("close")
+        self.assertNotIn("den", self.house.registry.rooms)
+        self.house = self.house.restart()
+        self.assertNotIn("den", self.house.registry.rooms)
+
+    def test_back_in_a_locked_room(self) -> None:
+        """Who was gone when a room was locked does not come back to it, nor after a restart."""
+        self.house = House(self.mktemp())
+        ana, ben = self.house.visitor("ana", "Den"), self.house.visitor("ben", "den")
+        token = ana.ask("hello").session
+        ana.drop()
+        self.house.wait(70)
+        self.done(ben, "lock", "mellon")
+        ben.ask("say", "the code is 4711")
+        for _ in range(2):
+            ana = self.house.visitor()
+            resumed = ana.ask("resume", f"{token} 0")
+            self.assertEqual((resumed.user, resumed.room), ("ana", None))
+            self.assertEqual(texts(ana.hear()), [])
+            self.error(ana, "forbidden", "join", "den")
+            token = resumed.session
+            self.house = self.house.restart()
+
+    def test_locked_while_one_comes_back(self) -> None:
+        """A lock that is set while a session is being read holds for it, too."""
+        self.house = House(self.mktemp())
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        token = eve.ask("hello").session
+        eve.drop()
+        self.house.wait(70)
+        back = self.house.visitor()
+        self.house.reads.hold()
+        asked = back.begin("resume", f"{token} 0")
+        self.house.reads.waiting[0].run()
+        self.done(ana, "lock", "mellon")
+        self.house.reads.release()
+        self.assertIsNone(back.reply(asked).room)
+
+    def test_back_in_spite_of_a_lock(self) -> None:
+        """Who was there when it was locked, or lingered, comes back, also after a restart."""
+        self.house = House(self.mktemp())
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        tokens = [one.ask("hello").session for one in (ana, ben)]
+        ben.drop()
+        self.done(ana, "lock", "mellon")
+        self.house = self.house.restart()
+        for token in tokens:
+            back = self.house.visitor()
+            self.assertEqual(back.ask("resume", f"{token} 0").room, "den")
+
+    def test_most(self) -> None:
+        """Guests can lock so many rooms; no lock ends for that, and who has an account may."""
+        self.patch(rooms, "MOST_LOCKED", 3)
+        self.house = House(self.mktemp())
+        ana = self.house.visitor("ana")
+        for number in range(3):
+            ana.ask("create", f"den{number}")
+            self.done(ana, "lock", "mellon")
+        self.done(ana, "lock", "another")
+        ana.ask("close")
+        self.house.wait(60)
+        for room in ("one", "two"):
+            ben = self.house.visitor("ben", room)
+            self.assertIn("/register", self.error(ben, "forbidden", "lock", "mellon"))
+            self.assertEqual(list(self.house.registry.rooms), ["den0", "den1", "den2", room])
+            self.house = self.house.restart()
+        self.done(self.house.owner("zoe", "hers"), "lock", "mellon")
+        ben = self.house.visitor("ben")
+        self.assertIsInstance(ben.ask("join", "den0 mellon"), Joined)
+        self.done(ben, "unlock")
+        ben.ask("join", "more")
+        self.done(ben, "lock", "mellon")
+
+    def test_unlocked_meanwhile(self) -> None:
+        """Who gives a password while the room is unlocked comes in."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben")
+        self.done(ana, "lock", "mellon")
+        other = self.house.visitor("cem", "other")
+        self.house.hashes.hold()
+        other.begin("lock", "first in the line")
+        asked = ben.begin("join", "den mellon")
+        self.done(ana, "unlock")
+        self.house.hashes.release()
+        self.house.settle()
+        self.assertIsInstance(ben.reply(asked), Joined)
+
+    def test_not_locked(self) -> None:
+        """Who gives a password where none is needed is told so; that is no part of the name."""
+        self.house.visitor("ana", "den")
+        error = self.error(self.house.visitor("ben"), "bad_argument", "join", "den mellon")
+        self.assertIn("den is not locked", error)
+
+    def test_stays_where_one_was(self) -> None:
+        """Who is refused stays in the room where one was."""
+        self.done(self.house.visitor("ana", "den"), "lock", "mellon")
+        ben = self.house.visitor("ben", "lobby")
+        self.error(ben, "forbidden", "join", "den guess")
+        self.assertEqual(ben.ask("users").room, "lobby")
+
+    def test_unlock_nothing_else(self) -> None:
+        """It opens the room one is in, and says so to who names another."""
+        ana = self.house.owner("ana", "lobby")
+        self.done(ana, "lock", "secret")
+        self.assertEqual(ana.ask("unlock", "attic").code, "bad_argument")
+        self.assertEqual(ana.ask("bans", "attic").code, "bad_argument")
+        self.assertTrue(self.house.registry.rooms["lobby"].locked)
+
+    def test_unlocked(self) -> None:
+        """An unlocked room lets everyone in again."""
+        ana = self.house.visitor("ana", "den")
+        self.done(ana, "lock", "mellon")
+        self.done(ana, "unlock")
+        self.assertIsInstance(self.house.visitor().ask("join", "den"), Joined)
+        self.assertFalse(ana.ask("list").rooms[0].locked)
+
+    def test_operator_away(self) -> None:
+        """A registered operator needs no password."""
+        ana = self.house.owner("ana", "den")
+        self.done(ana, "lock", "mellon")
+        ana.ask("leave")
+        self.assertIsInstance(ana.ask("join", "den"), Joined)
+
+    def test_resume(self) -> None:
+        """Who was in before, and lost the connection, needs none either."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "lock", "mellon")
+        ben.drop()
+        self.house.wait(30)
+        back = self.house.visitor()
+        self.assertEqual(back.ask("resume", f"{ben.welcome.session} 0").room, "den")
+
+    def test_bounds(self) -> None:
+        """A lock needs a password of 1 to 1024 bytes."""
+        ana = self.house.visitor("ana", "den")
+        for password in ("", "  ", "x" * 1025):
+            self.error(ana, "bad_argument", "lock", password)
+        self.assertFalse(ana.ask("list").rooms[0].locked)
+
+    def test_emptied_meanwhile(self) -> None:
+        """A password that is being checked while the room is banned for one opens nothing."""
+        ana, ben = self.house.owner("ana", "den"), self.house.visitor("ben")
+        self.done(ana, "lock", "mellon")
+        self.house.hashes.hold()
+        asked = ben.begin("join", "den mellon")
+        self.done(ana, "ban", "ben")
+        self.house.hashes.release()
+        self.house.settle()
+        self.assertIsInstance(ben.reply(asked), Error)
+        self.assertEqual(self.here(), ["ana"])
+
+    def test_lost_power_meanwhile(self) -> None:
+        """A lock by one who was operator no more when it was made is none."""
+        ana, ben = self.house.owner("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "op", "ben")
+        self.house.hashes.hold()
+        asked = ben.begin("lock", "mellon")
+        self.done(ana, "deop", "ben")
+        self.done(ana, "kick", "ben")
+        self.house.hashes.release()
+        self.house.settle()
+        self.assertIsInstance(ben.reply(asked), Error)
+        self.assertFalse(ana.ask("list").rooms[0].locked)
+
+
+class InviteTests(HouseTestCase):
+    def test_once(self) -> None:
+        """Who is invited is told, and may join once in spite of the lock."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben")
+        self.done(ana, "lock", "mellon")
+        self.done(ana, "invite", "ben")
+        self.assertIn("/join den", str(ben.hear()[-1]))
+        self.assertIsInstance(ben.ask("join", "den"), Joined)
+        ben.ask("leave")
+        self.error(ben, "forbidden", "join", "den")
+
+    def test_banned(self) -> None:
+        """And in spite of a ban."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "ban", "ben")
+        self.done(ana, "invite", "ben")
+        self.assertIsInstance(ben.ask("join", "den"), Joined)
+        ben.ask("leave")
+        self.error(ben, "forbidden", "join", "den")
+
+    def test_taken_back(self) -> None:
+        """Who is banned afterwards is invited no more; who is inside is not invited for later."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben")
+        self.done(ana, "invite", "ben")
+        self.done(ana, "ban", "ben")
+        self.error(ben, "forbidden", "join", "den")
+        zoe = self.house.visitor("zoe")
+        self.done(ana, "invite", "zoe")
+        self.done(zoe, "register", SECRET)
+        self.done(ana, "ban", "zoe")
+        self.error(zoe, "forbidden", "join", "den")
+        cem = self.house.visitor("cem", "den")
+        self.done(ana, "lock", "mellon")
+        self.assertIn("already", ana.ask("invite", "cem").text)
+        self.done(ana, "kick", "cem")
+        self.error(cem, "forbidden", "join", "den")
+
+    def test_logged_in(self) -> None:
+        """An invited guest who then logs in is invited still."""
+        ana = self.house.visitor("ana", "den")
+        self.house.owner("zoe").ask("close")
+        ben = self.house.visitor("ben")
+        self.done(ana, "lock", "mellon")
+        self.done(ana, "invite", "ben")
+        self.done(ben, "login", f"zoe {SECRET}")
+        self.assertIsInstance(ben.ask("join", "den"), Joined)
+        ben.ask("leave")
+        self.error(ben, "forbidden", "join", "den")
+
+    def test_not_used_up(self) -> None:
+        """An invitation is for that one alone, and goes with a new name."""
+        ana, ben, cem = (self.house.visitor(name) for name in ("ana", "ben", "cem"))
+        ana.ask("join", "den")
+        self.done(ana, "lock", "mellon")
+        self.done(ana, "invite", "ben")
+        self.error(cem, "forbidden", "join", "den")
+        ben.ask("name", "zoe")
+        self.assertIsInstance(ben.ask("join", "den"), Joined)
+
+    def test_nobody(self) -> None:
+        """Who is not here cannot be invited."""
+        ana = self.house.visitor("ana", "den")
+        self.error(ana, "no_such_user", "invite", "nobody")
+        self.error(ana, "bad_argument", "invite", "")
+
+    def test_bound(self) -> None:
+        """Invitations that nobody takes up do not gather for ever; the newest are good."""
+        ana = self.house.owner("ana", "den")
+        self.done(ana, "lock", "mellon")
+        for number in range(MOST_SANCTIONS + 50):
+            user, _ = self.house.user(f"u{number}")
+            self.done(ana, "invite", f"u{number}")
+            user.quit()
+            ana.wire.clear()
+        last = self.house.visitor("last")
+        self.done(ana, "invite", "last")
+        self.assertIsInstance(last.ask("join", "den"), Joined)
+        self.assertLessEqual(len(self.house.registry.rooms["den"].rules.invited), MOST_SANCTIONS)
