@@ -29,6 +29,8 @@ _UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _INVISIBLE = frozenset(
     "\u2800\u3164\uffa0\u115f\u1160\u034f\u180e\u2d7f\ufffc\U0001107f\U00016fe4\U0001bc9d\U0001d159"
 )
+# What asks for a sign as a picture or not; terminals do as they like, and a name is the same.
+_STYLE = re.compile("(?<=[\u2190-\u2bff\U0001f000-\U0001faff])[\ufe0e\ufe0f]")
 _FORBIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
 # Letters of ASCII that no terminal font tells apart for sure.
 _TWINS = str.maketrans({"I": "l", "1": "l", "|": "l", "0": "o"})
@@ -105,6 +107,7 @@ def _name(text: str, what: str, *, known: bool) -> Name:
             raise _refused(what)
         key = text.lower()
     else:
+        text = _STYLE.sub("", text)
         # Folding takes time, and makes one character of four at most.
         key = _folded(text, what, known=known) if len(text) <= 4 * LONGEST_NAME else text
     if len(key) > LONGEST_NAME:

@@ -102,6 +102,12 @@ class NameTests(SynchronousTestCase):
         for code in (0x2D7F, 0xFFFC, 0x1107F, 0x16FE4, 0x1BC9D, 0x1D159):
             self.refused(f"ana{chr(code)}")
 
+    def test_emoji(self) -> None:
+        """An emoji is the same whether it is asked for as a picture or as a sign."""
+        for text in ("Anna❤\ufe0f", "Anna❤\ufe0e", "Anna❤"):
+            self.assertEqual(names.user(text), names.user("Anna❤"))
+        self.refused("Anna\ufe0f")
+
     def test_marks(self) -> None:
         """A name does not begin with a combining mark, nor pile them up."""
         self.refused("\u0301ana")
