@@ -197,7 +197,7 @@ class Accounts:
         name = names.user(shown, known=True)
         whose = [f"host {user.host}"] if user.host else []
         known = self.known.get(name.key)
-        if known is None or known.host != user.host:
+        if known is None or not user.host or known.host != user.host:
             # Where the owner has logged in from, nobody else's tries keep the owner out.
             whose.append(f"name {name.key}")
 

@@ -168,7 +168,6 @@ ELSEWHERE = {
     "names": "users",
     **dict.fromkeys(("query", "w", "whisper", "tell", "pm", "dm"), "msg"),
     **dict.fromkeys(("emote", "action"), "me"),
-    **dict.fromkeys(("bye", "logout", "disconnect"), "quit"),
     "hist": "history",
 }
 """What others call our commands: who comes from IRC is told their names."""
@@ -224,7 +223,7 @@ def find(word: str) -> Command:
     if found is None:
         word = names.clean(word[:32])
         # Nobody who mistypes means to be gone.
-        known = sorted({*ELSEWHERE, *TABLE} - WIRE - {"close"})
+        known = sorted({*ELSEWHERE, *TABLE} - WIRE - {"close", "quit"})
         near = get_close_matches(word.casefold(), known, n=1, cutoff=NEAR)
         meant = [ELSEWHERE.get(one, one) for one in near]
         instead = f"Did you mean /{meant[0]}? /help has them all." if meant else "Try /help."
@@ -417,7 +416,8 @@ def _parting(door: Door, body: str) -> str:
 
 def because(reason: str) -> str:
     """Why, if it is known, to end a sentence with."""
-    return f": {reason.rstrip('.')}" if reason else ""
+    reason = reason.rstrip(".")
+    return f": {reason}" if reason else ""
 
 
 async def heard(chat: Chat, user: User) -> None:

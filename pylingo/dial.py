@@ -9,12 +9,9 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from platformdirs import user_config_path
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.endpoints import HostnameEndpoint
 
-from pylingo import tls
 from pylingo.connection import Connection
 from pylingo.protocol import ChatError
 
@@ -35,6 +32,13 @@ async def dial(
         made = connection(plain)
         await made.start()
         return made
+
+    # Loaded here, for they take a while.
+    from platformdirs import user_config_path
+    from twisted.internet.endpoints import wrapClientTLS
+    from twisted.internet.ssl import optionsForClientTLS
+
+    from pylingo import tls
 
     where = options.where
     known = tls.KnownHosts(user_config_path("pylingo", appauthor=False) / "known_hosts")

@@ -117,6 +117,8 @@ async def _found(door: Door, token: str) -> User:
         guest, entered = not chat.accounts.restorable(back.account, door.user), True
     if guest and chat.registry.rules.banned(door.user) is not None:
         raise banned_here()
+    if isinstance(back, Asleep) and chat.registry.rules.banned(back.person) is not None:
+        raise banned_here()
     if not entered:
         raise locked_out()
     if back is not door.user:

@@ -70,7 +70,10 @@ def mentions(text: str, me: str) -> bool:
     start = text.find(me) if me else -1
     while start >= 0:
         end = start + len(me)
-        if not (_joined(text[start - 1 : start], me[0]) or _joined(text[end : end + 1], me[-1])):
+        # What an accent before it belongs to is the letter under that.
+        before = next((c for c in reversed(text[:start]) if not _mark(c)), "")
+        after = text[end : end + 1]
+        if not (_joined(before, me[0]) or _mark(after) or _joined(after, me[-1])):
             return True
         start = text.find(me, start + 1)
     return False
@@ -78,10 +81,14 @@ def mentions(text: str, me: str) -> bool:
 
 def _joined(beside: str, edge: str) -> bool:
     """Whether what stands `beside` a name, if anything, makes one word with the `edge` of it."""
-    if not beside or unicodedata.category(beside).startswith("M"):
-        return bool(beside)
-    spaced = not any(unicodedata.name(c, "").startswith(SPACELESS) for c in (beside, edge))
-    return spaced and (beside.isalnum() or beside in "-_")
+    if not (beside.isalnum() or beside in ("-", "_")):
+        return False
+    return not any(unicodedata.name(c, "").startswith(SPACELESS) for c in (beside, edge))
+
+
+def _mark(character: str) -> bool:
+    """Whether it is one, and stands above or below the letter before it."""
+    return bool(character) and unicodedata.category(character).startswith("M")
 
 
 def lines(
@@ -111,8 +118,7 @@ def lines(
             if event.room is not None:
                 yield _arrival("You are back in", event.room, event.users, event.count)
                 yield from _topic(event.topic)
-            if event.room is None or event.user != me:
-                yield [("class:info", f"-- You are {tidy(event.user)}.")]
+            yield [("class:info", f"-- You are {tidy(event.user)}.")]
         case Left():
             who = "You" if event.re is not None or event.user == me else tidy(event.user)
             why = "" if event.reason == "left" else f" ({tidy(event.reason)})"

@@ -104,7 +104,6 @@ async def ban(door: Door, body: str) -> Done:
         # Those who share a guest's address are kept out from now on, but not thrown out.
         if sanction.hits(one) and one.place == sanction.place:
             _remove(door, room, one, "banned", reason)
-    door.chat.sessions.banish(room, sanction.place)
     _log.info(
         "{user} was banned from {what} by {by}{why}",
         user=sanction.shown,
@@ -143,12 +142,12 @@ async def mute(door: Door, body: str) -> Done:
         by=sanction.by,
         why=because(reason),
     )
-    await _kept(door, room)
     user = _meant(door, name)
     if isinstance(user, User):
         where = f" in {room.name}" if room is not None else ""
         text = f"You were muted{where} by {door.user.name}{because(reason)}."
         user.hears((Notice(text=text),))
+    await _kept(door, room)
     return Done(text=f"{sanction.shown} is muted.")
 
 
@@ -187,8 +186,9 @@ async def deop(door: Door, body: str) -> Done:
         raise _untouchable(name)
     if not registry.demote(room, place):
         raise ChatError("no_such_user", f"{name} is no operator of {room.name}.")
-    if user is not None and user is not door.user:
-        user.hears((Notice(text=f"You are no operator of {room.name} any more."),))
+    one = user or registry.owners.get(name.key)
+    if one is not None and one is not door.user:
+        one.hears((Notice(text=f"You are no operator of {room.name} any more."),))
     registry.inherit(room, but=place)
     await _kept(door, room)
     return Done(text=f"{name} is no operator of {room.name} any more.")
@@ -342,8 +342,8 @@ async def _lift(
 
 
 async def _done(door: Door, room: Room, what: str) -> Done:
-    await _kept(door, room)
     room.tell(Notice(text=f"{room.name} {what}."), but=door.user)
+    await _kept(door, room)
     return Done(text=f"{room.name} {what}.")
 
 

@@ -21,9 +21,17 @@ MOST_SANCTIONS = 1_000
 class Person(Protocol):
     """A user, as rules see one."""
 
-    name: Name
-    host: str
-    session: int
+    @property
+    def name(self) -> Name:
+        """What they are called."""
+
+    @property
+    def host(self) -> str:
+        """Where they are from, if that is known."""
+
+    @property
+    def session(self) -> int:
+        """The number of the session."""
 
     @property
     def place(self) -> str:

@@ -339,6 +339,7 @@ def makeService(options: Options) -> ChatService:
 
 
 def _obey_signals() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

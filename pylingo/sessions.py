@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
 
@@ -24,9 +23,7 @@ from pylingo.history import DAY, STEP, Log
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing
 from pylingo.rooms import Gone, Hear, Registry, Room, User, silence
-
-Out: TypeAlias = Callable[[int, "str | None"], bool]
-"""Whether a session, of that number and account, is not to come back."""
+from pylingo.rules import Rules
 
 MOST_GONE = 100_000
 """Messages of users who are gone that are known when they are sent again."""
@@ -45,6 +42,12 @@ class Asleep:
     room: str | None
     since: int
     handed: int | None
+
+    @property
+    def person(self) -> Gone:
+        """Whose it is, as rules see one; from where is not known."""
+        place = f"~{self.id}" if self.account is None else f"@{self.account}"
+        return Gone(names.user(self.name, known=True), place, "", self.id)
 
 
 class Sessions:
@@ -108,13 +111,13 @@ class Sessions:
                 self._forget_said()
         hashed = _hash(token)
         oldest = self._clock() - DAY
-        while True:
+        shut = None
+        while shut != self._shut:
+            # When a room is locked, who may still come back to it is known when that is kept.
             shut = self._shut
-            found = await self._log.read(lambda connection: _find(connection, hashed, oldest))
-            if shut == self._shut:
-                return found
-            # Meanwhile a room was locked; who may still come back to it is known when that is kept.
             await self._log.flushed()
+            found = await self._log.read(lambda connection: _find(connection, hashed, oldest))
+        return found
 
     def revive(self, stored: Asleep) -> User:
         """The user of a stored session, here again; under a guest's name if the own is taken."""
@@ -129,8 +132,17 @@ class Sessions:
             user.rename(names.user(stored.name, known=True))
         if stored.room is not None:
             with suppress(ChatError):
-                user.rooms[user.join(names.room(stored.room, known=True))] = stored.since
+                self._return(user, stored, names.room(stored.room, known=True))
         return user
+
+    def _return(self, user: User, stored: Asleep, name: Name) -> None:
+        room = self._registry.known(name)
+        # Whoever has the account by now: it may be the session that was banned.
+        person = stored.person
+        rules = room.rules if room is not None else Rules()
+        banned = rules.banned(user) or rules.banned(person)
+        if banned is None or person.place in rules.operators:
+            user.rooms[user.join(name)] = stored.since
 
     def save(self, user: User) -> None:
         """Remember how `user` is called, and the room; it goes with the next group of the log.
@@ -196,25 +208,10 @@ class Sessions:
 
     def shut_out(self, room: Room) -> None:
         """Whose session has left `room` by a broken connection does not come back to it."""
-        here = {member.session for member in room.members}
-        self._keep_out(room, "", lambda id, _: id not in here)
-
-    def banish(self, room: Room | None, place: str) -> None:
-        """Who has that place and is gone does not come back to `room`, or to the chat if None."""
-
-        def out(id: int, account: str | None) -> bool:
-            return place in (f"~{id}", f"@{account}")
-
-        if room is not None:
-            self._keep_out(room, place, out)
-            return
-        self._shut += 1
-        self._log.keep(("banish", place), lambda connection: _banish(connection, out))
-
-    def _keep_out(self, room: Room, place: str, out: Out) -> None:
         self._shut += 1
         key = room.name.key
-        self._log.keep(("shut", key, place), lambda connection: _shut_out(connection, key, out))
+        here = {member.session for member in room.members}
+        self._log.keep(("room", "shut", key), lambda connection: _shut_out(connection, key, here))
 
     def gone(self, name: Name) -> Deferred[Gone | None]:
         """The guest of that name whose session can be resumed still; the last who had it."""
@@ -242,6 +239,10 @@ class Sessions:
         return self._log.write(lambda connection: _forget(connection, oldest))
 
 
+_LIKE = "(lower({0}) = ? OR {0} GLOB '*[^ -~]*')"
+"""What a name is like that may have that key; all keys need not be made for that."""
+
+
 def _hash(token: str) -> bytes:
     return sha256(token.encode()).digest()
 
@@ -265,25 +266,17 @@ def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:
     connection.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
-def _shut_out(connection: sqlite3.Connection, key: str, out: Out) -> None:
-    rows = connection.execute("SELECT id, account, room FROM sessions WHERE room IS NOT NULL")
-    ids = [
-        (id,)
-        for id, account, room in rows
-        if out(id, account) and names.room(room, known=True).key == key
-    ]
-    connection.executemany("UPDATE sessions SET room = NULL WHERE id = ?", ids)
-
-
-def _banish(connection: sqlite3.Connection, out: Out) -> None:
-    rows = connection.execute("SELECT id, account FROM sessions")
-    ids = [(id,) for id, account in rows if out(id, account)]
-    connection.executemany("DELETE FROM sessions WHERE id = ?", ids)
+def _shut_out(connection: sqlite3.Connection, key: str, here: Container[int]) -> None:
+    query = f"SELECT id, room FROM sessions WHERE {_LIKE.format('room')}"
+    rows = connection.execute(query, (key,)).fetchall()
+    out = [(id,) for id, room in rows if id not in here and names.room(room, known=True).key == key]
+    connection.executemany("UPDATE sessions SET room = NULL WHERE id = ?", out)
 
 
 def _gone(connection: sqlite3.Connection, name: Name) -> Gone | None:
-    query = "SELECT id, name FROM sessions WHERE account IS NULL ORDER BY seen DESC"
-    with closing(connection.execute(query)) as rows:
+    query = f"""SELECT id, name FROM sessions WHERE account IS NULL AND {_LIKE.format("name")}
+        ORDER BY seen DESC"""
+    with closing(connection.execute(query, (name.key,))) as rows:
         for id, shown in rows:
             if names.user(shown, known=True).key == name.key:
                 return Gone(name, f"~{id}", "", id)

@@ -44,6 +44,13 @@ class TriesTests(SynchronousTestCase):
         self.house.wait(1)
         self.assertEqual(self.guess(late, password=SECRET), "")
 
+    def test_no_address(self) -> None:
+        """From doors within the machine, whose peers have no address, it is so for each name."""
+        for _ in range(TRIES):
+            self.guess(self.house.visitor())
+        self.assertIn("seconds", self.guess(self.house.visitor(), password=SECRET))
+        self.assertEqual(self.guess(self.house.visitor(), "ben", SECRET), "")
+
     def test_address(self) -> None:
         """The same goes for an address, whatever names and connections are used."""
         for number in range(TRIES):

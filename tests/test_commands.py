@@ -670,7 +670,7 @@ class SayTests(CommandTestCase):
         ana = self.visitor("ana")
         for word, meant in (("tell", "msg"), ("joim", "join"), ("hist", "history"), ("dm", "msg")):
             self.assertIn(f"Did you mean /{meant}?", ana.ask(word).text)
-        for word in ("clear", "cls", "save", "color", "xyz"):
+        for word in ("quite", "clear", "cls", "save", "color", "xyz"):
             self.assertNotIn("Did you mean", ana.ask(word).text, word)
 
     def test_not_stored(self) -> None:

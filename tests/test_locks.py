@@ -84,6 +84,22 @@ class LockTests(HouseTestCase):
         self.house.reads.release()
         self.assertIsNone(back.reply(asked).room)
 
+    def test_locked_and_not_stored_yet(self) -> None:
+        """So does one that is about to be stored when the session is read."""
+        self.house = House(self.mktemp())
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        token = eve.ask("hello").session
+        eve.drop()
+        self.house.wait(70)
+        back = self.house.visitor()
+        self.house.commits.hold()
+        ana.begin("say", "hi")
+        asked = back.begin("resume", f"{token} 0")
+        ana.begin("lock", "mellon")
+        self.house.commits.release()
+        self.house.settle()
+        self.assertIsNone(back.reply(asked).room)
+
     def test_back_in_spite_of_a_lock(self) -> None:
         """Who was there when it was locked, or lingered, comes back, also after a restart."""
         self.house = House(self.mktemp())

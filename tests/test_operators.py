@@ -279,6 +279,15 @@ class OperatorTests(HouseTestCase):
         self.error(ana, "no_such_user", "deop", "ben")
         self.error(ana, "no_such_user", "deop", "nobody")
 
+    def test_deop_by_another_name(self) -> None:
+        """Who has the account is told, whatever the name is by now."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.owner("ben", "den")
+        self.done(ana, "op", "ben")
+        ben.ask("name", "benno")
+        ben.hear()
+        self.done(ana, "deop", "ben")
+        self.assertIn("no operator of den any more", str(ben.hear()))
+
     def test_deop_away(self) -> None:
         """One who is away can be, by the registered name."""
         ana, owner = self.house.visitor("ana", "den"), self.house.owner("owner", "den")
