@@ -104,13 +104,7 @@ async def ban(door: Door, body: str) -> Done:
         # Those who share a guest's address are kept out from now on, but not thrown out.
         if sanction.hits(one) and one.place == sanction.place:
             _remove(door, room, one, "banned", reason)
-    _log.info(
-        "{user} was banned from {what} by {by}{why}",
-        user=sanction.shown,
-        what=room.name if room else "the server",
-        by=sanction.by,
-        why=because(reason),
-    )
+    _note(sanction, "banned from", room)
     await _kept(door, room)
     more = ""
     if sanction.host:
@@ -135,13 +129,7 @@ async def mute(door: Door, body: str) -> Done:
     sanction = _sanction(door, name, reason, address=False)
     rules = _rules(door, room)
     rules.add(rules.mutes, sanction)
-    _log.info(
-        "{user} was muted in {what} by {by}{why}",
-        user=sanction.shown,
-        what=room.name if room else "the server",
-        by=sanction.by,
-        why=because(reason),
-    )
+    _note(sanction, "muted in", room)
     user = _meant(door, name)
     if isinstance(user, User):
         where = f" in {room.name}" if room is not None else ""
@@ -305,6 +293,18 @@ def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction
     return Sanction(name.key, name.shown, one.place, one.host if address else "", by, reason)
 
 
+def _note(sanction: Sanction, what: str, room: Room | None) -> None:
+    """For the server's log."""
+    _log.info(
+        "{user} was {what} {where} by {by}{why}",
+        user=sanction.shown,
+        what=what,
+        where=room.name if room else "the whole server",
+        by=sanction.by,
+        why=because(sanction.reason),
+    )
+
+
 def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -> None:
     """Send `user` out of the room, or out of the chat."""
     by = f"{what} by {door.user.name}{because(reason)}"
@@ -316,7 +316,7 @@ def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -
         user.hears((user.leave(room, by),))
         door.chat.sessions.save(user)
     if what == "kicked":
-        where = room.name if room else "the server"
+        where = room.name if room else "the whole server"
         _log.info("{user} was {by}, from {where}", user=user.name.shown, by=by, where=where)
 
 
@@ -334,7 +334,7 @@ async def _lift(
     if sanction is None:
         raise ChatError("no_such_user", f"{name} is not {what}.")
     del sanctions[sanction.key]
-    for one in door.chat.registry.users.values():
+    for one in tuple(door.chat.registry.users.values()):
         if sanction.means(one) and one is not door.user:
             one.hears((Notice(text=f"You are not {what} any more."),))
     await _kept(door, room)
