@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import resource
 import signal
 import socket
@@ -140,10 +141,7 @@ class Options(BaseOptions):
                 raise UsageError(f"The first line of {self['password-file']} is empty.")
         if self["database"] != MEMORY:
             # Whatever leads to it, two servers must not use it.
-            try:
-                self["database"] = str(Path(self["database"]).resolve())
-            except (OSError, RuntimeError) as error:
-                raise UsageError(f"--database: {error}. Choose another place.") from None
+            self["database"] = os.path.realpath(self["database"])
 
     @property
     def encrypted(self) -> str:
