@@ -195,7 +195,7 @@ class Accounts:
     async def login(self, user: User, shown: str, password: str) -> Account:
         """Let `user` be that account. Raises `ChatError`; it takes as long for unknown names."""
         name = names.user(shown, known=True)
-        whose = [f"host {user.host}"] if user.host else []
+        whose = [f"host {user.whence}"]
         known = self.known.get(name.key)
         if known is None or not user.host or known.host != user.host:
             # Where the owner has logged in from, nobody else's tries keep the owner out.
@@ -267,7 +267,7 @@ class Accounts:
 
     async def opens(self, room: Room, password: str, user: User) -> bool:
         """Whether `password` opens a locked room. Raises `ChatError` after too many tries."""
-        whose = f"room {room.name.key} {user.host}"
+        whose = f"room {room.name.key} {user.whence}"
         return await self._try(lambda: room.rules.lock, password, whose)
 
     def unread(self, user: User) -> bool:

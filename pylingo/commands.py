@@ -85,7 +85,7 @@ class Chat:
         log.publish, log.refuse = registry.publish, registry.refuse
         writer = database.writer
         accounts = Accounts(registry, log, writer, hash, clock.seconds, admins, password)
-        sessions = Sessions(registry, log, clock.seconds, accounts.restore)
+        sessions = Sessions(registry, log, clock.seconds, accounts.restore, accounts.powerful)
         return cls(registry, sessions, log, accounts, motd, password)
 
 

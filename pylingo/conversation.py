@@ -8,7 +8,6 @@ is in no room is the `Lobby`'s guest.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -523,18 +522,13 @@ def _short(text: str) -> str:
 
 
 def _begins(name: str, word: str) -> bool:
-    return _composed(name).casefold().startswith(_composed(word).casefold().lstrip("#"))
+    return names.composed(name).casefold().startswith(names.composed(word).casefold().lstrip("#"))
 
 
 def _narrow(line: str) -> str:
     """`line` with slashes at its beginning, where an input method has made wide ones of them."""
     rest = line.lstrip("／")
     return "/" * (len(line) - len(rest)) + rest
-
-
-def _composed(text: str) -> str:
-    """`text` with each letter and its accents as one character, where there is one for them."""
-    return unicodedata.normalize("NFC", text)
 
 
 def _user_key(name: str) -> str:

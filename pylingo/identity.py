@@ -38,7 +38,7 @@ async def enter(door: Door, body: str) -> Done:
     chat, user = door.chat, door.user
     if user.entered:
         return Done(text="You are in already; there is no password to give.")
-    whose = f"door {user.host}"
+    whose = f"door {user.whence}"
     chat.accounts.tries.check(whose)
     if not hmac.compare_digest(body.strip().encode(), chat.password.encode()):
         raise wrong()
@@ -173,5 +173,11 @@ async def replay(door: Door, places: list[tuple[str, int]], *, private: bool = F
         missed, complete = await log.missed(places, upto)
         door.replay(missed)
         await door.drained()
-        places = [(place, max(start, missed[-1].id)) for place, start in places if missed]
+        # Of a room that one was sent out of meanwhile, nothing more.
+        here = {room.place for room in user.rooms}
+        places = [
+            (place, max(start, missed[-1].id))
+            for place, start in places
+            if missed and (place in here or place[0] != "#")
+        ]
     user.told = max(user.told, upto)

@@ -66,7 +66,7 @@ def colour(name: str) -> str:
 
 def mentions(text: str, me: str) -> bool:
     """Whether `me` is named in `text`, as a word of its own."""
-    text, me = (unicodedata.normalize("NFC", one).casefold() for one in (text, me))
+    text, me = (names.composed(one).casefold() for one in (text, me))
     start = text.find(me) if me else -1
     while start >= 0:
         end = start + len(me)

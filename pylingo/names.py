@@ -30,7 +30,7 @@ _INVISIBLE = frozenset(
     "\u2800\u3164\uffa0\u115f\u1160\u034f\u180e\u2d7f\ufffc\U0001107f\U00016fe4\U0001bc9d\U0001d159"
 )
 # What asks for a sign as a picture or not; terminals do as they like, and a name is the same.
-_STYLE = re.compile("(?<=[\u2190-\u2bff\U0001f000-\U0001faff])[\ufe0e\ufe0f]")
+_STYLE = re.compile("(?<=[^\\w\\s])[\ufe0e\ufe0f]")
 _FORBIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
 # Letters of ASCII that no terminal font tells apart for sure.
 _TWINS = str.maketrans({"I": "l", "1": "l", "|": "l", "0": "o"})
@@ -65,6 +65,14 @@ def user(text: str, *, known: bool = False) -> Name:
 def room(text: str, *, known: bool = False) -> Name:
     """The name of a room, likewise, a leading ``#`` dropped."""
     return _name(text.strip().lstrip("#"), "room's name", known=known)
+
+
+def composed(text: str) -> str:
+    """`text` with each letter and its accents as one character where there is one for them.
+
+    Signs are as they are in names: they do not ask to be pictures.
+    """
+    return text if text.isascii() else _STYLE.sub("", unicodedata.normalize("NFC", text))
 
 
 def clean(text: str) -> str:

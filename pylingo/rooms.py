@@ -254,6 +254,11 @@ class User:
         return f"~{self.session}" if self.account is None else "@" + self.account
 
     @property
+    def whence(self) -> str:
+        """By which tries of passwords are counted: peers without an address are each their own."""
+        return self.host or f"~{self.session}"
+
+    @property
     def room(self) -> Room | None:
         """The room joined last, of those the user is in."""
         return next(reversed(self.rooms), None)

@@ -23,7 +23,6 @@ from pylingo.history import DAY, STEP, Log
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing
 from pylingo.rooms import Gone, Hear, Registry, Room, User, silence
-from pylingo.rules import Rules
 
 MOST_GONE = 100_000
 """Messages of users who are gone that are known when they are sent again."""
@@ -53,7 +52,8 @@ class Asleep:
 class Sessions:
     """The sessions of all users, by their tokens. The clock gives seconds since 1970.
 
-    `restore` is told when the session of a user who is back was logged in to an account.
+    `restore` is told when the session of a user who is back was logged in to an account; `powerful`
+    is who may moderate a room, and is not kept out of it.
     """
 
     def __init__(
@@ -62,11 +62,13 @@ class Sessions:
         log: Log,
         clock: Callable[[], float],
         restore: Callable[[User, str], None],
+        powerful: Callable[[User, Room], bool],
     ) -> None:
         self._registry = registry
         self._log = log
         self._clock = clock
         self._restore = restore
+        self._powerful = powerful
         self._users: dict[bytes, User] = {}
         self._revived: dict[int, User] = {}
         self._said: dict[int, dict[int, int]] = {}
@@ -137,12 +139,13 @@ class Sessions:
 
     def _return(self, user: User, stored: Asleep, name: Name) -> None:
         room = self._registry.known(name)
-        # Whoever has the account by now: it may be the session that was banned.
-        person = stored.person
-        rules = room.rules if room is not None else Rules()
-        banned = rules.banned(user) or rules.banned(person)
-        if banned is None or person.place in rules.operators:
-            user.rooms[user.join(name)] = stored.since
+        if room is not None and not self._powerful(user, room):
+            # That it was locked meanwhile is known from the database, if that could be told.
+            unsure = room.locked and self._log.failing
+            # Whoever has the account by now: it may be the session that was banned.
+            if unsure or room.rules.banned(stored.person) is not None:
+                return
+        user.rooms[user.join(name)] = stored.since
 
     def save(self, user: User) -> None:
         """Remember how `user` is called, and the room; it goes with the next group of the log.

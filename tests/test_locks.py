@@ -84,6 +84,50 @@ class LockTests(HouseTestCase):
         self.house.reads.release()
         self.assertIsNone(back.reply(asked).room)
 
+    def test_locked_by_any_name(self) -> None:
+        """So it is for rooms whose names are written in other ways than they are known by."""
+        for room in ("Küche", "ＤＥＮ", "Den2"):
+            ana, eve = self.house.visitor("ana", room), self.house.visitor("eve", room)
+            token = eve.ask("hello").session
+            eve.drop()
+            self.house.wait(70)
+            self.done(ana, "lock", "mellon")
+            back = self.house.visitor()
+            self.assertIsNone(back.ask("resume", f"{token} 0").room)
+            for one in (ana, back):
+                one.ask("close")
+
+    def test_locked_while_all_is_read(self) -> None:
+        """So does one while what was said before a start is read, for the first to come back."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        token = eve.ask("hello").session
+        eve.drop()
+        self.house.wait(70)
+        back = self.house.visitor()
+        self.house.reads.hold()
+        asked = back.begin("resume", f"{token} 0")
+        self.house.commits.hold()
+        ana.begin("lock", "mellon")
+        self.house.settle()
+        self.house.reads.release()
+        self.house.settle()
+        self.house.commits.release()
+        self.house.settle()
+        self.assertIsNone(back.reply(asked).room)
+
+    def test_not_stored(self) -> None:
+        """A lock that could not be stored holds, also for who was gone; and all are told."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        ben = self.house.visitor("ben", "den")
+        token = eve.ask("hello").session
+        eve.drop()
+        self.house.wait(70)
+        self.house.break_disk()
+        ben.hear()
+        self.error(ana, "internal", "lock", "mellon")
+        self.assertEqual(ben.hear(), [Notice(text="den is locked now.")])
+        self.assertIsNone(self.house.visitor().ask("resume", f"{token} 0").room)
+
     def test_locked_and_not_stored_yet(self) -> None:
         """So does one that is about to be stored when the session is read."""
         self.house = House(self.mktemp())

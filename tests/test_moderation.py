@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 
-from pylingo import rooms
+from pylingo import history, rooms
 from pylingo.protocol import (
     LARGEST_EVENT,
     Closing,
@@ -367,6 +367,53 @@ class BanTests(HouseTestCase):
         self.house.wait(70)
         self.house.visitor("eve", "den")
         self.done(ana, "ban", "eve")
+        self.assertIsNone(self.house.visitor().ask("resume", f"{token} 0").room)
+
+    def test_banned_while_catching_up(self) -> None:
+        """Who is sent out while the past is told hears nothing more of that room."""
+        for what in ("ban", "kick"):
+            self.patch(history, "PIECE", 3)
+            self.house = House(self.mktemp(), **self.options)
+            ana, eve = self.house.owner("ana", "den"), self.house.visitor("eve", "den")
+            last = ana.ask("say", "one").id
+            eve.drop()
+            for number in range(4):
+                ana.ask("say", f"missed {number}")
+            back = self.house.visitor()
+            self.house.reads.hold()
+            back.begin("resume", f"{eve.welcome.session} {last}")
+            self.done(ana, what, "eve")
+            ana.ask("say", "secret")
+            self.house.reads.release()
+            heard = back.hear()
+            self.assertIn("missed 2", texts(heard))
+            self.assertNotIn("secret", texts(heard))
+            self.assertIn(Left, map(type, heard))
+
+    def test_admin_is_let_in(self) -> None:
+        """Who was banned as a guest, and is admin by now, comes back; not who has the guest's."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        self.house.owner("boss").ask("close")
+        self.done(ana, "ban", "eve")
+        eve.ask("login", f"boss {SECRET}")
+        eve.ask("join", "den")
+        token = eve.ask("hello").session
+        eve.drop()
+        self.house.wait(70)
+        self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").room, "den")
+
+    def test_operator_no_more(self) -> None:
+        """Who was let in for an account that somebody else has by now is a banned guest again."""
+        ana, eve = self.house.owner("ana", "den"), self.house.visitor("eve", "den")
+        self.house.owner("mia").ask("close")
+        self.done(ana, "op", "mia")
+        self.done(ana, "ban", "eve")
+        eve.ask("login", f"mia {SECRET}")
+        self.assertIsInstance(eve.ask("join", "den"), Joined)
+        token = eve.ask("hello").session
+        eve.drop()
+        self.house.wait(70)
+        self.house.owner("mia")
         self.assertIsNone(self.house.visitor().ask("resume", f"{token} 0").room)
 
     def test_banned_before_it_is_stored(self) -> None:

@@ -106,6 +106,8 @@ class NameTests(SynchronousTestCase):
         """An emoji is the same whether it is asked for as a picture or as a sign."""
         for text in ("Anna❤\ufe0f", "Anna❤\ufe0e", "Anna❤"):
             self.assertEqual(names.user(text), names.user("Anna❤"))
+        for text in ("™\ufe0f", "‼\ufe0f", "㊗\ufe0f"):
+            self.assertEqual(names.user(f"Anna{text}").shown, f"Anna{text[0]}")
         self.refused("Anna\ufe0f")
 
     def test_marks(self) -> None:
