@@ -172,8 +172,9 @@ class Conversation:
 
     def complete(self, text: str) -> list[tuple[str, int, str]]:
         """What could stand where `text` ends: each with how much of it is replaced, and a help."""
+        text = _narrow(text)
         command, space, rest = text.partition(" ")
-        word = re.split(r"\s", text)[-1]
+        word = re.split(r"\s", text)[-1].lstrip("@(\"'")
         question, rooms = self._questions.now, self._lobby.rooms
         if question is not None and not command.startswith("/"):
             asked = rooms if question.room else []
@@ -221,6 +222,9 @@ class Conversation:
         elif line.casefold().split()[0] in ("/quit", "/close") and not self.linked:
             self.leave()
         elif self.connection is None or not self._arrived:
+            if question is not None:
+                self.tell("!! Answer the question first.")
+                return
             back = "; Up brings the line back." if self.keeps(text) else "."
             self.tell(f"!! There is no connection yet. Wait a moment{back}")
         elif line.startswith("/") and not line.startswith(("//", "/*")):
@@ -340,7 +344,9 @@ class Conversation:
                 if self._count > len(self.people):
                     asked = self.request("users", quiet=True)
                     asked.addCallbacks(self._follow, lambda why: why.trap(ChatError))
-                if event.room is not None:
+                if isinstance(event, Joined):
+                    self._lobby.entered()
+                elif event.room is not None:
                     # A password that is half typed must not turn into something to say.
                     self._questions.settle()
             case Left() if self.room is None:

@@ -104,6 +104,11 @@ class Lobby:
         else:
             self.offer()
 
+    def entered(self) -> None:
+        """One is in a room, by whatever way: that is who one wants to be, and where."""
+        self.settled, self._goal = True, ""
+        self._questions.settle()
+
     def offer(self) -> None:
         """Show the menu, to who is in no room."""
         if self._visitor.room is None and self._visitor.linked:

@@ -140,7 +140,8 @@ def lines(
             yield from _help(event.commands)
         case History():
             what = _many(len(event.messages), "message") if event.messages else "Nothing was said"
-            end = ":" if event.messages else "."
+            hidden = sum(map(ignores, event.messages))
+            end = (f" ({hidden} hidden)" if hidden else "") + (":" if event.messages else ".")
             yield [("class:info", f"-- {what} in {tidy(event.room)}{end}")]
             for message in event.messages:
                 if not ignores(message):

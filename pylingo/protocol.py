@@ -341,7 +341,8 @@ def parse(line: str) -> Request:
     """
     command = _COMMAND.match(line)
     if command is None:
-        return Request("say", line[1:] if line.startswith("//") and line[2:3].strip() else line)
+        escaped = line.startswith("//") and line[2:3].strip() and "\n" not in line
+        return Request("say", line[1:] if escaped else line)
     return Request(command[1], command[2])
 
 

@@ -30,7 +30,7 @@ from prompt_toolkit.completion import (
 )
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.filters import Condition, has_completions
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import History
 from prompt_toolkit.input import create_pipe_input
@@ -413,6 +413,10 @@ class Screen(TwistedProtocol):
             elif found:
                 buffer.insert_text(get_common_complete_suffix(buffer.document, found))
                 buffer.start_completion()
+
+        @keys.add("escape", filter=typing & has_completions, eager=True)
+        def _(event: KeyPressEvent) -> None:
+            event.current_buffer.cancel_completion()
 
         @keys.add("pageup")
         @keys.add("pagedown")

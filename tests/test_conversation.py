@@ -625,6 +625,8 @@ class CompletionTests(Seat):
         """Elsewhere it is a word."""
         self.assertEqual(self.texts("ask be"), ["ask Bertha "])
         self.assertEqual(self.texts("/msg bo"), ["/msg bob "])
+        self.assertEqual(self.texts("(see @be"), ["(see @Bertha "])
+        self.assertEqual(self.talk.complete("／msg bo"), self.talk.complete("/msg bo"))
 
     def test_nothing_begun(self) -> None:
         """Where nothing is begun, or nobody is called so, nothing is offered."""

@@ -87,6 +87,14 @@ class ArrivalTests(Seat):
         self.talk.typed("/join lobby")
         self.enter()
         self.assertEqual(self.talk.prompt, "[lobby] guest-1> ")
+        # And a new name later is no answer, but a new name.
+        self.line.asked.clear()
+        self.hear(Renamed(user="guest-1", to="ana", re=9))
+        self.assertEqual(self.line.asked, [])
+        self.line.room = None
+        self.hear(left("ana", re=3))
+        self.talk.typed("1")
+        self.assertTrue(self.talk.cancel())
 
 
 class WaitingTests(Seat):

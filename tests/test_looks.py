@@ -293,6 +293,7 @@ class EventTests(SynchronousTestCase):
         event = History(room="lobby", messages=messages, older=True)
         lines = looks.lines(event, "ana", NOW, ignores=lambda message: message.user == "eve")
         told = [looks.plain(line) for line in lines]
+        self.assertEqual(told[0], "-- 2 messages in lobby (1 hidden):")
         self.assertEqual(told[1:], [f"{CLOCK} <bob> two", shown(event)[-1]])
 
     def test_topic(self) -> None:

@@ -353,7 +353,7 @@ class ParseTests(SynchronousTestCase):
 
     def test_comments(self) -> None:
         """Code that begins with a comment is something to say, as it is."""
-        for code in ("// the sum\nx", "//\nx", "//", "/* the sum */", "/**/"):
+        for code in ("//x\n//y", "// the sum\nx", "//\nx", "//", "/* the sum */", "/**/"):
             self.assertEqual(parse(code), Request("say", code))
 
     @random

@@ -518,6 +518,20 @@ class TypingTests(ScreenTests):
 
         self.at(scene)
 
+    def test_menu_taken_back(self) -> None:
+        """Escape takes the menu away, and what is typed goes on from there."""
+
+        async def scene() -> None:
+            self.desk.completions = [("bob: ", 1, "here"), ("bert: ", 1, "there")]
+            await self.type("b\t")
+            await self.until(lambda: self.glass.shows("there"))
+            await self.type("\x1b")
+            await self.until(lambda: not self.glass.shows("there"))
+            await self.type("\r")
+            await self.typed("b")
+
+        self.at(scene)
+
     def test_pages(self) -> None:
         """The keys that scroll elsewhere leave alone what is typed, and it is told of as it is."""
 
