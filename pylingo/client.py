@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -33,6 +34,10 @@ def main(arguments: list[str] | None = None) -> None:
     from twisted.internet.task import react
 
     async def talk(reactor: Any) -> None:
+        # These end it as those do that Twisted knows: in good order.
+        for one in (signal.SIGHUP, signal.SIGQUIT):
+            if signal.getsignal(one) is not signal.SIG_IGN:
+                signal.signal(one, lambda *_: reactor.callFromThread(reactor.stop))
         raise SystemExit(await converse(reactor, options))
 
     react(talk)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from typing import Any
 
@@ -238,8 +237,6 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         return ended
 
     reactor.addSystemEventTrigger("before", "shutdown", end)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reactor.stop))
     StandardIO(pipe, reactor=reactor)
     try:
         connection = await dial(options, reactor, connect, None)

@@ -242,15 +242,14 @@ class Sessions:
         return self._log.write(lambda connection: _forget(connection, oldest))
 
 
-_LIKE = "(lower({0}) = ? OR {0} GLOB '*[^ -~]*')"
-"""What a name is like that may have that key; all keys need not be made for that."""
-
-
 def _hash(token: str) -> bytes:
     return sha256(token.encode()).digest()
 
 
 # What follows blocks; it runs in the threads.
+
+_LIKE = "(lower({0}) = ? OR {0} GLOB '*[^ -~]*')"
+"""What a name is like that may have that key; all keys need not be made for that."""
 
 
 def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Asleep | None:

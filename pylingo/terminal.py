@@ -94,8 +94,6 @@ class _Talk:
     async def run(self) -> int:
         # A signal ends it as the keys do: not before the terminal is as it was.
         self._reactor.addSystemEventTrigger("before", "shutdown", self._end)
-        for one in (signal.SIGHUP, signal.SIGQUIT):
-            signal.signal(one, lambda *_: self._reactor.callFromThread(self._reactor.stop))
         try:
             with self._tty:
                 trouble = await self._talk()

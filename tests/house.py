@@ -488,6 +488,13 @@ class HouseTestCase(TestCase):
         self.assertIsInstance(reply, Done, f"{command} {body}")
         return str(reply.text)
 
+    def asleep(self, visitor: Visitor) -> str:
+        """The connection of somebody broke long ago; the result is the way back."""
+        token: str = visitor.ask("hello").session
+        visitor.drop()
+        self.house.wait(70)
+        return token
+
     def here(self) -> list[str]:
         """Who is in the den."""
         room = self.house.registry.rooms.get("den")

@@ -183,6 +183,15 @@ class PipeJourneys(Journey):
             self.assertIn("pylingo: The server is shutting down.", person.err)
             self.assertEqual(len(person.err.splitlines()), 1, person.err)
 
+    def test_server_loses_its_terminal(self) -> None:
+        """A terminal that is closed ends the server as Ctrl-C does."""
+        server = self.serve()
+        ana = self.person(server, "ana")
+        self.assertEqual(server.stop(signal.SIGHUP), 0)
+        self.assertEqual(ana.wait(), 1)
+        self.assertIn("pylingo: The server is shutting down.", ana.err)
+        self.assertNotIn("Traceback", server.out + server.err)
+
     def test_server_killed(self) -> None:
         """A server that is gone without a word is told in a sentence too."""
         server = self.serve()
@@ -259,7 +268,8 @@ class PipeJourneys(Journey):
         """Who ends with nobody to read it, or by a signal, leaves no ghost that has the name."""
         server = self.serve()
         bob = self.person(server, "bob")
-        for end in (signal.SIGTERM, signal.SIGINT, None):
+        ends = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, None
+        for end in ends:
             read, write = os.pipe()
             client = self.client(server.address, "--name", "ana", "--room", "lobby", stdout=write)
             os.close(write)
@@ -274,7 +284,7 @@ class PipeJourneys(Journey):
                 os.close(read)
         bob.eof()
         bob.wait()
-        self.assertEqual(bob.out.count("<-- ana left lobby (bye)"), 3)
+        self.assertEqual(bob.out.count("<-- ana left lobby (bye)"), len(ends))
 
     def test_closed_streams(self) -> None:
         """Streams that who started it has closed are as good as empty."""
@@ -749,6 +759,11 @@ class EndJourneys(Journey):
     def test_sighup(self) -> None:
         """SIGHUP."""
         self.ana.process.send_signal(signal.SIGHUP)
+        self.ended()
+
+    def test_sigquit(self) -> None:
+        """SIGQUIT."""
+        self.ana.process.send_signal(signal.SIGQUIT)
         self.ended()
 
     def test_window_closed(self) -> None:

@@ -55,9 +55,7 @@ class LockTests(HouseTestCase):
         """Who was gone when a room was locked does not come back to it, nor after a restart."""
         self.house = House(self.mktemp())
         ana, ben = self.house.visitor("ana", "Den"), self.house.visitor("ben", "den")
-        token = ana.ask("hello").session
-        ana.drop()
-        self.house.wait(70)
+        token = self.asleep(ana)
         self.done(ben, "lock", "mellon")
         ben.ask("say", "the code is 4711")
         for _ in range(2):
@@ -73,9 +71,7 @@ class LockTests(HouseTestCase):
         """A lock that is set while a session is being read holds for it, too."""
         self.house = House(self.mktemp())
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
-        token = eve.ask("hello").session
-        eve.drop()
-        self.house.wait(70)
+        token = self.asleep(eve)
         back = self.house.visitor()
         self.house.reads.hold()
         asked = back.begin("resume", f"{token} 0")
@@ -88,9 +84,7 @@ class LockTests(HouseTestCase):
         """So it is for rooms whose names are written in other ways than they are known by."""
         for room in ("Küche", "ＤＥＮ", "Den2"):
             ana, eve = self.house.visitor("ana", room), self.house.visitor("eve", room)
-            token = eve.ask("hello").session
-            eve.drop()
-            self.house.wait(70)
+            token = self.asleep(eve)
             self.done(ana, "lock", "mellon")
             back = self.house.visitor()
             self.assertIsNone(back.ask("resume", f"{token} 0").room)
@@ -100,9 +94,7 @@ class LockTests(HouseTestCase):
     def test_locked_while_all_is_read(self) -> None:
         """So does one while what was said before a start is read, for the first to come back."""
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
-        token = eve.ask("hello").session
-        eve.drop()
-        self.house.wait(70)
+        token = self.asleep(eve)
         back = self.house.visitor()
         self.house.reads.hold()
         asked = back.begin("resume", f"{token} 0")
@@ -119,9 +111,7 @@ class LockTests(HouseTestCase):
         """A lock that could not be stored holds, also for who was gone; and all are told."""
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
         ben = self.house.visitor("ben", "den")
-        token = eve.ask("hello").session
-        eve.drop()
-        self.house.wait(70)
+        token = self.asleep(eve)
         self.house.break_disk()
         ben.hear()
         self.error(ana, "internal", "lock", "mellon")
@@ -132,9 +122,7 @@ class LockTests(HouseTestCase):
         """So does one that is about to be stored when the session is read."""
         self.house = House(self.mktemp())
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
-        token = eve.ask("hello").session
-        eve.drop()
-        self.house.wait(70)
+        token = self.asleep(eve)
         back = self.house.visitor()
         self.house.commits.hold()
         ana.begin("say", "hi")

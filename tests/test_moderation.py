@@ -348,10 +348,8 @@ class BanTests(HouseTestCase):
     def test_away_and_elsewhere(self) -> None:
         """A session from before a ban does not lead past a lock, whoever its owner is by now."""
         ana, eve = self.house.visitor("ana", "den"), self.house.owner("eve", "den")
-        token = eve.ask("hello").session
         self.done(ana, "lock", "mellon")
-        eve.drop()
-        self.house.wait(70)
+        token = self.asleep(eve)
         self.done(ana, "ban", "eve")
         self.house.owner("eve")
         back = self.house.visitor()
@@ -362,9 +360,7 @@ class BanTests(HouseTestCase):
         """Who is away with the name of a banned guest is kept out as who comes with it."""
         ana = self.house.visitor("ana", "den")
         first = self.house.visitor("eve", "den")
-        token = first.ask("hello").session
-        first.drop()
-        self.house.wait(70)
+        token = self.asleep(first)
         self.house.visitor("eve", "den")
         self.done(ana, "ban", "eve")
         self.assertIsNone(self.house.visitor().ask("resume", f"{token} 0").room)
@@ -397,9 +393,7 @@ class BanTests(HouseTestCase):
         self.done(ana, "ban", "eve")
         eve.ask("login", f"boss {SECRET}")
         eve.ask("join", "den")
-        token = eve.ask("hello").session
-        eve.drop()
-        self.house.wait(70)
+        token = self.asleep(eve)
         self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").room, "den")
 
     def test_operator_no_more(self) -> None:
@@ -410,18 +404,14 @@ class BanTests(HouseTestCase):
         self.done(ana, "ban", "eve")
         eve.ask("login", f"mia {SECRET}")
         self.assertIsInstance(eve.ask("join", "den"), Joined)
-        token = eve.ask("hello").session
-        eve.drop()
-        self.house.wait(70)
+        token = self.asleep(eve)
         self.house.owner("mia")
         self.assertIsNone(self.house.visitor().ask("resume", f"{token} 0").room)
 
     def test_banned_before_it_is_stored(self) -> None:
         """Nor does it matter whether the ban is stored already, or can be."""
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
-        token = eve.ask("hello").session
-        eve.drop()
-        self.house.wait(70)
+        token = self.asleep(eve)
         self.house.break_disk()
         self.error(ana, "internal", "ban", "eve")
         self.assertIsNone(self.house.visitor().ask("resume", f"{token} 0").room)
@@ -429,9 +419,7 @@ class BanTests(HouseTestCase):
     def test_banned_while_one_comes_back(self) -> None:
         """A ban that is set while a session is being read holds for it, too."""
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
-        token = eve.ask("hello").session
-        eve.drop()
-        self.house.wait(70)
+        token = self.asleep(eve)
         back = self.house.visitor()
         self.house.reads.hold()
         asked = back.begin("resume", f"{token} 0")
@@ -656,10 +644,7 @@ class AdminTests(HouseTestCase):
         """Whose session sleeps does not come back with it from a ban, from whichever address."""
         boss = self.house.owner("boss")
         eve, mia = self.house.visitor("eve", "den", host=HERE), self.house.owner("mia", "den")
-        tokens = [one.ask("hello").session for one in (eve, mia)]
-        for one in (eve, mia):
-            one.drop()
-        self.house.wait(70)
+        tokens = [self.asleep(one) for one in (eve, mia)]
         for name in ("eve", "mia"):
             self.done(boss, "ban", name)
         for _ in range(2):
