@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 from typing import Any
 
@@ -36,18 +37,25 @@ MOST_UNANSWERED = 64
 
 @implementer(IHalfCloseableProtocol)
 class Pipe(LineReceiver):
-    """Lines in, events out. `finished` fires with the exit status."""
+    """Lines in, events out. `finished` fires with the exit status.
+
+    That the output takes no more is told where it is `filed`, but not where its reader may have
+    had enough.
+    """
 
     delimiter = b"\n"
     MAX_LENGTH = 1024 * 1024
     transport: Any
 
-    def __init__(self, json: bool, errors: Any, clock: IReactorTime) -> None:
+    def __init__(
+        self, json: bool, errors: Any, clock: IReactorTime, *, filed: bool = False
+    ) -> None:
         self.connection: Connection
         self._clock = clock
         self.finished: Deferred[int] = Deferred()
         self._json = json
         self._errors = errors
+        self._filed = filed
         self._status = 0
         self._ended = False
         self._output = True
@@ -109,7 +117,12 @@ class Pipe(LineReceiver):
         self._leave()
 
     def writeConnectionLost(self) -> None:
-        """Nobody reads what is printed: there is nothing left to do, and nobody to tell."""
+        """What is printed gets nowhere: there is nothing left to do."""
+        if self._filed:
+            self._complain(
+                "The output cannot be written, and nothing more is sent. Make room for it on its "
+                "disk, and start pylingo again."
+            )
         self._output = False
         self._finish(1)
 
@@ -203,7 +216,7 @@ class Pipe(LineReceiver):
 
 async def converse(reactor: Any, options: argparse.Namespace) -> int:
     """Talk until the input, or the connection, ends. The result is the exit status."""
-    pipe = Pipe(options.json, sys.stderr, reactor)
+    pipe = Pipe(options.json, sys.stderr, reactor, filed=_filed(1))
     ended: Deferred[None] = Deferred()
 
     def password() -> Deferred[str]:
@@ -251,3 +264,12 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
     status = await pipe.finished
     ended.callback(None)
     return status
+
+
+def _filed(output: int) -> bool:
+    """Whether what is written there goes into a file, and to no program or terminal."""
+    try:
+        mode = os.fstat(output).st_mode
+    except OSError:
+        return False  # It was closed from the beginning.
+    return not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(output))
