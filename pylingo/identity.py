@@ -18,7 +18,7 @@ _log = Logger()
 @command("resume", "TOKEN ID", "Go on with an earlier session.", cost=3, open=True)
 async def resume(door: Door, body: str) -> None:
     token, _, number = body.strip().partition(" ")
-    if not (token and is_number(number)):
+    if not is_number(number):
         raise ChatError("bad_argument", "Give the session's token and the last message's id.")
     # What was said here before is answered here, while the one who said it is.
     await door.chat.log.flushed()

@@ -248,7 +248,7 @@ class Outbox:
             self.size = size = self.size + len(frames)
             if size > self._turn.high:
                 self._turn.high = size
-            if size > MOST_WAITING and not self._ended:
+            if size > MOST_WAITING:
                 self._owner.overflowed()
             return
         if not waiting:

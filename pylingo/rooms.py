@@ -352,15 +352,11 @@ class User:
 
     def answered(self, text: str, re: RequestId | None, what: bool | str) -> bool:
         """Whether it is a resending of what is stored, which is answered whatever has changed."""
-        if re is None:
-            return False
-        request = repr(re)
-        first = self.requests.get(resending(request, names.clean(text), what), 0)
+        first = self.requests.get(resending(repr(re), names.clean(text), what), 0)
         if not 0 < first <= self.registry.last:
             return False
         shown = self.name.shown
         post = Post(self, self.hear, self.place, self.name, shown, text, re, first=first)
-        post.request = request
         self.registry.append(post)
         return True
 

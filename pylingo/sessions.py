@@ -35,7 +35,6 @@ class Asleep:
     """A session that nobody uses, as the database has it."""
 
     id: int
-    token: bytes
     name: str
     account: str | None
     room: str | None
@@ -125,8 +124,7 @@ class Sessions:
         """The user of a stored session, here again; under a guest's name if the own is taken."""
         user = self._registry.enter(silence, stored.id)
         user.requests = self._take_said(stored.id)
-        user.tokens = (stored.token,)
-        self._users[stored.token] = self._revived[stored.id] = user
+        self._revived[stored.id] = user
         user.handed = stored.handed
         if stored.account is not None:
             self._restore(user, stored.account)
@@ -258,10 +256,7 @@ def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Asleep
         " WHERE (token = ? OR fresh = ?) AND seen > ?",
         (token, token, oldest),
     ).fetchone()
-    if row is None:
-        return None
-    id, *rest = row
-    return Asleep(id, token, *rest)
+    return Asleep(*row) if row else None
 
 
 def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:

@@ -364,6 +364,18 @@ class FailureTests(LogTestCase):
         self.assertEqual([type(event) for event in self.heard][1:], [Sent])
         self.assertEqual([row[4] for row in self.rows()], ["hi"])
 
+    def test_again_of_any_kind(self) -> None:
+        """So it does for what was done, and for what was said to one alone."""
+        ben, ben_heard = self.house.user("ben", "lobby")
+        self.house.settle()
+        ben_heard.clear()
+        for broken in (True, False):
+            (self.house.break_disk if broken else self.house.mend_disk)()
+            self.ana.say("waves", action=True, re=1)
+            self.ana.tell(ben, "psst", re=2)
+            self.house.settle()
+        self.assertEqual(texts(ben_heard), ["waves", "psst"])
+
     def test_refused_and_resent(self) -> None:
         """What came twice again while it failed is stored once, and both are answered so."""
         _, ben_heard = self.house.user("ben", "lobby")
@@ -419,6 +431,22 @@ class FailureTests(LogTestCase):
         self.log.keep(1, state("newer one"))
         self.house.settle()
         self.assertEqual(done, ["three", "newer one"])
+
+    def test_states_meanwhile(self) -> None:
+        """What came while it could not be kept is kept in its place, the latest as ever."""
+        done: list[str] = []
+        self.house.break_disk()
+        self.house.commits.hold()
+        self.log.keep(1, lambda _: done.append("old"))
+        self.house.settle()
+        self.log.keep(1, lambda _: done.append("new"))
+        self.log.keep(2, lambda _: done.append("other"))
+        self.house.commits.run()
+        self.house.mend_disk()
+        self.house.commits.release()
+        self.log.write(lambda _: None)
+        self.house.settle()
+        self.assertEqual(done, ["new", "other"])
 
     def test_states_with_post(self) -> None:
         """It is also kept with the next message."""

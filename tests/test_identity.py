@@ -92,6 +92,21 @@ class EnterTests(SynchronousTestCase):
         reply = self.house.visitor(host="192.0.2.7").ask("enter", "sésame ouvre-toi")
         self.assertIsInstance(reply, Done)
 
+    def test_many_from_one_address(self) -> None:
+        """Who knows it is no try: as many may come in from one address as there are."""
+        for _ in range(TRIES + 1):
+            reply = self.house.visitor(host="192.0.2.7").ask("enter", "sésame ouvre-toi")
+            self.assertIsInstance(reply, Done)
+
+    def test_entered_and_killed(self) -> None:
+        """That it was given survives the end of the server the moment after."""
+        ana = self.house.visitor()
+        ana.ask("hello")
+        ana.ask("enter", "sésame ouvre-toi")
+        self.house = self.house.restart(**self.options)
+        back = self.house.visitor()
+        self.assertIsInstance(back.ask("resume", f"{ana.welcome.session} 0"), Resumed)
+
     def test_none(self) -> None:
         """A server without a password lets everyone in, whatever they say."""
         self.assertIsInstance(House().visitor().ask("enter", "x"), Done)
@@ -125,7 +140,7 @@ class EnterTests(SynchronousTestCase):
         token = ben.ask("hello").session
         self.house = self.house.restart(**self.options | {"password": ""})
         self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").user, "ben")
-        self.house = self.house.restart(**self.options)
+        self.house = self.house.restart(**self.options | {"password": "another"})
         back = self.house.visitor()
         self.assertEqual(back.ask("resume", f"{token} 0").code, "not_resumable")
 

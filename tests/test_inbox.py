@@ -357,6 +357,29 @@ class InboxTests(HouseTestCase):
             ben.send(request("msg", "ana once", "x"))
         self.assertEqual(self.inbox(self.login()), ["once"])
 
+    def test_resend_to_who_came(self) -> None:
+        """It is one, too, where it is sent again when that one is here."""
+        self.house.owner("ana").ask("close")
+        ben = self.house.visitor("ben")
+        ben.send(request("msg", "ana once", "x"))
+        ana = self.login()
+        self.assertEqual(self.inbox(ana), ["once"])
+        ben.send(request("msg", "ana once", "x"))
+        self.assertEqual(self.inbox(ana), [])
+
+    def test_resumed_from_nothing(self) -> None:
+        """Since the session joined is not since the account was made."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ben.ask("msg", "ana old")
+        self.assertEqual(self.inbox(ana), ["old"])
+        ana.ask("close")
+        ana = self.login()
+        ben.ask("msg", "ana new")
+        ana.drop()
+        back = self.house.visitor()
+        self.assertEqual(back.ask("resume", f"{ana.welcome.session} 0").user, "ana")
+        self.assertEqual(self.inbox(back), ["new"])
+
     def test_not_for_twins(self) -> None:
         """What looks like the name is not the name."""
         self.house.owner("ana").ask("close")

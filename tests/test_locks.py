@@ -67,6 +67,14 @@ class LockTests(HouseTestCase):
             token = resumed.session
             self.house = self.house.restart()
 
+    def test_locked_elsewhere(self) -> None:
+        """A lock keeps nobody out of another room, in whatever letters that is called."""
+        self.house.visitor("ben", "Küche")
+        token = self.asleep(self.house.visitor("ana", "Küche"))
+        self.done(self.house.visitor("eve", "den"), "lock", "mellon")
+        back = self.house.visitor()
+        self.assertEqual(back.ask("resume", f"{token} 0").room, "Küche")
+
     def test_locked_while_one_comes_back(self) -> None:
         """A lock that is set while a session is being read holds for it, too."""
         self.house = House(self.mktemp())

@@ -726,6 +726,30 @@ class AdminTests(HouseTestCase):
         self.done(self.boss, "unmute", "eve")
         self.assertIsInstance(eve.ask("say", "x"), Sent)
 
+    def test_mute_of_another(self) -> None:
+        """That somebody is muted on the server silences nobody else."""
+        self.house.visitor("eve", "den")
+        self.done(self.boss, "mute", "eve")
+        ben = self.house.visitor("ben", "den")
+        for command, body in (("say", "x"), ("me", "x"), ("msg", "boss x")):
+            self.assertIsInstance(ben.ask(command, body), Sent, command)
+
+    def test_unban_of_another(self) -> None:
+        """Only who was banned is told of the end of it."""
+        ana, _ = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        self.done(self.boss, "mute", "eve")
+        ana.hear()
+        self.done(self.boss, "unmute", "eve")
+        self.assertEqual(ana.hear(), [])
+
+    def test_ban_the_only_operator(self) -> None:
+        """Whose room it was has it no more; it goes to who has been there longest."""
+        ana, ben = self.house.owner("ana", "den"), self.house.visitor("ben", "den")
+        self.boss.ask("join", "den")
+        self.done(self.boss, "ban", "ana")
+        self.assertIsInstance(ben.ask("topic", "mine"), Topic)
+        self.error(ana, "not_in_room", "topic", "mine")
+
     def test_muted_invite_nobody(self) -> None:
         """Who is muted on the whole server cannot call anybody into a room of their own."""
         ben, eve = self.house.visitor("ben"), self.house.visitor("eve", "ben-is-silly")

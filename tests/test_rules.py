@@ -59,6 +59,13 @@ class SanctionTests(SynchronousTestCase):
         """A guest's ban hits no registered name that comes from the same address."""
         self.assertFalse(sanction("eve", "~5", HOST).hits(person("ana", "@ana", HOST)))
 
+    def test_beside(self) -> None:
+        """Who is hit for an address alone is told so; the guest, or that name, is not."""
+        ban = sanction("eve", "~5", HOST)
+        self.assertTrue(ban.hits_beside(person("ana", "~6", HOST)))
+        self.assertFalse(ban.hits_beside(person("mallory", "~5", HOST)))
+        self.assertFalse(ban.hits_beside(person("eve", "~6", HOST)))
+
     def test_registering_is_no_way_out(self) -> None:
         """A guest who registers, or logs in, in the same session is still hit."""
         escaped = Person(names.user("innocent"), "@innocent", HOST, session=5)

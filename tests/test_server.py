@@ -104,7 +104,7 @@ class FrameTests(DoorTestCase):
             visitor.send(size.to_bytes(4, "big"))
             (error,) = visitor.hear()
             assert isinstance(error, Error)
-            self.assertEqual((error.code, error.fatal), ("too_long", True))
+            self.assertEqual((error.code, error.fatal, error.re), ("too_long", True, None))
             self.assertTrue(visitor.closed)
 
     def test_other_protocol(self) -> None:

@@ -204,10 +204,11 @@ class ReviveTests(SessionsTestCase):
         since = user.rooms[user.here]
         token = self.sessions.token(user)
         sessions = self.later()
-        back = sessions.revive(self.stored(token))
+        stored = self.stored(token)
+        back = sessions.revive(stored)
         self.assertEqual((back.session, back.name.shown), (user.session, "Ana"))
         self.assertEqual((back.here.name.shown, back.rooms[back.here]), ("Lobby", since))
-        self.assertIs(sessions.find(token), back)
+        self.assertIs(sessions.find(token, stored), back)
 
     def test_by_the_new_token(self) -> None:
         """It is as good to come with the newer token."""
