@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -311,17 +312,15 @@ class Connection:
         # What comes before the answer has to be read, whoever may have paused that.
         self.resumeProducing()
         leaving = ensureDeferred(self._take_leave()).addTimeout(PARTING, self._reactor)
-        leaving.addErrback(lambda why: why.trap(ChatError, TimeoutError) and None)
+        leaving.addErrback(lambda why: why.trap(TimeoutError))
         leaving.addCallback(lambda _: self.stop())
         return self.closed
 
     async def _take_leave(self) -> None:
-        if self._wire is not None and self._wire.welcomed and self._final is None:
-            try:
+        if self._wire is not None and self._wire.welcomed:
+            # Whatever the answer is, it ends.
+            with suppress(ChatError):
                 await self.request("close")
-            except ChatError as trouble:
-                if trouble.code != "gone":
-                    raise
 
     def stop(self, why: str = "The connection was closed.") -> None:
         """End the connection at once; the session can be resumed."""

@@ -123,9 +123,9 @@ class Conversation:
         """What stands before the line that is typed."""
         if self._questions.now is not None:
             return self._questions.now.prompt
-        if self.connection is None or not self._arrived:
+        if not self._arrived:
             return ""
-        user, room = looks.tidy(self.connection.user), self.connection.room
+        user, room = looks.tidy(self.user), self.room
         return f"[{looks.tidy(room)}] {user}> " if room else f"{user}> "
 
     @property
@@ -142,7 +142,7 @@ class Conversation:
     def bar(self) -> str:
         """The line at the bottom."""
         people = "1 person" if self._count == 1 else f"{self._count} people"
-        asked = self._questions.now is not None and not (self._arrived and self._questions.now.ours)
+        asked = self._questions.now is not None and not self._questions.now.ours
         trying = "waiting for you" if asked else "not connected, trying…"
         state = "connected" if self.linked else trying
         # What matters most first, for what is too long is cut off.
@@ -192,7 +192,7 @@ class Conversation:
             ]
         if command.casefold() in ("/join", "/create"):
             return [(room, len(rest), "") for room in rooms if _begins(room, rest)]
-        after = " " if text.startswith("/") or len(word) < len(text) else ": "
+        after = " " if len(word) < len(text) else ": "
         return [
             (looks.tidy(name) + after, len(word), "")
             for name in self.people
@@ -221,7 +221,7 @@ class Conversation:
             pass
         elif line.casefold().split()[0] in ("/quit", "/close") and not self.linked:
             self.leave()
-        elif self.connection is None or not self._arrived:
+        elif not self._arrived:
             if question is not None:
                 self.tell("!! Answer the question first.")
                 return
@@ -254,7 +254,7 @@ class Conversation:
             if connection is not None:
                 connection.stop()
         else:
-            connection.close().addErrback(lambda why: why.trap(ChatError))
+            connection.close()
         self.leaving = True
 
     def cancel(self) -> bool:
@@ -316,9 +316,9 @@ class Conversation:
             private = isinstance(event, Private)
             if private or looks.mentions(event.text, me):
                 self._view.ring()
-        if isinstance(event, Left) and self.room is None and not self.leaving:
+        if isinstance(event, Left) and not self.leaving:
             self._lobby.offer()
-        if isinstance(event, Connected) and event.again and room and self.room is None:
+        if isinstance(event, Connected) and room and self.room is None:
             self.tell(f"-- You are not in {looks.tidy(room)} any more.")
             self._lobby.offer()
         match event:
@@ -347,7 +347,6 @@ class Conversation:
                 if isinstance(event, Joined):
                     self._lobby.entered()
                 elif event.room is not None:
-                    # A password that is half typed must not turn into something to say.
                     self._questions.settle()
             case Left() if self.room is None:
                 self.people, self._count = {}, 0
@@ -376,7 +375,7 @@ class Conversation:
                 pass
             case Joined():
                 self._heading = "-- What was said here before:"
-            case Resumed():
+            case Resumed() | Done(user=str()):
                 self._heading = "-- What you missed:"
             case Message() | Private() if event.replayed and self._heading:
                 heading, self._heading = self._heading, ""

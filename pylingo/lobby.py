@@ -86,7 +86,6 @@ class Lobby:
 
     def arrive(self) -> None:
         """There is a connection, for the first time."""
-        self.learn()
         if self._name:
             self._be(self._name)
         else:
@@ -99,7 +98,7 @@ class Lobby:
         self.settled = True
         self._questions.settle()
         goal, self._goal = self._goal, ""
-        if goal and goal != self._visitor.room:
+        if not same_room(goal, self._visitor.room):
             self.go("join", goal)
         else:
             self.offer()

@@ -74,6 +74,11 @@ class Pipe(LineReceiver):
         # Until there is somebody to tell it to.
         self.pauseProducing()
 
+    def dataReceived(self, data: bytes) -> None:
+        # Behind a line that was too long nothing is sent.
+        if not self._ended:
+            LineReceiver.dataReceived(self, data)
+
     def lineReceived(self, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip("\r")
         if not self._begun:

@@ -46,10 +46,8 @@ class Pending:
     quiet: bool = False
     room: str | None = None
     """Where it was said."""
-    written: bool = False
-    """Whether it was sent over this link."""
     begun: bool = False
-    """Whether it was sent over any, so that the server may have it."""
+    """Whether it was sent over any link, so that the server may have it."""
 
     @property
     def command(self) -> str:
@@ -106,8 +104,6 @@ class Requests:
         self._open = True
         self._later = deque(self)
         self._underway = 0
-        for pending in self:
-            pending.written = False
         self._flow()
 
     def shut(self) -> None:
@@ -117,8 +113,8 @@ class Requests:
 
     def take(self, re: RequestId | None) -> Pending | None:
         """The one whose answer is there."""
-        pending = self._waiting.pop(re, None) if re is not None else None
-        if pending is not None and pending.written:
+        pending = self._waiting.pop(re, None)
+        if pending is not None:
             self._underway -= 1
             self._flow()
         return pending
@@ -155,13 +151,11 @@ class Requests:
         """Take out all."""
         cleared = [*self]
         self._waiting.clear()
-        self._later.clear()
         return cleared
 
     def _send(self, pending: Pending) -> None:
         if not pending.begun:
             pending.begun, pending.room = True, self._room()
-        pending.written = True
         self._underway += 1
         if pending.command in MOVES:
             self._moving = pending

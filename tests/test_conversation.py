@@ -12,6 +12,7 @@ from pylingo.conversation import KEYS, Conversation
 from pylingo.protocol import (
     Closing,
     CommandHelp,
+    Done,
     Error,
     Help,
     History,
@@ -237,7 +238,8 @@ class RoomTests(Seat):
 
     def test_kept(self) -> None:
         """What was said, and commands, can be come back to; not what has a password in it."""
-        for line in ("hello", " hi ", "/join lobby", "/say /login", "login", "1", "exit"):
+        for line in ("hello", " hi ", "/join lobby", "/msg bob hi there", "/say /login", "login",
+                     "1", "exit"):  # fmt: skip
             self.assertTrue(self.talk.keeps(line), line)
         for line in ("/login a b", "/REGISTER x", " /password y", "/enter", "/lock door",
                      "/join lobby sesame", "", "  "):  # fmt: skip
@@ -256,6 +258,14 @@ class RoomTests(Seat):
         )
         shown = [line.rpartition(" ")[2] if "<" in line else line for line in self.said()[1:]]
         self.assertEqual(shown, ["-- What was said here before:", "one", "two", "three"])
+
+    def test_missed_before_a_login(self) -> None:
+        """What comes with a login was not said in the room, and nobody hears it as that."""
+        self.hear(
+            Done(text="You are logged in as ana.", user="ana", re=1),
+            Private(id=1, at=1, user="bob", to="ana", text="psst", replayed=True),
+        )
+        self.assertEqual(self.said()[1], "-- What you missed:")
 
     def test_missed(self) -> None:
         """What was missed stands under a line that says so."""
@@ -449,6 +459,16 @@ class LinkTests(Seat):
         self.talk.leave()
         self.assertIn("Ctrl-D", self.talk.bar)
 
+    def test_back_in_the_lobby(self) -> None:
+        """Who was in no room has lost none."""
+        self.line.room = None
+        self.hear(left("ana", re=1))
+        self.lose()
+        self.said()
+        self.line.linked = True
+        self.hear(Connected(True))
+        self.assertEqual(self.said(), ["-- Connected again."])
+
     def test_typed_in_a_pause(self) -> None:
         """What is said in a pause waits visibly."""
         self.lose()
@@ -580,6 +600,13 @@ class CompletionTests(Seat):
         """After `/join`, the rooms that there are."""
         self.assertEqual(self.texts("/join "), ["/join lobby", "/join attic"])
         self.assertEqual(self.texts("/JOIN #AT"), ["/JOIN attic"])
+
+    def test_rooms_asked_for_once(self) -> None:
+        """What is typed otherwise asks the server nothing."""
+        self.line.listed = Rooms(rooms=[])
+        for text in ("j", "/join l", "hello"):
+            self.talk.typing(text)
+        self.assertEqual(self.texts("/join "), ["/join lobby", "/join attic"])
 
     def test_rooms_in_time(self) -> None:
         """They are asked for when the command is typed, so that the first Tab knows new ones."""

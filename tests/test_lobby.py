@@ -96,6 +96,25 @@ class ArrivalTests(Seat):
         self.talk.typed("1")
         self.assertTrue(self.talk.cancel())
 
+    def test_name_has_to_be_answered(self) -> None:
+        """Who to be is no question to be taken back."""
+        self.assertFalse(self.talk.cancel())
+        self.assertEqual(self.talk.prompt, "Your name [guest-1]: ")
+
+
+class BackInTests(Seat):
+    """Somebody comes back to a session, and asks for its room in another way."""
+
+    name, room = "ana", "#LOBBY"
+
+    def begin(self) -> None:
+        self.line.user, self.line.room = "ana", "lobby"
+        super().begin()
+
+    def test_there_already(self) -> None:
+        """It is not joined once more."""
+        self.assertEqual(self.line.asked, [])
+
 
 class WaitingTests(Seat):
     """There is a screen, but no connection yet."""
@@ -115,6 +134,15 @@ class WaitingTests(Seat):
         self.assertEqual(
             self.said(), ["!! There is no connection yet. Wait a moment; Up brings the line back."]
         )
+
+    def test_question_first(self) -> None:
+        """The bar says who waits for whom; a command is no answer, and Enter alone is a no."""
+        asked = self.talk.ask("Is that right? [yes/no] ")
+        self.assertIn("waiting for you", self.talk.bar)
+        self.talk.typed("/list")
+        self.assertEqual(self.said(), ["!! Answer the question first."])
+        self.talk.typed("")
+        self.assertEqual(self.successResultOf(asked), "")
 
     def test_complete(self) -> None:
         """Tab has nothing to offer, and does no harm."""
@@ -160,6 +188,12 @@ class LobbyTests(Seat):
         shown = "\n".join(self.said())
         for entry in ("1  create a room", "2  join a room", "3  list the rooms", "4  exit"):
             self.assertIn(entry, shown)
+
+    def test_renamed(self) -> None:
+        """A new name is no reason to ask again where to go, or to drop what is asked."""
+        self.talk.typed("1")
+        self.hear(Renamed(user="guest-1", to="ana", re=9))
+        self.assertEqual(self.talk.prompt, "Name of the new room: ")
 
     def test_prompt(self) -> None:
         """The prompt has just the name."""

@@ -185,10 +185,14 @@ class InputTests(PipeTests):
         self.assertEqual(self.output.producerState, "producing")
 
     def test_endless_line(self) -> None:
-        """A line without an end is refused before it fills the memory, and status is 1."""
-        for _ in range(20):
+        """A line without an end is refused once, and all behind it; status is 1."""
+        self.pipe.dataReceived(b"one\n")
+        for _ in range(22):
             self.pipe.dataReceived(b"x" * 100_000)
-        self.assertIn("Make it shorter", self.complaints)
+        self.pipe.dataReceived(b"\nhello\n")
+        self.assertEqual(self.complaints.count("Make it shorter"), 1)
+        self.assertEqual(self.wire.asked, [("say", "one")])
+        self.answer()
         self.assertEqual(self.wire.closing, 1)
         self.assertEqual(self.end(), 1)
 

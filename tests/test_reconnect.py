@@ -543,6 +543,15 @@ class BrokenLinkTests(SynchronousTestCase):
         self.world.wait(60)
         self.assertEqual(len(ana.of(Disconnected)), 1)
 
+    def test_lost_again(self) -> None:
+        """A link that was there again, and is lost for the same reason, is told again."""
+        ana = self.world.arrive()
+        self.lose()
+        self.lose()
+        self.assertEqual(
+            [event.reason for event in ana.of(Disconnected)], ["The server went away."] * 2
+        )
+
     def test_stop_in_a_pause(self) -> None:
         """Stopping in a pause ends it at once, and no further try is made."""
         ana = self.world.arrive(room="lobby")
@@ -557,6 +566,17 @@ class BrokenLinkTests(SynchronousTestCase):
         tries = len(self.world.tried)
         self.world.wait(120)
         self.assertEqual(len(self.world.tried), tries)
+
+    def test_close_refused(self) -> None:
+        """Leaving ends it, whatever the server says to that, and nothing is left to do later."""
+        self.world.answers["close"] = refused("internal")
+        ana = self.world.arrive()
+        closed = ensureDeferred(ana.connection.close())
+        self.world.flush()
+        self.world.wait(1)
+        self.successResultOf(closed)
+        self.assertEqual(ana.closed, [None])
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
     def test_close_in_a_pause(self) -> None:
         """So does leaving."""

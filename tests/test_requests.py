@@ -104,6 +104,18 @@ class RequestsTests(SynchronousTestCase):
         self.assertEqual(self.sent(), [("msg", "bob psst"), ("create", "attic")])
         self.assertIn(here, [*self.requests])
 
+    def test_way_again(self) -> None:
+        """A way that was lost with the link goes again, and what waits for it waits again."""
+        self.requests.open()
+        way = self.add("join", "den")
+        self.add("say", "1")
+        self.requests.shut()
+        self.sent()
+        self.requests.open()
+        self.assertEqual(self.sent(), [("join", "den")])
+        self.answer(way)
+        self.assertEqual(self.sent(), [("say", "1")])
+
     def test_unsure(self) -> None:
         """What the server may have is not sent again where it would not know it."""
         self.requests.open()
