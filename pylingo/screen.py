@@ -384,6 +384,8 @@ class Screen(TwistedProtocol):
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
         typing = Condition(lambda: not self._session.app.layout.is_searching)
+        # Escape is also how each key with Alt begins.
+        alone = Condition(lambda: not self._session.app.key_processor.input_queue)
 
         @keys.add("enter", filter=typing)
         @keys.add("c-o", filter=typing)
@@ -414,7 +416,7 @@ class Screen(TwistedProtocol):
                 buffer.insert_text(get_common_complete_suffix(buffer.document, found))
                 buffer.start_completion()
 
-        @keys.add("escape", filter=typing & has_completions, eager=True)
+        @keys.add("escape", filter=typing & has_completions & alone, eager=True)
         def _(event: KeyPressEvent) -> None:
             event.current_buffer.cancel_completion()
 

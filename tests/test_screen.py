@@ -532,6 +532,20 @@ class TypingTests(ScreenTests):
 
         self.at(scene)
 
+    def test_new_line_in_a_menu(self) -> None:
+        """Keys with Alt mean the same there: what was completed stays, and a new line begins."""
+
+        async def scene() -> None:
+            self.desk.completions = [("bob: ", 1, "here"), ("bert: ", 1, "there")]
+            await self.type("b\t")
+            await self.until(lambda: self.glass.shows("there"))
+            await self.type("\t")
+            await self.until(lambda: "bob: " in self.desk.begun)
+            await self.type("\x1b\rx\r")
+            await self.typed("bob: \nx")
+
+        self.at(scene)
+
     def test_pages(self) -> None:
         """The keys that scroll elsewhere leave alone what is typed, and it is told of as it is."""
 
