@@ -336,8 +336,9 @@ class Conversation:
             case Help() if len(event.commands) > 1:
                 self.commands = list(event.commands)
             case Joined(users=None):
+                # Who came while we did is in the list already.
+                self._count += event.user not in self.people
                 self.people[event.user] = None
-                self._count += 1
             case Joined() | Resumed():
                 self.people = dict.fromkeys(event.users or ())
                 self._count = event.count or 0
@@ -351,8 +352,9 @@ class Conversation:
             case Left() if self.room is None:
                 self.people, self._count = {}, 0
             case Left():
+                whole = self._count == len(self.people)
+                self._count -= event.user in self.people or not whole
                 self.people.pop(event.user, None)
-                self._count -= 1
             case Renamed():
                 if event.user in self.people:
                     del self.people[event.user]

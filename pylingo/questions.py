@@ -47,7 +47,10 @@ class Questions:
         """Ask it now, or after what is not to be replaced."""
         first = [one for one in self._asked if one.hidden or not one.ours]
         then = [one for one in self._asked if one not in first]
-        if question.hidden or not question.ours:
+        if first and first[0].answer is _unheard and first[0].prompt == question.prompt:
+            # It is asked once more, and may have been answered in part.
+            first[0] = question
+        elif question.hidden or not question.ours:
             first.append(question)
         else:
             then = [question]
@@ -59,10 +62,16 @@ class Questions:
         self._asked.pop(0).answer(line)
 
     def withdraw(self, question: Question) -> None:
-        """It need not be answered any more."""
-        self._asked = [one for one in self._asked if one is not question]
+        """It need not be answered any more; what may be half typed, and is hidden, stays so."""
+        typed = question.hidden and question is self.now
+        stays = [Question(question.prompt, _unheard, hidden=True)] if typed else []
+        self._asked = stays + [one for one in self._asked if one is not question]
         self._changed()
 
     def settle(self) -> None:
         """What could be seen is answered by what has happened."""
         self._asked = [one for one in self._asked if one.hidden]
+
+
+def _unheard(answer: str) -> None:
+    """Nobody waits for it any more."""

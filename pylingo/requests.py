@@ -1,8 +1,9 @@
 """Requests that wait for their answer: when each is sent, which are sent again, and which never.
 
 A request is sent at once, but for what comes behind a way to another room (`MOVES`): what means a
-room (`HERE`) means that one then, and waits until it is known whether we are in it. Behind
-`MOST_UNDERWAY` others it waits, too, for a server knows only so many messages again.
+room (`HERE`) means that one then, and waits until it is known whether we are in it. Such a way
+itself waits for the answers to all before it, which mean the room before. Behind `MOST_UNDERWAY`
+others a request waits, too, for a server knows only so many messages again.
 
 When a link is lost, all goes again over the next one, in the same order and under the same ids, but
 for what the server would not know to be the same: messages in another session, and what is in
@@ -165,6 +166,9 @@ class Requests:
         while (
             self._open and self._moving is None and self._underway < MOST_UNDERWAY and self._later
         ):
+            if self._later[0].command in MOVES and self._underway:
+                # Sent again, what comes before it would otherwise be done in the next room.
+                break
             pending = self._later.popleft()
             if pending.request.re in self._waiting:
                 self._send(pending)

@@ -393,10 +393,13 @@ class PasswordTests(Seat):
         self.assertEqual(self.successResultOf(asked), "sesame")
 
     def test_not_waited_for(self) -> None:
-        """A question that nobody waits for any more is not asked any more."""
+        """A question that nobody waits for any more is not asked again when it was answered."""
         first, second = (self.talk.ask(f"The password ({n}): ", hidden=True) for n in range(2))
         first.cancel()
         self.failureResultOf(first, CancelledError)
+        # It may be half typed already.
+        self.assertEqual((self.talk.prompt, self.talk.hidden), ("The password (0): ", True))
+        self.talk.typed("hunter2")
         self.assertEqual(self.talk.prompt, "The password (1): ")
         self.talk.typed("sesame")
         self.assertEqual(self.successResultOf(second), "sesame")
@@ -533,6 +536,13 @@ class BarTests(Seat):
         self.assertIn("| 3 people |", self.talk.bar)
         self.hear(left("cid"), left("bob"))
         self.assertIn("| 1 person |", self.talk.bar)
+
+    def test_people_at_once(self) -> None:
+        """Who came or went while one came in is counted once, though it is told after the list."""
+        self.line.user = "ana"
+        self.enter("lobby", "bob")
+        self.hear(Joined(room="lobby", user="bob"), left("cid"))
+        self.assertIn("| 2 people |", self.talk.bar)
 
     def test_list_corrects(self) -> None:
         """The list of users is the truth about them."""

@@ -87,6 +87,21 @@ class QuestionsTests(SynchronousTestCase):
         self.assertEqual(self.told, [("password?", "secret")])
         self.assertIsNone(self.questions.now)
 
+    def test_withdraw_hidden(self) -> None:
+        """Who is typing it types on unseen, for nobody or, if it is asked again, for that."""
+        for again in (False, True):
+            self.told.clear()
+            first = self.ask("password?", hidden=True, ours=False)
+            self.ask("room?")
+            self.questions.withdraw(first)
+            self.assertTrue(self.questions.hidden)
+            if again:
+                self.ask("password?", hidden=True, ours=False)
+            self.questions.answer("secret")
+            self.questions.answer("tea")
+            self.assertEqual(self.told, [("password?", "secret")] * again + [("room?", "tea")])
+            self.assertIsNone(self.questions.now)
+
     def test_withdraw(self) -> None:
         """A question can be taken back, once or twice, and whoever draws it is told."""
         first = self.ask("name?")
