@@ -130,12 +130,11 @@ class Lobby:
                 self.offer()
 
     def go(self, command: str, room: str) -> None:
-        """Go into a room; the password of a locked one is asked for."""
-        if not room:
+        """Go into a room, perhaps with its password; that of a locked one is asked for."""
+        if room:
+            self._visitor.request(command, room).addErrback(self._refused_entry, room)
+        else:
             self.offer()
-            return
-        asked = self._visitor.request(command, room)
-        asked.addErrback(self._refused_entry, room)
 
     def learn(self) -> None:
         """Ask which rooms there are."""
@@ -174,7 +173,7 @@ class Lobby:
         """Somebody's own name takes a password; instead of any other, another one is chosen."""
         if code(why) in ("name_registered", "wrong_password"):
             question = f"The password of {looks.tidy(name)}, or nothing for another name: "
-            self._ask(question, lambda password: self._log_in(name, password), hidden=True)
+            self._ask(question, partial(self._log_in, name), hidden=True)
         else:
             self._ask_name_again()
 
@@ -209,7 +208,7 @@ class Lobby:
         if room and not any(same_room(room, one) for one in self.rooms):
             # It would be made: that is what the first choice of the menu is for.
             question = f"There is no room {looks.tidy(room)}. Make it? [yes/no] "
-            self._ask(question, lambda answer: self._make(room, answer))
+            self._ask(question, partial(self._make, room))
         else:
             self.go("join", room)
 
@@ -219,10 +218,11 @@ class Lobby:
         else:
             self._ask_room()
 
-    def _refused_entry(self, why: Failure, room: str) -> None:
+    def _refused_entry(self, why: Failure, way: str) -> None:
         if code(why) == "forbidden":
             asked = self._visitor.request("list", quiet=True)
-            asked.addCallback(self._knock, room).addErrback(self._stay_out)
+            # Without the password that may have come with it, and was wrong.
+            asked.addCallback(self._knock, way.split()[0]).addErrback(self._stay_out)
         else:
             self.offer()
 
@@ -232,16 +232,12 @@ class Lobby:
         locked = any(row.locked and same_room(room, row.name) for row in rows)
         if locked and self._visitor.room is None:
             question = f"The password of {looks.tidy(room)}, or nothing to stay out: "
-            self._ask(question, lambda password: self._unlock(room, password), hidden=True)
+            self._ask(question, partial(self._unlock, room), hidden=True)
         else:
             self.offer()
 
     def _unlock(self, room: str, password: str) -> None:
-        if password:
-            asked = self._visitor.request("join", f"{room} {password}")
-            asked.addErrback(self._refused_entry, room)
-        else:
-            self.offer()
+        self.go("join", password and f"{room} {password}")
 
     def _stay_out(self, why: Failure) -> None:
         why.trap(ChatError)

@@ -361,6 +361,15 @@ class LobbyTests(Seat):
         self.talk.typed("")
         self.assertEqual(self.said()[-5:], list(MENU))
 
+    def test_wrong_password_at_once(self) -> None:
+        """A wrong password beside the room's name is neither shown nor sent once more."""
+        self.talk.typed("2")
+        self.talk.typed("#Attic wrong")
+        self.refuse("forbidden")
+        self.assertEqual(self.talk.prompt, "The password of #Attic, or nothing to stay out: ")
+        self.talk.typed("sesame")
+        self.assertEqual(self.line.asked[-1], ("join", "#Attic sesame"))
+
     def test_locked_room_from_another(self) -> None:
         """Who is talking is not interrupted by a question; what is typed is no password."""
         self.enter("lobby", "bob")
