@@ -97,8 +97,8 @@ async def ban(door: Door, body: str) -> Done:
     places = {user.place, f"~{user.session}"} if user is not None else set()
     for place in (sanction.place, *places):
         rules.invited.pop(place, None)
-    if room is not None and registry.demote(room, sanction.place):
-        registry.inherit(room, but=sanction.place)
+    if room is not None:
+        registry.retire(room, sanction.place)
     hit = room.members if room is not None else registry.users.values()
     for one in tuple(hit):
         # Those who share a guest's address are kept out from now on, but not thrown out.
@@ -172,12 +172,11 @@ async def deop(door: Door, body: str) -> Done:
     place = user.place if user is not None else "@" + name.key
     if place != door.user.place and place.removeprefix("@") in door.chat.accounts.admins:
         raise _untouchable(name)
-    if not registry.demote(room, place):
+    if not registry.retire(room, place):
         raise ChatError("no_such_user", f"{name} is no operator of {room.name}.")
     one = user or registry.owners.get(name.key)
     if one is not None and one is not door.user:
         one.hears((Notice(text=f"You are no operator of {room.name} any more."),))
-    registry.inherit(room, but=place)
     await _kept(door, room)
     return Done(text=f"{name} is no operator of {room.name} any more.")
 

@@ -532,12 +532,9 @@ class Registry:
         """Guests of before a restart have had time to come back: others may run their rooms now."""
         for room in (*self.former.values(), *self.rooms.values()):
             here = {member.place for member in room.members}
-            gone = [one for one in room.rules.operators if one[0] == "~" and one not in here]
-            for place in gone:
-                self.demote(room, place)
-            if gone:
-                self.inherit(room)
-                self.keep(room)
+            for place in tuple(room.rules.operators):
+                if place[0] == "~" and place not in here:
+                    self.retire(room, place)
         former, self.former = self.former, {}
         for room in former.values():
             self._unlook(room)
@@ -547,22 +544,24 @@ class Registry:
         return self.rooms.get(name.key) or self.former.get(name.key)
 
     def left(self, room: Room, user: User) -> None:
-        """A guest who leaves is operator no more; a room that nobody is in or keeps is forgotten.
-
-        The last operator's room goes to the member who has been there longest.
-        """
-        if user.account is None and self.demote(room, user.place):
-            self.inherit(room)
-            self.keep(room)
+        """Guests who leave stop being operators; an empty room that nothing keeps is forgotten."""
+        if user.account is None:
+            self.retire(room, user.place)
         self.close(room)
 
-    def inherit(self, room: Room, but: str = "") -> None:
-        """Give a room without operators one, if there is anybody in it but who has that place."""
-        if not room.rules.operators:
-            heir = next((member for member in room.members if member.place != but), None)
-            if heir is not None:
-                self.promote(room, heir.place)
-                heir.hears((promoted(room),))
+    def retire(self, room: Room, place: str) -> bool:
+        """End somebody's being operator, and pass on a room without one; whether they were one.
+
+        It goes to the member who has been there longest.
+        """
+        if not self.demote(room, place):
+            return False
+        heirs = (member for member in room.members if member.place != place)
+        if not room.rules.operators and (heir := next(heirs, None)) is not None:
+            self.promote(room, heir.place)
+            heir.hears((promoted(room),))
+        self.keep(room)
+        return True
 
     def promote(self, room: Room, place: str, most: float = inf) -> None:
         """Make whoever has that place an operator of `room`.
@@ -577,7 +576,7 @@ class Registry:
             self.keep(room)
 
     def demote(self, room: Room, place: str) -> bool:
-        """Make somebody an operator no more; the result is whether they were one."""
+        """Take somebody off the list of operators; the result is whether they were on it."""
         if place not in room.rules.operators:
             return False
         del room.rules.operators[place]
