@@ -49,7 +49,7 @@ from pylingo.protocol import (
     Users,
     Welcome,
 )
-from pylingo.rooms import NAMES_WITH_JOINED, Registry, Room, User, promoted
+from pylingo.rooms import NAMES_WITH_JOINED, Registry, Room, User
 from pylingo.schema import Database
 from pylingo.sessions import Sessions
 
@@ -449,8 +449,7 @@ async def _let_in(door: Door, room: Room, password: str) -> None:
         # That took a while.
         _keep_out(room, user)
         if not rules.operators and door.chat.registry.known(room.name) is room:
-            door.chat.registry.promote(room, user.place)
-            user.hears((promoted(room),))
+            door.chat.registry.appoint(room, user)
 
 
 def _keep_out(room: Room, user: User) -> None:

@@ -14,7 +14,7 @@ from pylingo import names
 from pylingo.commands import Door, because, command, fitting, heard, nothing_after, text_size
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Notice, Topic
-from pylingo.rooms import MOST_OPERATED, Gone, Room, User, muted_everywhere, promoted
+from pylingo.rooms import MOST_OPERATED, Gone, Room, User, muted_everywhere
 from pylingo.rules import Rules, Sanction
 
 NO_TOPIC = "-"
@@ -153,8 +153,7 @@ async def op(door: Door, body: str) -> Done:
     registry = door.chat.registry
     user = registry.users.get(name.key)
     if user is not None and user in room.members:
-        registry.promote(room, user.place, most=MOST_OPERATED)
-        user.hears((promoted(room),))
+        registry.appoint(room, user, most=MOST_OPERATED)
     elif name.key in door.chat.accounts.known:
         registry.promote(room, "@" + name.key, most=MOST_OPERATED)
     else:

@@ -79,11 +79,6 @@ def muted_everywhere() -> ChatError:
     return ChatError("forbidden", "You are muted on this server. Ask an admin to unmute you.")
 
 
-def promoted(room: Room) -> Notice:
-    """For who is made an operator of `room`."""
-    return Notice(text=f"You are an operator of {room.name} now. See /help.")
-
-
 def resending(request: str | None, text: str, what: bool | str) -> int:
     """What a message and its resending have in common, as a key; only for this process.
 
@@ -558,10 +553,14 @@ class Registry:
             return False
         heirs = (member for member in room.members if member.place != place)
         if not room.rules.operators and (heir := next(heirs, None)) is not None:
-            self.promote(room, heir.place)
-            heir.hears((promoted(room),))
+            self.appoint(room, heir)
         self.keep(room)
         return True
+
+    def appoint(self, room: Room, user: User, most: float = inf) -> None:
+        """As `promote`, for somebody who is here and is told."""
+        self.promote(room, user.place, most)
+        user.hears((Notice(text=f"You are an operator of {room.name} now. See /help."),))
 
     def promote(self, room: Room, place: str, most: float = inf) -> None:
         """Make whoever has that place an operator of `room`.
