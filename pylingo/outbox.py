@@ -12,7 +12,12 @@ ones are being read from the disk, how new they are.
 
 from __future__ import annotations
 
+import fcntl
+import socket as sockets
+import sys
+import termios
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import repeat
 from socket import socket
 from typing import Any, Protocol, TypeGuard
@@ -27,10 +32,10 @@ from pylingo.rooms import Telling, User
 
 PIECE = 64 * 1024
 """Bytes handed to a transport at once (and the rest of the frame that they end in)."""
-
-
 MOST_WAITING = 1024 * 1024
 """Bytes that may wait for one peer."""
+MOST_UNSENT = 128 * 1024
+"""Bytes that the system may hold for a peer before it sends them; left to itself, megabytes."""
 
 _log = Logger()
 
@@ -183,6 +188,10 @@ class Outbox:
         self._frames: list[bytes] = []
         self._drained: tuple[Deferred[None], ...] = ()
         self._attach()
+        # Not every transport is TCP, and not every system can be told.
+        with suppress(OSError, AttributeError):
+            most = sockets.TCP_NOTSENT_LOWAT
+            self._handle().setsockopt(sockets.IPPROTO_TCP, most, MOST_UNSENT)
 
     def __call__(self, events: Sequence[Event]) -> None:
         """Tell the peer of `events`: this is what the user hears with."""
@@ -291,6 +300,14 @@ class Outbox:
         self._announce()
         return drained
 
+    def unsent(self) -> int:
+        """Bytes that the system has taken for the peer and that the peer has not; -1 if unknown."""
+        try:
+            waiting = fcntl.ioctl(self._handle(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, AttributeError, TypeError, ValueError):
+            return -1
+        return int.from_bytes(waiting, sys.byteorder)
+
     def finish(self) -> None:
         """Nothing more comes; a transport would wait for its producer before it closes."""
         self.transport.unregisterProducer()
@@ -315,6 +332,10 @@ class Outbox:
 
     def _attach(self) -> None:
         self.transport.registerProducer(self, True)
+
+    def _handle(self) -> Any:
+        # TLS is a transport on a transport.
+        return getattr(self.transport, "transport", self.transport).getHandle()
 
     def _announce(self) -> None:
         if not self._frames and not self.blocked:

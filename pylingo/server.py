@@ -14,14 +14,9 @@ state safe without a lock.
 
 from __future__ import annotations
 
-import fcntl
-import socket
 import sqlite3
-import sys
-import termios
 from collections import Counter
 from collections.abc import Awaitable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
@@ -86,8 +81,6 @@ GONE = 2.0
 """Seconds that all connections have to take their last frame when the server stops."""
 FINISHED = 0.3
 """Seconds that it waits for what the log had begun then."""
-MOST_UNSENT = 128 * 1024
-"""Bytes that the system may hold for a peer before it sends them; left to itself, megabytes."""
 LOOKED_AT = 16
 """Connections that are looked at in one turn of the reactor, at least."""
 EXPIRED = 4
@@ -153,7 +146,6 @@ class ChatProtocol(Int32StringReceiver):
         self.plain = ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport)
         if self.plain:
             transport.setTcpNoDelay(True)
-        bound(transport)
         kind = SocketOutbox if self.plain else Outbox
         self.outbox = kind(transport, self.factory.turn, self)
         self.hear = self.outbox
@@ -329,11 +321,11 @@ class ChatProtocol(Int32StringReceiver):
         if not self.welcomed or self.user.account is None or not self.outbox.open:
             return
         accounts, user = self.chat.accounts, self.user
-        if accounts.unread(user) and unsent(self.transport) <= 0:
+        if accounts.unread(user) and self.outbox.unsent() <= 0:
             accounts.arrived(user)
 
     def _look_at_stall(self, now: float) -> None:
-        waits = unsent(self.transport)
+        waits = self.outbox.unsent()
         taken = (self.outbox.moved, waits)
         if self._stall is None or self._stall[1] != taken or not (self.outbox.blocked or waits > 0):
             self._stall = now, taken
@@ -681,27 +673,6 @@ class ChatFactory(Factory):
         if self._stopped is not None and not self.doors:
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
-
-
-def bound(transport: Any) -> None:
-    """Let the system hold little that it cannot send yet, where it can be told so."""
-    most = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    # TLS is a transport on a transport; and not every transport is TCP.
-    with suppress(OSError, AttributeError, TypeError):
-        getattr(transport, "transport", transport).getHandle().setsockopt(
-            socket.IPPROTO_TCP, most, MOST_UNSENT
-        )
-
-
-def unsent(transport: Any) -> int:
-    """Bytes that the system has taken for a peer and that the peer has not; -1 if unknown."""
-    try:
-        # TLS is a transport on a transport.
-        plain = getattr(transport, "transport", transport)
-        waiting = fcntl.ioctl(plain.getHandle(), termios.TIOCOUTQ, bytes(4))
-    except (OSError, AttributeError, TypeError, ValueError):
-        return -1
-    return int.from_bytes(waiting, sys.byteorder)
 
 
 def _cancelled(why: Failure) -> None:

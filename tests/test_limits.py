@@ -18,7 +18,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from pylingo import commands, server
-from pylingo.outbox import MOST_WAITING
+from pylingo.outbox import MOST_UNSENT, MOST_WAITING, Outbox
 from pylingo.protocol import (
     Closing,
     Error,
@@ -169,7 +169,7 @@ class TalkerTests(SynchronousTestCase):
             self.house = House()
             ana = self.house.visitor()
             waits = {False: 0, True: 100}[dead]
-            self.patch(server, "unsent", lambda _, waits=waits: waits)
+            self.patch(Outbox, "unsent", lambda _, waits=waits: waits)
             ana.wire.arrive(request("pong") * 1000)
             self.house.wait(QUIET + STALLED + 2, alive=False)
             heard = ana.hear()
@@ -479,7 +479,7 @@ class ReaderTests(TestCase):
         before, now = [-1], [0]
         while before != now:
             await self.delay(0.5)
-            before, now = now, [server.unsent(door.transport) for door in self.doors]
+            before, now = now, [door.outbox.unsent() for door in self.doors]
 
     async def pass_by(self, seconds: int, each: Callable[[], object] | None = None) -> None:
         """Let time pass, second by second."""
@@ -523,7 +523,7 @@ class ReaderTests(TestCase):
         await self.until(lambda: self.doors)
         (door,) = self.doors
         most = door.transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
-        self.assertEqual(most, server.MOST_UNSENT)
+        self.assertEqual(most, MOST_UNSENT)
 
     async def test_unsent_elsewhere(self) -> None:
         """Where a transport cannot be told so, as a UNIX socket, that is no fault."""
@@ -536,8 +536,11 @@ class ReaderTests(TestCase):
             def getHandle(self) -> socket.socket:
                 return next(handles)
 
-        server.bound(Transport())
-        server.bound(object())
+            def registerProducer(self, producer: object, streaming: bool) -> None:
+                """As every transport has it."""
+
+        factory = self.house.factory
+        Outbox(Transport(), factory.turn, server.ChatProtocol(factory, None))
         self.assertEqual(list(handles), [pair[1]])
 
     async def test_little_by_little(self) -> None:
