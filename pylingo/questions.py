@@ -25,6 +25,11 @@ class Question:
     ours: bool = True
     room: bool = False
 
+    @property
+    def stays(self) -> bool:
+        """Whether no other question takes its place."""
+        return self.hidden or not self.ours
+
 
 class Questions:
     """Those that wait for an answer. `changed` is told when there may be another to be seen."""
@@ -44,17 +49,15 @@ class Questions:
         return bool(self._asked) and self._asked[0].hidden
 
     def ask(self, question: Question) -> None:
-        """Ask it now, or after what is not to be replaced."""
-        first = [one for one in self._asked if one.hidden or not one.ours]
-        then = [one for one in self._asked if one not in first]
+        """Ask it now, or after those that stay, and in place of the one that does not."""
+        first = [one for one in self._asked if one.stays]
+        then = [one for one in self._asked if question.stays and not one.stays]
         if first and first[0].answer is _unheard and first[0].prompt == question.prompt:
             # It is asked once more, and may have been answered in part.
-            first[0] = question
-        elif question.hidden or not question.ours:
-            first.append(question)
+            del first[0]
+            self._asked = [question, *first, *then]
         else:
-            then = [question]
-        self._asked = first + then
+            self._asked = [*first, question, *then]
         self._changed()
 
     def answer(self, line: str) -> None:
