@@ -41,7 +41,7 @@ from pylingo.protocol import (
     parse,
 )
 from pylingo.questions import Question, Questions
-from pylingo.requests import SAID
+from pylingo.requests import LEAVES, SAID
 
 HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
 KEYS = (
@@ -219,7 +219,7 @@ class Conversation:
                 self._questions.answer(text.strip())
         elif not line:
             pass
-        elif line.casefold().split()[0] in ("/quit", "/close") and not self.linked:
+        elif not self.linked and parse(line).command.casefold() in LEAVES:
             self.leave()
         elif not self._arrived:
             if question is not None:
@@ -423,7 +423,7 @@ class Conversation:
     def _command(self, request: Request) -> None:
         """A slash command; a password that was left out is asked for, without showing it."""
         command, words = request.command.casefold(), request.body.split()
-        if command in ("quit", "close"):
+        if command in LEAVES:
             self.leaving = True
             self.request(command, request.body).addErrback(self._stays)
             return

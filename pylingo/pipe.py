@@ -29,7 +29,7 @@ from pylingo import looks, names
 from pylingo.connection import PARTING, Connected, Connection, Disconnected, Heard
 from pylingo.dial import dial
 from pylingo.protocol import AnyEvent, ChatError, Closing, Error, Resumed, Welcome, parse
-from pylingo.requests import HERE, MOVES, same_room
+from pylingo.requests import HERE, LEAVES, MOVES, same_room
 
 MOST_UNANSWERED = 64
 """Lines that are sent ahead of their replies."""
@@ -91,7 +91,7 @@ class Pipe(LineReceiver):
             self._complain(f"What comes after the end is not sent: {text}")
             return
         command = request.command.casefold()
-        self._quitting = command in ("quit", "close")
+        self._quitting = command in LEAVES
         if self._astray and command in HERE:
             # It was meant for another room.
             self._complain(f"Not sent, for you are not in {self._astray}: {text}")

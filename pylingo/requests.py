@@ -31,6 +31,8 @@ ONCE = frozenset({"announce", "kick"})
 """Other commands that are not given again when it is not known whether they were carried out."""
 MOVES = frozenset({"join", "create"})
 """Commands after which what follows is meant for another room."""
+LEAVES = frozenset({"close", "quit"})
+"""Commands that leave the chat."""
 HERE = frozenset({
     "say", "me", "topic", "lock", "unlock", "invite", "kick", "ban", "unban", "mute", "unmute",
     "op", "deop", "leave", "exit",
@@ -57,7 +59,7 @@ class Pending:
     @property
     def leaves(self) -> bool:
         """Whether it is to leave the chat."""
-        return self.command in ("close", "quit")
+        return self.command in LEAVES
 
 
 class Requests:
