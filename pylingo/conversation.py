@@ -294,40 +294,48 @@ class Conversation:
         self._follow(event)
         if self.linked:
             self._place = self.room
-        if isinstance(event, Message | Private) and self._ignores(event):
-            return
-        shown = not (isinstance(event, Disconnected) and (self.leaving or event.final))
-        if isinstance(event, Closing) and event.reason in FINAL - {"bye"}:
-            shown = False  # It is the last that is said, when the screen is put away.
-        if isinstance(event, Welcome) and self._arrived:
-            shown = False  # Once is enough: one goes on as whoever one was.
-        if isinstance(event, Error) and event.code == "not_resumable" and not self._arrived:
-            shown = False  # What is remembered of an earlier run may be too old, and that is all.
+        shown = self._shows(event)
         if shown:
             lines = looks.lines(event, me, most=looks.MOST_LINES, ignores=self._ignores)
             stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines
             self.show([*self._headings(event), *stamped])
-        if isinstance(event, Help) and len(event.commands) > 1:
-            self.show([[("class:info", line)] for line in KEYS])
-        if isinstance(event, Joined) and event.users is not None and not self._hinted:
-            self._hinted = True
-            self.tell(HINT)
-        if isinstance(event, Message | Private) and event.user != me and not event.replayed:
-            private = isinstance(event, Private)
-            if private or looks.mentions(event.text, me):
-                self._view.ring()
-        if isinstance(event, Left) and not self.leaving:
-            self._lobby.offer()
-        if isinstance(event, Connected) and room and self.room is None:
-            self.tell(f"-- You are not in {looks.tidy(room)} any more.")
-            self._lobby.offer()
         match event:
+            case Message() | Private() if shown and event.user != me and not event.replayed:
+                if isinstance(event, Private) or looks.mentions(event.text, me):
+                    self._view.ring()
+            case Help() if len(event.commands) > 1:
+                self.show([[("class:info", line)] for line in KEYS])
+            case Joined() if event.users is not None and not self._hinted:
+                self._hinted = True
+                self.tell(HINT)
+            case Left() if not self.leaving:
+                self._lobby.offer()
+            case Connected() if room and self.room is None:
+                self.tell(f"-- You are not in {looks.tidy(room)} any more.")
+                self._lobby.offer()
             case Renamed(re=str() | int()) | Done(user=str()):
                 # Perhaps in answer to a command that was typed at the question who to be.
                 self._lobby.settle()
             case _:
                 pass
         self._view.refresh()
+
+    def _shows(self, event: Heard) -> bool:
+        match event:
+            case Message() | Private():
+                return not self._ignores(event)
+            case Disconnected():
+                return not (self.leaving or event.final)
+            case Closing():
+                # For the others it is said last of all, when the screen has been put away.
+                return event.reason not in FINAL - {"bye"}
+            case Welcome():
+                return not self._arrived  # Once is enough: one goes on as whoever one was.
+            case Error(code="not_resumable"):
+                # What is remembered of an earlier run may be too old, and that is all.
+                return self._arrived
+            case _:
+                return True
 
     def _follow(self, event: Heard) -> None:
         match event:
