@@ -406,7 +406,7 @@ class Connection:
 
     def _made(self, wire: _Wire) -> None:
         self._wire = wire
-        self._last_sign = self._reactor.seconds()
+        self._sign()
         if not self._pulse.running:
             self._pulse.start(PULSE / 4, now=False)
         self._arriving = ensureDeferred(self._arrive(wire))
@@ -605,9 +605,8 @@ class Connection:
             case Pong(re=None):
                 return
             case Message() | Private():
-                if event.id in self._seen:
+                if not self._remember(event.id):
                     return
-                self._remember(event.id)
             case Welcome():
                 wire.welcomed = True
                 self.welcome = event
@@ -642,10 +641,8 @@ class Connection:
                 self._leaving = False
             pending.reply.errback(ChatError(event.code, event.text, fatal=event.fatal))
             return
-        if isinstance(event, Sent) and self._echo:
+        if isinstance(event, Sent) and self._remember(event.id) and self._echo:
             self._hear_own(event, pending)
-        elif isinstance(event, Sent):
-            self._remember(event.id)
         pending.reply.callback(event)
 
     def _follow(self, event: AnyEvent, pending: Pending | None) -> None:
@@ -666,17 +663,18 @@ class Connection:
             case _:
                 pass
 
-    def _remember(self, id: int) -> None:
+    def _remember(self, id: int) -> bool:
+        """Note that a message was seen; whether it was not before."""
+        if id in self._seen:
+            return False
         self._seen[id] = None
         if len(self._seen) > REMEMBERED:
             del self._seen[next(iter(self._seen))]
         if self.ticket is not None and id > self.ticket.last:
             self.ticket = Ticket(self.ticket.session, id)
+        return True
 
     def _hear_own(self, sent: Sent, pending: Pending) -> None:
-        if sent.id in self._seen:
-            return
-        self._remember(sent.id)
         command, body = pending.command, pending.request.body
         if command == "msg":
             to, _, text = body.lstrip().partition(" ")
