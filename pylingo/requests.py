@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 from twisted.internet.defer import Deferred
 
@@ -127,34 +128,30 @@ class Requests:
 
         The result is what was meant for that room and is not sent, for it was refused.
         """
-        lost: list[Pending] = []
         if pending is not self._moving:
-            return lost
+            return []
         self._moving = None
+        lost: list[Pending] = []
         if refused and not same_room(pending.request.body, self._room()):
-            for later in self._later:
-                if later.command in MOVES:
-                    break
-                if later.command in HERE:
-                    lost.append(later)
-        for later in lost:
-            del self._waiting[later.request.re]
+            meant = takewhile(lambda later: later.command not in MOVES, self._later)
+            lost = self._drop(later for later in meant if later.command in HERE)
         self._flow()
         return lost
 
     def unsure(self, *, resumed: bool) -> list[Pending]:
         """Take out what the server may have, and would not know again; `resumed` is the session."""
         once = ONCE if resumed else ONCE | SAID
-        unsure = [pending for pending in self if pending.begun and pending.command in once]
-        for pending in unsure:
-            del self._waiting[pending.request.re]
-        return unsure
+        return self._drop(one for one in self if one.begun and one.command in once)
 
     def clear(self) -> list[Pending]:
         """Take out all."""
-        cleared = [*self]
-        self._waiting.clear()
-        return cleared
+        return self._drop(self)
+
+    def _drop(self, pendings: Iterable[Pending]) -> list[Pending]:
+        dropped = [*pendings]
+        for pending in dropped:
+            del self._waiting[pending.request.re]
+        return dropped
 
     def _send(self, pending: Pending) -> None:
         if not pending.begun:
