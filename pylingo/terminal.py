@@ -122,7 +122,6 @@ class _Talk:
         conversation.abandon = dialing.cancel
         try:
             connection = await dialing
-            conversation.abandon = _nothing
             conversation.arrived()
             self._saving.start(SAVED, now=False)
             await connection.closed
@@ -263,7 +262,3 @@ class Tty:
     def _flag(self, flags: list[int]) -> None:
         for file, flag in zip(self._files, flags, strict=True):
             fcntl.fcntl(file, fcntl.F_SETFL, flag)
-
-
-def _nothing() -> None:
-    """There is nothing to give up any more."""
