@@ -55,12 +55,12 @@ PIECE = 200
 """Messages in one read of what was missed; more come in several."""
 LARGEST_PIECE = 256 * 1024
 """Bytes of text in one such read, about."""
-MOST_WAITING = 4 * 1024
+MOST_UNSTORED = 4 * 1024
 """Messages that may wait to be stored (of at most 8 KiB each) before talkers have to wait."""
 LARGEST_GROUP = 640 * 1024
 """Bytes, about, that are stored and told in one go: those who hear them need time to take it."""
 MOST_RESENT = 100_000
-"""Messages from before a restart that are known again when they are resent."""
+"""Messages of those who are gone that are known again when they are resent."""
 STEP = 500
 """Old rows removed in one transaction."""
 LARGEST_STEP = 4 * 1024 * 1024
@@ -102,7 +102,7 @@ class Log:
     @property
     def full(self) -> bool:
         """Whether talkers have to wait, for the disk is slower than they are."""
-        return len(self._posts) >= MOST_WAITING
+        return len(self._posts) >= MOST_UNSTORED
 
     def number(self) -> int:
         """A new id, larger than every one before."""

@@ -19,13 +19,11 @@ from hashlib import sha256
 from twisted.internet.defer import Deferred
 
 from pylingo import names
-from pylingo.history import DAY, STEP, Log
+from pylingo.history import DAY, MOST_RESENT, STEP, Log
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing
 from pylingo.rooms import Gone, Hear, Registry, Room, User, silence
 
-MOST_GONE = 100_000
-"""Messages of users who are gone that are known when they are sent again."""
 TOKEN = 24
 """Random bytes in a token: 192 bits."""
 
@@ -196,7 +194,7 @@ class Sessions:
         return said
 
     def _forget_said(self) -> None:
-        while self._many > MOST_GONE:
+        while self._many > MOST_RESENT:
             self._take_said(next(iter(self._said)))
 
     def close(self, user: User, reason: str = "bye", last: Closing | None = None) -> None:

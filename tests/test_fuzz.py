@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import names
-from pylingo.history import MOST_WAITING, Log
+from pylingo.history import MOST_UNSTORED, Log
 from pylingo.rooms import Registry, silence
 from pylingo.schema import MEMORY, Database
 from tests.house import House, request
@@ -74,7 +74,7 @@ class UnwelcomedTests(SynchronousTestCase):
         house.commits.hold()
         ana.say("storing")
         house.settle()
-        for n in range(MOST_WAITING):
+        for n in range(MOST_UNSTORED):
             ana.say(f"text {n}")
         visitor = house.visitor()
         visitor.send(request("hello"))

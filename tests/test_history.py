@@ -13,7 +13,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import history, names
-from pylingo.history import DAY, MOST_WAITING, PIECE
+from pylingo.history import DAY, MOST_UNSTORED, PIECE
 from pylingo.protocol import Message, Private, Sent
 from pylingo.rooms import Post, User, silence
 from tests.house import START, House, request, texts
@@ -504,7 +504,7 @@ class FullTests(LogTestCase):
         self.house.commits.hold()
         self.ana.say("storing")
         self.house.settle()
-        for number in range(MOST_WAITING):
+        for number in range(MOST_UNSTORED):
             self.assertFalse(self.log.full)
             self.ana.say(str(number))
 
@@ -515,7 +515,7 @@ class FullTests(LogTestCase):
         self.house.commits.release()
         self.house.settle()
         self.assertFalse(self.log.full)
-        self.assertEqual(len(self.rows()), MOST_WAITING + 1)
+        self.assertEqual(len(self.rows()), MOST_UNSTORED + 1)
 
     def test_talkers(self) -> None:
         """Talkers wait until then, and all of them go on who are still there."""

@@ -8,7 +8,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 
 from pylingo import outbox
-from pylingo.history import DAY, MOST_WAITING
+from pylingo.history import DAY, MOST_UNSTORED
 from pylingo.protocol import (
     LARGEST_REQUEST,
     ChatError,
@@ -388,7 +388,7 @@ class OrderTests(DoorTestCase):
         self.house.commits.hold()
         other.say("x")
         self.house.settle()
-        for _ in range(MOST_WAITING):
+        for _ in range(MOST_UNSTORED):
             other.say("x")
         for talker in talkers:
             talker.send(*(request("say", f"{n}", n) for n in range(5)), request("ping", "", "p"))
@@ -411,7 +411,7 @@ class OrderTests(DoorTestCase):
         self.house.commits.hold()
         other.say("x")
         self.house.settle()
-        for _ in range(MOST_WAITING):
+        for _ in range(MOST_UNSTORED):
             other.say("x")
         waiting = [talker.begin("say", "hi") for talker in talkers]
         talkers[1].drop()

@@ -276,7 +276,7 @@ class SaidTests(SessionsTestCase):
 
     def test_bound(self) -> None:
         """It is known of those who left last, for so many messages in all."""
-        self.patch(sessions, "MOST_GONE", 10)
+        self.patch(sessions, "MOST_RESENT", 10)
         tokens = [self.gone(4) for _ in range(4)]
         self.assertEqual([len(self.said(token)) for token in tokens], [0, 0, 4, 4])
         tokens = [self.gone(5) for _ in range(2)]
@@ -284,7 +284,7 @@ class SaidTests(SessionsTestCase):
 
     def test_bound_after_restart(self) -> None:
         """As well of those who left before the server was started again; the oldest go first."""
-        self.patch(sessions, "MOST_GONE", 10)
+        self.patch(sessions, "MOST_RESENT", 10)
         tokens = [self.gone(4) for _ in range(4)]
         self.later()
         said = [self.said(token) for token in tokens]
