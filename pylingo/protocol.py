@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from struct import Struct as Layout
 from typing import Annotated, Any, TypeAlias, get_args
 
@@ -276,6 +277,8 @@ _request = msgspec.json.Decoder(Request).decode
 _events: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _envelopes = msgspec.json.Decoder(_Envelope)
 _anything: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+_BROKEN = (UnicodeDecodeError, msgspec.DecodeError, RecursionError)
+"""What decoding raises for what is not as it should be."""
 _KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(AnyEvent))
 
 
@@ -302,7 +305,7 @@ def decode(frame: bytes) -> Request:
         if len(frame) > DEEPEST and _deep(frame):
             raise _bad_frame()
         request = _request(text)
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+    except _BROKEN as error:
         # It is JSON to have half a character in a string; no program should be cut off for that.
         whole = _ESCAPES.sub(_mended, frame)
         if whole != frame:
@@ -323,15 +326,11 @@ def decode_event(frame: bytes) -> AnyEvent | None:
     """
     try:
         return _events.decode(frame)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        kind = _envelopes.decode(frame.decode()).event
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        kind = None
-    if kind is None or kind in _KINDS:
-        raise ChatError("bad_frame", "That is not what a PyLingo server says.", fatal=True)
-    return None
+    except _BROKEN:
+        with suppress(*_BROKEN):
+            if _envelopes.decode(frame.decode()).event not in _KINDS:
+                return None
+    raise ChatError("bad_frame", "That is not what a PyLingo server says.", fatal=True)
 
 
 def parse(line: str) -> Request:
@@ -374,7 +373,7 @@ def _bad_frame() -> ChatError:
 def _not_a_request(frame: bytes, error: msgspec.ValidationError) -> ChatError:
     try:
         thing = _anything.decode(frame.decode())
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+    except _BROKEN:
         return _bad_frame()
     if not isinstance(thing, dict):
         return _bad_frame()
