@@ -137,7 +137,8 @@ class ChatProtocol(Int32StringReceiver):
     def __init__(self, factory: ChatFactory, address: IAddress | None) -> None:
         self.factory = factory
         self.chat = factory.chat
-        self.address = address
+        # As it is known to doors for IPv4, whichever door it came to.
+        self.host: str = getattr(address, "host", "").removeprefix(MAPPED)
 
     # What the transport calls.
 
@@ -151,8 +152,6 @@ class ChatProtocol(Int32StringReceiver):
         self.hear = self.outbox
         self.heard_at = self.factory.clock.seconds()
         self.deadline = self.heard_at + FIRST_REQUEST
-        # As it is known to doors for IPv4, whichever door it came to.
-        self.host: str = getattr(self.address, "host", "").removeprefix(MAPPED)
         self.factory.came(self)
 
     def dataReceived(self, data: bytes) -> None:
