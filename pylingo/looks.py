@@ -131,8 +131,8 @@ def lines(
         case Rooms():
             yield from rooms(event)
         case Users():
-            names = ", ".join(map(tidy, event.users))
-            yield [("class:info", f"-- In {tidy(event.room)} ({len(event.users)}): {names}")]
+            who = ", ".join(map(tidy, event.users))
+            yield [("class:info", f"-- In {tidy(event.room)} ({len(event.users)}): {who}")]
             if event.operators:
                 who = ", ".join(map(tidy, event.operators))
                 yield [("class:info", f"-- Operators here: {who}")]

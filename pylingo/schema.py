@@ -221,9 +221,9 @@ def _connect(path: str) -> sqlite3.Connection:
         connection.execute("PRAGMA wal_autocheckpoint = 8192")
         connection.execute(f"PRAGMA journal_size_limit = {SMALL}")
         if path != MEMORY and Path(path).stat().st_size < SMALL:
-            trouble = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if trouble != "ok":
-                raise sqlite3.DatabaseError(trouble)
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
         _upgrade(connection, path)
     except (sqlite3.Error, DatabaseError) as error:
         if connection is not None:
