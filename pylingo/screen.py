@@ -312,27 +312,26 @@ class Screen(TwistedProtocol):
 
     def suspend(self) -> None:
         """Take the prompt away while the shell has the terminal."""
-        if not self._left:
-            with set_app(self._app):
-                self._app.create_background_task(self._go_away())
+        assert self._suspend is not None
+        self._step_aside(self._suspend)
 
     def redraw(self) -> None:
         """Draw it all anew, from where the cursor is now."""
+        self._step_aside(lambda: None)
+
+    def _step_aside(self, meanwhile: Callable[[], None]) -> None:
+        """Take the prompt away, do something, and draw it again."""
+
+        async def step_aside() -> None:
+            async with in_terminal():
+                # In the next turn of the loop it can be written, in the one after it has been.
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                meanwhile()
+
         if not self._left:
             with set_app(self._app):
-                self._app.create_background_task(self._draw_again())
-
-    async def _draw_again(self) -> None:
-        async with in_terminal():
-            pass  # The prompt was taken away, and will be drawn.
-
-    async def _go_away(self) -> None:
-        assert self._suspend is not None
-        async with in_terminal():
-            # In the next turn of the loop it can be written, in the one after it has been.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            self._suspend()
+                self._app.create_background_task(step_aside())
 
     def _print(self) -> None:
         lines, self._lines = self._lines, []
