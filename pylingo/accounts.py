@@ -88,7 +88,7 @@ class Tries:
             self._wrong[key].append(now)
 
     def right(self, *whose: str) -> None:
-        """The last try was none: it was the password."""
+        """The last try does not count: it was the right password."""
         for key in whose:
             if self._wrong[key]:
                 self._wrong[key].pop()
@@ -234,7 +234,7 @@ class Accounts:
     def restorable(self, key: str | None, by: User | None = None) -> bool:
         """Whether a session that was logged in to that account would be, if it were resumed now.
 
-        It is `by` whom it would be resumed, and who makes way for it.
+        `by` is the user who would resume it, and who makes way for it.
         """
         registry = self._registry
         if key not in self.known or key in registry.rules.bans:
@@ -286,9 +286,9 @@ class Accounts:
         )
 
     def keep(self, room: Room | None) -> None:
-        """The rules of `room` have changed, or those of the server.
+        """Store the rules of `room`, or of the server, which have changed.
 
-        All are stored that somebody may come back to, for when the server is started again.
+        Of a room that nobody may come back to after a restart, nothing is kept.
         """
         rules = room.rules if room else self._registry.rules
         key = room.name.key if room else ""

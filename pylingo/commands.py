@@ -54,7 +54,7 @@ from pylingo.schema import Database
 from pylingo.sessions import Sessions
 
 NEAR = 0.75
-"""How much of a command has to be right to be understood; another one may do harm."""
+"""How alike an unknown command and one of ours must be for us to ask whether it was meant."""
 MOST_HISTORY = 200
 """Messages in one answer to `history`; fewer where they would not fit a frame."""
 LARGEST_LIST = LARGEST_EVENT // 2
@@ -113,9 +113,9 @@ class Door(Protocol):
         """Keep back what is heard from now on, until `release`, or the command has failed."""
 
     def release(self, after: int = 0, *, private: bool = False) -> None:
-        """Let go of what was kept back, but messages with ids up to `after`.
+        """Let go of what was kept back, except for messages with ids up to `after`.
 
-        If `private`, only of those that are said to this user alone.
+        If `private`, only what was said to this user alone is left out.
         """
 
     def drained(self) -> Deferred[None]:
@@ -134,8 +134,8 @@ Function: TypeAlias = Callable[[Door, str], Reply | Awaitable[Reply]]
 class Command:
     """A row of the table.
 
-    `cost` is what it takes from what a user may ask for at once; an `open` one is for those, too,
-    who have not given the server's password or are banned from it.
+    `cost` is how much of the user's burst it uses up. An `open` one is also for those who have not
+    given the server's password, or are banned from it. One that `waits` is an ``async def``.
     """
 
     name: str
@@ -170,7 +170,7 @@ ELSEWHERE = {
     **dict.fromkeys(("emote", "action"), "me"),
     "hist": "history",
 }
-"""What others call our commands: who comes from IRC is told their names."""
+"""What other chats call our commands; who comes from there is told what they are called here."""
 
 _log = Logger()
 
@@ -203,10 +203,10 @@ def banned_here() -> ChatError:
 
 
 def admit(door: Door, command: Command) -> bool:
-    """Whether who is at the door may do everything from now on, and not only `command`.
+    """Whether the user may use every command from now on, and not just this one.
 
-    Raises `ChatError` if they may not even do that: ``password_required``, or ``forbidden`` for
-    those who are banned from the server. Until it says so, it is asked before each command.
+    It is asked before each command until it says so. Raises `ChatError` if they may not even use
+    this one: ``password_required``, or ``forbidden`` for those who are banned from the server.
     """
     user = door.user
     if not (user.entered or command.open):
@@ -222,7 +222,7 @@ def find(word: str) -> Command:
     found = TABLE.get(word) or TABLE.get(word.casefold())
     if found is None:
         word = names.clean(word[:32])
-        # Nobody who mistypes means to be gone.
+        # Nobody who mistypes means to leave.
         known = sorted({*ELSEWHERE, *TABLE} - WIRE - {"close", "quit"})
         near = get_close_matches(word.casefold(), known, n=1, cutoff=NEAR)
         meant = [ELSEWHERE.get(one, one) for one in near]
@@ -257,7 +257,7 @@ async def hello(door: Door, body: str) -> Welcome:
     again = bool(door.user.tokens)
     welcome = greeting(door)
     if again:
-        # There may be something to come back to, with the new token alone.
+        # The new token may be the only one that arrives, so it has to be stored.
         await door.chat.log.flushed()
     return welcome
 
@@ -415,7 +415,7 @@ def _parting(door: Door, body: str) -> str:
 
 
 def because(reason: str) -> str:
-    """Why, if it is known, to end a sentence with."""
+    """The end of a sentence: a colon and the reason, if there is one."""
     reason = reason.rstrip(".")
     return f": {reason}" if reason else ""
 

@@ -64,7 +64,7 @@ MOST_RESENT = 100_000
 STEP = 500
 """Old rows removed in one transaction."""
 LARGEST_STEP = 4 * 1024 * 1024
-"""Characters, about, of old messages in them."""
+"""Characters of old messages, about, removed in one transaction."""
 DAY = 86_400
 
 
@@ -113,8 +113,8 @@ class Log:
     def append(self, post: Post) -> None:
         """Store `post`; it is published, or refused, when its turn has come."""
         post.id = id = self.number()
-        # Now, while all of it is in the processor's cache, and not in the thread, which would keep
-        # the reactor from Python's lock for longer than all else that storing does there.
+        # Encoded here, while it is in the processor's cache. In the thread this would keep Python's
+        # lock from the reactor for longer than all the rest of storing does.
         line = Line(id, post.user, post.text, post.action, post.sender.session, post.request)
         post.line = _encode(line)
         self._posts.append(post)
@@ -134,7 +134,7 @@ class Log:
 
     def keep(self, key: object, state: Change) -> None:
         """Make a change that replaces an earlier one of the same `key`, sooner or later."""
-        # The latest last, for it may be about the same as one that came meanwhile.
+        # At the end again: it may touch the same rows as one that came in between.
         self._states.pop(key, None)
         self._states[key] = state
         if not self._storing:

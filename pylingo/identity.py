@@ -95,11 +95,11 @@ async def password(door: Door, body: str) -> Done:
 
 
 async def _found(door: Door, token: str) -> User:
-    """Whose session `token` is: here, lingering, or stored, and then here again.
+    """The user whose session `token` is: here, lingering, or brought back from the database.
 
-    The user of before is gone then, and name and account are free for the one who is back. Raises
-    `ChatError` ``not_resumable``, ``password_required``, or ``forbidden`` for guests at a banned
-    address.
+    The user that the door had until now is ended, so that name and account are free. Raises
+    `ChatError` ``not_resumable``, ``password_required``, or ``forbidden`` for the banned, and for
+    guests at a banned address.
     """
     chat = door.chat
     back: User | Asleep | None = chat.sessions.find(token)
@@ -147,7 +147,7 @@ async def _catch_up(door: Door, token: str, after: int) -> None:
     if user.account is not None:
         start = max(after, user.session)
         if user.handed is not None and after <= user.handed:
-            # Nothing was seen since the login, so what came before it may be to be told still.
+            # Nothing was seen since the login, so what came before it may still have to be told.
             start = min(start, chat.accounts.known[user.account].read)
         places.append((user.place, start))
     if room is not None:

@@ -89,7 +89,7 @@ async def ban(door: Door, body: str) -> Done:
     await _recall(door, name)
     room = _empowered(door)
     registry, user = door.chat.registry, _meant(door, name)
-    # Not by an address that one has too: that would hit the household, and oneself.
+    # Not by an address that the moderator has, too: that would hit the household, and oneself.
     shared = user is not None and user.host == door.user.host
     sanction = _sanction(door, name, reason, address=not shared)
     rules = _rules(door, room)
@@ -231,7 +231,7 @@ def _who(body: str) -> tuple[Name, str]:
 
 
 async def _last_said(door: Door, name: Name) -> None:
-    """Wait until what was said by who is meant is heard, and answered."""
+    """Wait until all that they have said has been heard, and answered."""
     user = _meant(door, name)
     if isinstance(user, User):
         await heard(door.chat, user)
@@ -251,7 +251,7 @@ def _meant(door: Door, name: Name) -> User | Gone | None:
 
 
 async def _recall(door: Door, name: Name) -> None:
-    """Learn whose name it was, if only the database knows, and who asks may know it."""
+    """Look up whose name it was, if only the database knows, and the one who asks may moderate."""
     _empowered(door)
     registry, chat = door.chat.registry, door.chat
     if name.key not in chat.accounts.known and _meant(door, name) is None:

@@ -57,7 +57,7 @@ class Name:
 def user(text: str, *, known: bool = False) -> Name:
     """The name of a user. Raises `ChatError` ``bad_argument``, saying what a name may be.
 
-    One that may be `known` already, from a time when more was allowed, may be that today.
+    With `known`, what older rules allowed is let through: it may be somebody's name already.
     """
     return _name(text.strip(), "name", known=known)
 
@@ -70,7 +70,7 @@ def room(text: str, *, known: bool = False) -> Name:
 def composed(text: str) -> str:
     """`text` with each letter and its accents as one character where there is one for them.
 
-    Signs are as they are in names: they do not ask to be pictures.
+    Signs do not ask to be shown as pictures any more, as in names.
     """
     return text if text.isascii() else _STYLE.sub("", unicodedata.normalize("NFC", text))
 

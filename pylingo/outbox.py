@@ -6,8 +6,8 @@ straight to the socket: that saves two visits to the kernel for each write, whic
 delivery costs. What the socket does not take is left to the transport, in pieces, as a pull
 producer; that is also how the outbox learns that it took them.
 
-Of events it is known here only which one is the last and, while some are kept back because older
-ones are being read from the disk, how new they are.
+All that is known of events here is which one is the last and, while some are kept back because
+older ones are being read from the disk, how new they are.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Turn:
                         _log.failure("sending failed")
 
     def begin(self) -> None:
-        """The first of them is about to be there."""
+        """The first outbox with something to send in this turn is about to be noted."""
         self._call_later(0, self.end)
 
     def end(self) -> None:
@@ -215,9 +215,9 @@ class Outbox:
         self._reopen()
 
     def release(self, after: int = 0, *, private: bool = False) -> None:
-        """Let go of what was kept back, but messages with ids up to `after`.
+        """Let go of what was kept back, except for messages with ids up to `after`.
 
-        If `private`, only of those that are said to this user alone.
+        If `private`, only what was said to this user alone is left out.
         """
         held, self._held = self._held, None
         self._reopen()

@@ -34,7 +34,7 @@ LONGEST_TEXT = 8_192
 LONGEST_ID = 64
 """Characters of a request's id, or digits if it is an integer."""
 DEEPEST = 500
-"""Objects and arrays inside one another in a request, whatever a Python would bear."""
+"""How deep objects and arrays may nest in a request, whichever Python reads it."""
 LARGEST_ID = 10**LONGEST_ID
 LARGEST_MESSAGE_ID = 2**53 - 1
 VERSION = 1

@@ -9,7 +9,7 @@ one callable:
 
 What a user *does* is a method of `User`; what happens is told to everyone whom it concerns, as
 events, through their `hear`. The one who caused it is not told: the method's result is the answer.
-After `Closing` a `hear` is told nothing more but answers to what was said there before.
+After `Closing` a `hear` is told nothing more, except answers to what was said there before.
 
 A thing said is not told at once. It becomes a `Post` and goes to the log (`registry.append`), which
 gives it its id, stores it, and hands it back in its place in the order of things, through
@@ -55,7 +55,7 @@ from pylingo.rules import Rules
 Hear: TypeAlias = Callable[[Sequence[Event]], None]
 
 MOST_ROOMS = 100
-"""Rooms that there are at a time and one user has made."""
+"""Rooms that one user has made and that still exist."""
 MOST_OPERATED = 1_000
 """Rooms that somebody may be made an operator of."""
 MOST_LOCKED = 1_000
@@ -91,9 +91,10 @@ def resending(request: str | None, text: str, what: bool | str) -> int:
 class Post(Struct, eq=False, gc=False):
     """Something said, on its way through the log.
 
-    `place` is where the log files it, `target` the name of the room or of the one to hear it, and
-    `recipient` the latter if here, whom the sender called by the key `called`, which may be another
-    name of the same account. `user` is by which name, and `hear` at which door, it was said.
+    `place` is where the log files it. `target` is the name of the room, or of the one person who
+    is to hear it; `recipient` is that person, if here, and `called` the key by which the sender
+    called them, which may be that of another name of the same account. `user` is the name under
+    which it was said, `hear` the door at which.
     `first` is the id of the earlier post that this one is a resending of, or 0; `request` is `re`
     as the log keeps it. `id` and `line`, what is stored of it, are the log's.
     """
@@ -119,7 +120,7 @@ class Post(Struct, eq=False, gc=False):
         return resending(self.request, self.text, self.called or self.action)
 
     def again(self) -> None:
-        """The earlier one was not stored: be a resending of a later one, or the first itself."""
+        """The one that this repeats was not stored: repeat a later one, or become the first."""
         self.first = self.sender.requests.setdefault(self.key, self.id)
         if self.first == self.id:
             self.first = 0
@@ -235,13 +236,13 @@ class User:
         self.said = 0
         """The id of the newest message that this user said."""
         self.spent = 0.0
-        """When what was asked for so far would have come, had it come at the rate."""
+        """When the requests so far would have come in, had they come at the allowed rate."""
         self.told = 0
         """The id of the newest message that was told to this user alone."""
         self.handed: int | None = None
-        """The id of the newest message when what came before a login had been handed on.
+        """The id of the newest message when all that waited for a login had been told.
 
-        It is the largest one while that goes on, and None without a login."""
+        It is the largest possible id until then, and None without a login."""
 
     @property
     def place(self) -> str:
@@ -250,7 +251,7 @@ class User:
 
     @property
     def whence(self) -> str:
-        """By which tries of passwords are counted: peers without an address are each their own."""
+        """What wrong passwords are counted by; without an address, each peer counts for itself."""
         return self.host or f"~{self.session}"
 
     @property
@@ -432,15 +433,15 @@ class Registry:
         self.several: set[User] = set()
         """Users who are in several rooms."""
         self.operated: Counter[str] = Counter()
-        """How many rooms somebody, known by place, is operator of."""
+        """How many rooms somebody is operator of, by place."""
         self.made: Counter[str] = Counter()
-        """How many of the rooms that there are somebody has made."""
+        """How many of the rooms that exist somebody has made, by place."""
         self.users: dict[str, User] = {}
         self.owners: dict[str, User] = {}
         """Who is logged in, by account."""
         self.rooms: dict[str, Room] = {}
         self.former: dict[str, Room] = {}
-        """Rooms that guests were in before the server was started, as they may come back."""
+        """Rooms of guests from before the server was started again: they may come back."""
         self.lingering: dict[User, float] = {}
         self.gone: dict[str, Gone] = {}
         """Guests by names they do not have any more."""
@@ -626,7 +627,8 @@ class Registry:
     def expire(self, now: float, most: int) -> Iterator[User]:
         """End the users that have lingered long enough, and the oldest past the `most` that may.
 
-        All linger equally long. One at a time, for each is told to many; it gives who was ended.
+        All linger equally long, so the oldest come first. It yields each one it has ended, so that
+        the caller can pause in between: each is told to many.
         """
         while self.lingering:
             user, until = next(iter(self.lingering.items()))

@@ -1,7 +1,7 @@
 """Who may do what in a room: its operators, its lock, its bans, mutes and invitations.
 
 People are known by their *place*, which is also where the log files what is said to them: `@` and
-the key of an account, or `~` and the number of a guest's session. What holds an account lasts.
+the key of an account, or `~` and the number of a guest's session. What is tied to an account lasts.
 
 Nothing here knows who is in the room; that is `rooms.py`.
 """
@@ -63,7 +63,7 @@ class Sanction:
         return user.name.key == self.key or (self.host != "" and user.host == self.host)
 
     def hits_beside(self, user: Person) -> bool:
-        """Whether `user`, whom it hits, is hit only for having the address of somebody else."""
+        """Whether `user`, whom it hits, is hit only for sharing somebody else's address."""
         return not self.means(user) and user.name.key != self.key
 
 

@@ -92,7 +92,7 @@ CLEANING = 60.0
 REFRESH = 3_600.0
 """Seconds between notes in the database that sessions are still in use."""
 PAUSE = 5.0
-"""Seconds without a look that do not count as time in which others could have been heard."""
+"""Seconds between two looks past which it was we who did not listen, and nobody was silent."""
 MOST_LINGERING = 10_000
 """Users that may linger without a connection."""
 
@@ -103,9 +103,9 @@ PING = encode(Ping())
 class ChatProtocol(Int32StringReceiver):
     """One connection. It is the `Door` that commands see.
 
-    It is new, then `welcomed`, then `closing`. It reads on but while a command runs (`_running`),
-    while what was read is not paid for (`_debt`), and when no more is read at all (`_finishing`, or
-    the whole server is `stopping`); `_go_on` is where that is decided.
+    It is new, then `welcomed`, then `closing`. It reads on, except while a command runs
+    (`_running`), while what was read is not paid for (`_debt`), and when no more is read at all
+    (`_finishing`, or the whole server is `stopping`); `_go_on` is where that is decided.
     """
 
     MAX_LENGTH = LARGEST_REQUEST
@@ -274,7 +274,7 @@ class ChatProtocol(Int32StringReceiver):
             if now >= self.deadline:
                 self._hurry(now)
             return
-        # What is as it was is not set: thousands of connections would need memory for it.
+        # Nothing is set to what it is already: thousands of connections would need memory for it.
         if self.paused:
             # It is we who do not read, and what it has said meanwhile is not known. But it has to
             # take what we say.
@@ -299,7 +299,7 @@ class ChatProtocol(Int32StringReceiver):
         self.settle()
 
     def _hurry(self, now: float) -> None:
-        """End it in good order, where nothing was begun; if that was of no use, at once."""
+        """End it in good order where nothing was begun; at once where that was of no use."""
         if self.closing or not self.plain:
             self.transport.abortConnection()
         else:

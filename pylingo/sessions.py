@@ -50,7 +50,7 @@ class Sessions:
     """The sessions of all users, by their tokens. The clock gives seconds since 1970.
 
     `restore` is told when the session of a user who is back was logged in to an account; `powerful`
-    is who may moderate a room, and is not kept out of it.
+    says whether a user may moderate a room, and so is not kept out of it.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class Sessions:
         self._log.keep(session, lambda connection: _close(connection, session))
 
     def shut_out(self, room: Room) -> None:
-        """Whose session has left `room` by a broken connection does not come back to it."""
+        """Sessions that left `room` by a broken connection do not come back to it."""
         self._shut += 1
         key = room.name.key
         here = {member.session for member in room.members}
@@ -217,7 +217,7 @@ class Sessions:
         return self._log.read(lambda connection: _gone(connection, name))
 
     def supersede(self, user: User) -> None:
-        """End one who lingers, whose account somebody else is now; as a guest it can be resumed."""
+        """End a lingering user whose account has gone to another; it can be resumed, as a guest."""
         user.quit("replaced")
         self.drop(user)
         session = (user.session,)
