@@ -170,9 +170,9 @@ class Connection:
 
     `name` and `room` are taken on arrival, and again when the session could not be resumed. With
     `echo`, one's own messages are heard too, when they are stored. Without `reconnect`, the first
-    loss is final. `where` names the server in sentences for people. `check` is asked, with the
-    transport, why a server is not to be trusted; `password` for the server's, where it has one,
-    and again after a wrong one: the same one twice is the end of the try.
+    loss is final. `where` names the server in sentences for people. `check` is given
+    the transport and says why the server is not to be trusted, if that is so. `password` is asked
+    for the server's, where it has one, and again after a wrong one: the same twice ends the try.
     """
 
     _log = Logger()
@@ -265,10 +265,10 @@ class Connection:
     def request(self, command: str, body: str = "", *, quiet: bool = False) -> Deferred[AnyEvent]:
         """Ask the server; the result is its reply, which is not heard besides if `quiet`.
 
-        Fails with `ChatError` when the reply is an error; with ``gone`` when the connection ends
-        for good before there was one; with ``unsure`` when the link broke, and the server would not
-        know that it is the same one again; and what means a room, with ``not_in_room`` when the way
-        to that room, ahead of it, was refused.
+        Fails with `ChatError`: the reply, where that is an error; ``gone`` when the connection has
+        ended for good before there was one; ``unsure`` when the link broke, and the server would
+        not know the request again, so that it may be done already; ``not_in_room`` for what is
+        meant for a room, when a request ahead of it for that room was refused.
         """
         request = self._request(command, body)
         if self._final is not None:
@@ -278,7 +278,7 @@ class Connection:
             self._tell(Error(code="too_long", text=trouble, fatal=False))
             return fail(ChatError("too_long", trouble))
         if command.casefold() == "pong":
-            # It is what has no reply, and what a link that is not there does not need.
+            # It has no reply, and a link that is down does not need it.
             if self.linked and self._wire is not None:
                 self._wire.transport.write(frame)
             return succeed(Pong(body=body))
@@ -328,7 +328,7 @@ class Connection:
             self._final = why
         if self._pulse.running:
             self._pulse.stop()
-        # The service does not bear to be stopped by what it is just calling.
+        # The service must not be stopped from within one of its own calls.
         self._reactor.callLater(0, self._end)
 
     def pauseProducing(self) -> None:
@@ -378,7 +378,7 @@ class Connection:
             started.errback(ChatError(code, sentence))
 
     def _pause(self) -> float:
-        """Seconds until it is tried again; ever more, whether nobody answers or it is of no use."""
+        """Seconds until the next try: ever more, whether nobody answers or to no use."""
         self._tries += 1
         return _backoff(self._tries - 1)
 
@@ -718,7 +718,7 @@ def _sentence(why: Failure, where: str) -> str:
 
 
 def _about_stranger(where: str, broken: str, why: str, *, encrypted: bool) -> str:
-    """The same, where it is not the certificate."""
+    """What to tell a person of a peer that did not say welcome, and not for its certificate."""
     if broken == SILENT:
         return (
             f"{where} takes connections and says nothing: it is no PyLingo server, or it hangs. "

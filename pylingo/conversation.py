@@ -112,7 +112,7 @@ class Conversation:
         self._day = ""
         """The day of the newest message that was shown."""
         self._ignored: dict[str, str] = {}
-        """Whose messages are not shown, by what their names are compared by."""
+        """Whose messages are not shown: their names, by the keys that names are compared by."""
         self.abandon: Callable[[], None] = _nothing
         """Told that the person does not want to wait for a connection."""
 
@@ -258,9 +258,9 @@ class Conversation:
         self.leaving = True
 
     def cancel(self) -> bool:
-        """The person does not want to answer a question; the result is if there was one.
+        """The person does not want to answer; the result is whether there was such a question.
 
-        Who to be has to be answered.
+        Who to be is one that has to be answered.
         """
         question = self._questions.now
         asked = question is not None and question.ours and (self.hidden or self._lobby.settled)

@@ -170,7 +170,7 @@ class Lobby:
         asked.addCallbacks(lambda _: self.settle(), self._name_refused, errbackArgs=(name,))
 
     def _name_refused(self, why: Failure, name: str) -> None:
-        """Somebody's own name takes a password; instead of any other, another one is chosen."""
+        """For a name with an account, ask for its password; for any other, ask for another name."""
         if code(why) in ("name_registered", "wrong_password"):
             question = f"The password of {looks.tidy(name)}, or nothing for another name: "
             self._ask(question, partial(self._log_in, name), hidden=True)
@@ -227,7 +227,7 @@ class Lobby:
             self.offer()
 
     def _knock(self, event: AnyEvent, room: str) -> None:
-        """If the room is locked, ask for its password; not one who says things meanwhile."""
+        """Ask for the password, if the room is locked and nobody types things to say meanwhile."""
         rows = event.rooms if isinstance(event, Rooms) else ()
         locked = any(row.locked and same_room(room, row.name) for row in rows)
         if locked and self._visitor.room is None:

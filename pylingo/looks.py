@@ -42,7 +42,7 @@ Line: TypeAlias = list[tuple[str, str]]
 MOST_LINES = 200
 """Lines of one message that are shown to a person."""
 SPACELESS = ("CJK ", "HIRAGANA ", "KATAKANA ", "HANGUL ", "THAI ", "LAO ", "KHMER ", "MYANMAR ")
-"""How letters are called whose scripts have no spaces between words, or join what follows."""
+"""How Unicode calls letters of scripts without spaces between words, or that join what follows."""
 WIDEST = 16
 """Columns by which the later lines of a message are indented at most, to stand below the first."""
 COLOURS = 12

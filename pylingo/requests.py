@@ -1,9 +1,9 @@
 """Requests that wait for their answer: when each is sent, which are sent again, and which never.
 
-A request is sent at once, but for what comes behind a way to another room (`MOVES`): what means a
-room (`HERE`) means that one then, and waits until it is known whether we are in it. Such a way
-itself waits for the answers to all before it, which mean the room before. Behind `MOST_UNDERWAY`
-others a request waits, too, for a server knows only so many messages again.
+A request is sent at once, with two exceptions. One that goes to another room (`MOVES`) waits for
+the answers to all before it, and all behind it wait for its own: what does something where one is
+(`HERE`) is meant for the room before, or for that one. And only `MOST_UNDERWAY` are sent ahead of
+their answers, for a server knows only so many again.
 
 When a link is lost, all goes again over the next one, in the same order and under the same ids, but
 for what the server would not know to be the same: messages in another session, and what is in

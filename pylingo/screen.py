@@ -70,7 +70,7 @@ SOON = 0.01
 _BEGINNING = re.compile(r"\d+:\d\d |\d+-\d\d-\d\d |--|<|!!|\* |\[|»")
 """What our own lines begin with."""
 LONGEST_BEGINNING = 200
-"""Characters in which that is looked for, for some of them may not be seen."""
+"""Characters that are searched for one, for some of them may be invisible."""
 
 _NAMES = [
     "ansired",
