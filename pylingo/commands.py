@@ -478,7 +478,11 @@ async def _enter(door: Door, name: Name) -> None:
     door.hold()
     messages = chat.log.tail(room.place, upto)
     await saved(door)
-    replayed = await _or_none(messages)
+    replayed: list[Message] = []
+    try:
+        replayed = await messages
+    except sqlite3.Error:
+        _log.failure("the history cannot be read")
     door.reply(
         Joined(
             room=room.name.shown,
@@ -490,15 +494,6 @@ async def _enter(door: Door, name: Name) -> None:
     )
     door.replay(replayed)
     door.release()
-
-
-async def _or_none(messages: Deferred[list[Message]]) -> list[Message]:
-    """The messages; none where the log cannot be read, which it says."""
-    try:
-        return await messages
-    except sqlite3.Error:
-        _log.failure("the history cannot be read")
-        return []
 
 
 def nothing_after(name: str, body: str) -> None:

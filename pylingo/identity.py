@@ -82,7 +82,7 @@ async def login(door: Door, body: str) -> None:
     _log.info("{user} logged in", user=user.name.shown)
     if before is not user:
         places = [(user.place, account.read), (f"~{user.session}", last)]
-        await replay(door, places, private=True)
+        await _replay(door, places, private=True)
         user.handed = door.chat.registry.last
         door.chat.sessions.save(user)
     door.release()
@@ -152,14 +152,14 @@ async def _catch_up(door: Door, token: str, after: int) -> None:
         places.append((user.place, start))
     if room is not None:
         places.append((room.place, max(after, user.rooms[room])))
-    await replay(door, places)
+    await _replay(door, places)
     if user.handed == LARGEST_MESSAGE_ID:
         user.handed = chat.registry.last
         chat.sessions.save(user)
     door.release()
 
 
-async def replay(door: Door, places: list[tuple[str, int]], *, private: bool = False) -> None:
+async def _replay(door: Door, places: list[tuple[str, int]], *, private: bool = False) -> None:
     """Tell what was said at places after ids, up to now, in pieces; the door is holding.
 
     If `private`, these are the places of one user alone.

@@ -214,11 +214,9 @@ class ChatProtocol(Int32StringReceiver):
                 "{user} at {host} disconnected", user=self.user.name.shown, host=self.host
             )
             if self.user.hear is self.hear:
-                self._part()
+                until = self.factory.clock.seconds() + self.factory.linger
+                self.chat.sessions.part(self.user, until)
         self.factory.gone(self)
-
-    def _part(self) -> None:
-        self.chat.sessions.part(self.user, self.factory.clock.seconds() + self.factory.linger)
 
     # What commands and the chat call: the Door.
 
@@ -587,16 +585,13 @@ class ChatFactory(Factory):
         self.lag = max(0.0, now - self.now - 1.0)
         self.now = now
         if self.lag >= PAUSE:
-            self._missed(self.lag)
+            # The clock has jumped, or the machine slept: nobody was silent or away for that long.
+            for door in self.doors:
+                door.missed(self.lag)
+            for user in self.registry.lingering:
+                self.registry.lingering[user] += self.lag
         if self._looking.called:
             self._looking = ensureDeferred(self._look_at_all())
-
-    def _missed(self, lag: float) -> None:
-        """The clock has jumped, or the machine slept: nobody was silent or away for that long."""
-        for door in self.doors:
-            door.missed(lag)
-        for user in self.registry.lingering:
-            self.registry.lingering[user] += lag
 
     async def _look_at_all(self) -> None:
         several = max(LOOKED_AT, len(self.doors) // LOOKS)
