@@ -15,7 +15,7 @@ from pylingo.commands import Door, because, command, fitting, heard, nothing_aft
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Notice, Topic
 from pylingo.rooms import MOST_OPERATED, Gone, Room, User, muted_everywhere
-from pylingo.rules import Rules, Sanction
+from pylingo.rules import Rules, Sanction, places
 
 NO_TOPIC = "-"
 """What takes the topic away."""
@@ -94,8 +94,7 @@ async def ban(door: Door, body: str) -> Done:
     sanction = _sanction(door, name, reason, address=not shared)
     rules = _rules(door, room)
     rules.add(rules.bans, sanction)
-    places = {user.place, f"~{user.session}"} if user is not None else set()
-    for place in (sanction.place, *places):
+    for place in (sanction.place, *(places(user) if user is not None else ())):
         rules.invited.pop(place, None)
     if room is not None:
         registry.retire(room, sanction.place)

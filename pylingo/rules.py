@@ -38,6 +38,11 @@ class Person(Protocol):
         """`@` and the key of an account, or `~` and the number of a guest's session."""
 
 
+def places(user: Person) -> tuple[str, str]:
+    """The place of `user`, and the session's: a guest who logs in is still the same session."""
+    return user.place, f"~{user.session}"
+
+
 @dataclass(frozen=True, slots=True)
 class Sanction:
     """A ban or a mute: of an account, or of a guest, by name and session and perhaps address."""
@@ -51,8 +56,7 @@ class Sanction:
 
     def means(self, user: Person) -> bool:
         """Whether `user` is who it was given to."""
-        # A guest who logs in is still the same session.
-        return self.place in (user.place, f"~{user.session}")
+        return self.place in places(user)
 
     def hits(self, user: Person) -> bool:
         """Whether it holds for `user`."""
@@ -100,7 +104,7 @@ class Rules:
 
     def redeem(self, user: Person) -> bool:
         """Whether `user` was invited, perhaps before logging in; that invitation is used up."""
-        for place in (user.place, f"~{user.session}"):
+        for place in places(user):
             if place in self.invited:
                 del self.invited[place]
                 return True
