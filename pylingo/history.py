@@ -211,9 +211,8 @@ class Log:
         changes = [change for change in self._changes if change[2] < left]
         self._changes = self._changes[len(changes) :]
         states, self._states = self._states, {}
-        connection = self._database.writer
         begun = self._seconds()
-        storing = self._write(lambda: _commit(connection, posts, states, changes))
+        storing = self._write(lambda: _commit(self._database, posts, states, changes))
         storing.addCallbacks(
             self._committed,
             self._not_committed,
@@ -342,11 +341,13 @@ def _newest(connection: sqlite3.Connection) -> int:
 
 
 def _commit(
-    connection: sqlite3.Connection,
+    database: Database,
     posts: Sequence[Post],
     states: dict[object, Change],
     changes: Sequence[Waiting],
 ) -> list[Any]:
+    database.check()
+    connection = database.writer
     if connection.in_transaction:
         # It could not be rolled back, as when the disk was gone.
         connection.execute("ROLLBACK")
@@ -397,10 +398,11 @@ _INSERTS = tuple(
 
 
 def _said(connection: sqlite3.Connection, upto: int) -> dict[int, dict[int, int]]:
-    query = "SELECT place, target, said FROM batches ORDER BY last DESC"
-    with closing(connection.execute(query)) as rows:
+    # No batch is of before and after the server was started.
+    query = "SELECT place, target, said FROM batches WHERE last <= ? ORDER BY last DESC"
+    with closing(connection.execute(query, (upto,))) as rows:
         every = ((line, row) for *row, batch in rows for line in reversed(_decode(batch)))
-        newest = [*islice((said for said in every if said[0].id <= upto), MOST_RESENT)]
+        newest = [*islice(every, MOST_RESENT)]
     said: dict[int, dict[int, int]] = {}
     # The oldest first, messages and sessions, for these are forgotten first.
     for line, (place, target) in sorted(newest, key=lambda said: said[0].id):

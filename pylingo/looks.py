@@ -71,7 +71,10 @@ def mentions(text: str, me: str) -> bool:
     while start >= 0:
         end = start + len(me)
         # What an accent before it belongs to is the letter under that.
-        before = next((c for c in reversed(text[:start]) if not _mark(c)), "")
+        under = start - 1
+        while under >= 0 and _mark(text[under]):
+            under -= 1
+        before = text[under] if under >= 0 else ""
         after = text[end : end + 1]
         if not (_joined(before, me[0]) or _mark(after) or _joined(after, me[-1])):
             return True

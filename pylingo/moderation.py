@@ -322,10 +322,11 @@ async def _lift(
 ) -> Done:
     name, _ = _who(body)
     user = door.chat.registry.users.get(name.key)
-    # By the name it was when it came, by the one that was shown, or by today's.
+    # By the name it was when it came, by the one that is shown, or by today's.
+    shown = name.shown.casefold()
     sanction = (
         sanctions.get(name.key)
-        or next((one for one in sanctions.values() if _shown_key(one) == name.key), None)
+        or next((one for one in sanctions.values() if one.shown.casefold() == shown), None)
         or next((one for one in sanctions.values() if user and one.means(user)), None)
     )
     if sanction is None:
@@ -355,7 +356,3 @@ async def _kept(door: Door, room: Room | None) -> None:
             "It is so now, but could not be stored: if the server ends before it can be, it is "
             "forgotten. Tell who runs the server.",
         ) from None
-
-
-def _shown_key(sanction: Sanction) -> str:
-    return names.user(sanction.shown, known=True).key

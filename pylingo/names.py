@@ -116,8 +116,11 @@ def _name(text: str, what: str, *, known: bool) -> Name:
         key = text.lower()
     else:
         text = _STYLE.sub("", text)
-        # Folding takes time, and makes one character of four at most.
-        key = _folded(text, what, known=known) if len(text) <= 4 * LONGEST_NAME else text
+        # Folding takes time, the more where a character stands for many. It makes one of four at
+        # most, so what is too long for it is no name.
+        plain = unicodedata.normalize("NFKC", text[: 4 * LONGEST_NAME + 1])
+        short = max(len(text), len(plain)) <= 4 * LONGEST_NAME
+        key = _folded(text, what, known=known) if short else plain
     if len(key) > LONGEST_NAME:
         raise ChatError(
             "bad_argument", f"A {what} has at most {LONGEST_NAME} characters. Take a shorter one."
@@ -132,7 +135,11 @@ def _folded(text: str, what: str, *, known: bool) -> str:
     try:
         key: str = get_profile("NicknameCaseMapped:CaseFold").enforce(text)
     except UnicodeEncodeError:
-        raise _refused(what) from None
+        unknown = _FORBIDDEN.intersection(map(unicodedata.category, text)) == {"Cn"}
+        if not (known and unknown):
+            raise _refused(what) from None
+        # Kept by a Python that knew more of Unicode; that is no reason to do without the others.
+        key = text.casefold()
     for form in () if known else (text, key):
         marks = 0
         script = ""

@@ -8,6 +8,7 @@ Nothing here knows who is in the room; that is `rooms.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,11 +61,7 @@ class Sanction:
 
     def hits(self, user: Person) -> bool:
         """Whether it holds for `user`."""
-        if self.means(user):
-            return True
-        if "@" in (user.place[0], self.place[0]):
-            return False
-        return user.name.key == self.key or (self.host != "" and user.host == self.host)
+        return _first([self], user) is not None
 
     def hits_beside(self, user: Person) -> bool:
         """Whether `user`, whom it hits, is hit only for sharing somebody else's address."""
@@ -112,11 +109,11 @@ class Rules:
 
     def banned(self, user: Person) -> Sanction | None:
         """The ban that hits `user`, if one does."""
-        return _first(self.bans, user)
+        return _first(self.bans.values(), user)
 
     def muted(self, user: Person) -> Sanction | None:
         """The mute that hits `user`, if one does."""
-        return _first(self.mutes, user)
+        return _first(self.mutes.values(), user)
 
     def add(self, sanctions: dict[str, Sanction], sanction: Sanction) -> None:
         """Ban or mute. Raises `ChatError` ``bad_argument`` where there are too many."""
@@ -125,5 +122,14 @@ class Rules:
         sanctions[sanction.key] = sanction
 
 
-def _first(sanctions: dict[str, Sanction], user: Person) -> Sanction | None:
-    return next((sanction for sanction in sanctions.values() if sanction.hits(user)), None)
+def _first(sanctions: Iterable[Sanction], user: Person) -> Sanction | None:
+    """The first that holds for `user`, of whom all is asked once, for there may be many."""
+    whose, key, host = places(user), user.name.key, user.host
+    guest = user.place.startswith("~")
+    for one in sanctions:
+        if one.place in whose:
+            return one
+        # Names and addresses are a guest's; an account is hit as itself.
+        if guest and (one.key == key or (host and one.host == host)) and one.place[0] == "~":
+            return one
+    return None

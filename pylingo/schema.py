@@ -118,6 +118,14 @@ STEPS = (
     -- An address of IPv4 is the same at every door.
     UPDATE sanctions SET host = substr(host, 8) WHERE host LIKE '::ffff:%.%';
     """,
+    """
+    -- What name and room are compared by; of the sessions of this day, nearly so.
+    ALTER TABLE sessions ADD COLUMN key TEXT;
+    ALTER TABLE sessions ADD COLUMN room_key TEXT;
+    UPDATE sessions SET key = lower(name), room_key = lower(room);
+    CREATE INDEX sessions_key ON sessions (key);
+    CREATE INDEX sessions_room ON sessions (room_key);
+    """,
 )
 """What makes version n of the tables out of version n - 1. Only ever add to the end."""
 
@@ -141,9 +149,29 @@ class Database:
                 self._guard = _guard(path)
             self.writer = _connect(path)
             self.reader = self.writer if path == MEMORY else _connect(path)
+            self._files = self._found()
         except BaseException:
             self._release()
             raise
+
+    def check(self) -> None:
+        """Raises `sqlite3.OperationalError` where others will not find what is written from now on.
+
+        SQLite goes on with files that somebody has removed, and they end with the server.
+        """
+        try:
+            found = self._found()
+        except OSError:
+            found = []
+        if found != self._files:
+            raise sqlite3.OperationalError(
+                "its files were removed, or others put in their place; restart the server"
+            )
+
+    def _found(self) -> list[tuple[int, int]]:
+        """Which files stand where those were that are open."""
+        paths = () if self.path == MEMORY else (self.path, f"{self.path}-wal")
+        return [(file.st_dev, file.st_ino) for file in map(os.stat, paths)]
 
     def close(self) -> None:
         """Close it. What was committed is in the file."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Container
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -72,6 +72,7 @@ class Sessions:
         self._many = 0
         self._began = log.last
         self._recalled = False
+        self._recalling: list[Deferred[None]] = []
         self._shut = 0
         """How often a room was shut to sessions of those who were not there."""
 
@@ -101,13 +102,7 @@ class Sessions:
     async def stored(self, token: str) -> Asleep | None:
         """The session with that token, of a user who is gone."""
         if not self._recalled:
-            # Once in the life of a server: what those who are gone may send again.
-            said = await self._log.said(self._began)
-            if not self._recalled:
-                self._recalled = True
-                self._said = said | self._said
-                self._many = sum(map(len, self._said.values()))
-                self._forget_said()
+            await self._recall()
         hashed = _hash(token)
         oldest = self._clock() - DAY
         shut = None
@@ -117,6 +112,26 @@ class Sessions:
             await self._log.flushed()
             found = await self._log.read(lambda connection: _find(connection, hashed, oldest))
         return found
+
+    def _recall(self) -> Deferred[None]:
+        """Learn what those who are gone may send again: once, for all who come back meanwhile."""
+        recalled: Deferred[None] = Deferred()
+        self._recalling.append(recalled)
+        if len(self._recalling) == 1:
+            self._log.said(self._began).addCallback(self._learn).addBoth(self._go_on)
+        return recalled
+
+    def _learn(self, said: dict[int, dict[int, int]]) -> None:
+        self._recalled = True
+        self._said = said | self._said
+        self._many = sum(map(len, self._said.values()))
+        self._forget_said()
+
+    def _go_on(self, result: None) -> None:
+        recalling, self._recalling = self._recalling, []
+        for recalled in recalling:
+            if not recalled.called:
+                recalled.callback(result)
 
     def revive(self, stored: Asleep) -> User:
         """The user of a stored session, here again; under a guest's name if the own is taken."""
@@ -162,6 +177,8 @@ class Sessions:
             user.rooms[room] if room else 0,
             int(self._clock()),
             user.handed,
+            user.name.key,
+            room and room.name.key,
         )
         self._log.keep(user.session, lambda connection: _save(connection, row))
 
@@ -244,9 +261,6 @@ def _hash(token: str) -> bytes:
 
 # What follows blocks; it runs in the threads.
 
-_LIKE = "(lower({0}) = ? OR {0} GLOB '*[^ -~]*')"
-"""What a name is like that may have that key; all keys need not be made for that."""
-
 
 def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Asleep | None:
     row = connection.execute(
@@ -258,24 +272,20 @@ def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Asleep
 
 
 def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:
-    connection.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    marks = ", ".join("?" * len(row))
+    connection.execute(f"INSERT OR REPLACE INTO sessions VALUES ({marks})", row)
 
 
 def _shut_out(connection: sqlite3.Connection, key: str, here: Container[int]) -> None:
-    query = f"SELECT id, room FROM sessions WHERE {_LIKE.format('room')}"
-    rows = connection.execute(query, (key,)).fetchall()
-    out = [(id,) for id, room in rows if id not in here and names.room(room, known=True).key == key]
-    connection.executemany("UPDATE sessions SET room = NULL WHERE id = ?", out)
+    rows = connection.execute("SELECT id FROM sessions WHERE room_key = ?", (key,)).fetchall()
+    out = [row for row in rows if row[0] not in here]
+    connection.executemany("UPDATE sessions SET room = NULL, room_key = NULL WHERE id = ?", out)
 
 
 def _gone(connection: sqlite3.Connection, name: Name) -> Gone | None:
-    query = f"""SELECT id, name FROM sessions WHERE account IS NULL AND {_LIKE.format("name")}
-        ORDER BY seen DESC"""
-    with closing(connection.execute(query, (name.key,))) as rows:
-        for id, shown in rows:
-            if names.user(shown, known=True).key == name.key:
-                return Gone(name, f"~{id}", "", id)
-    return None
+    query = "SELECT id FROM sessions WHERE key = ? AND account IS NULL ORDER BY seen DESC LIMIT 1"
+    row = connection.execute(query, (name.key,)).fetchone()
+    return Gone(name, f"~{row[0]}", "", row[0]) if row else None
 
 
 def _close(connection: sqlite3.Connection, session: int) -> None:

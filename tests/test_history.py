@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import history, names
 from pylingo.history import DAY, MOST_UNSTORED, PIECE
-from pylingo.protocol import Message, Private, Sent
+from pylingo.protocol import Error, Message, Private, Sent
 from pylingo.rooms import Post, User, silence
 from tests.house import START, House, request, texts
 
@@ -364,6 +365,20 @@ class FailureTests(LogTestCase):
         self.assertEqual([type(event) for event in self.heard][1:], [Sent])
         self.assertEqual([row[4] for row in self.rows()], ["hi"])
 
+    def test_removed(self) -> None:
+        """Where the database was moved away, what is said is refused, until it is back."""
+        path = self.mktemp()
+        house = House(path, watched=False)
+        ana, heard = house.user("ana", "lobby")
+        os.rename(path, f"{path}-away")
+        ana.say("hi", re=1)
+        house.settle()
+        os.rename(f"{path}-away", path)
+        ana.say("ho", re=2)
+        house.settle()
+        self.assertEqual([type(event) for event in heard], [Error, Sent])
+        house.database.close()
+
     def test_again_of_any_kind(self) -> None:
         """So it does for what was done, and for what was said to one alone."""
         ben, ben_heard = self.house.user("ben", "lobby")
@@ -415,7 +430,7 @@ class FailureTests(LogTestCase):
         def state(what: str) -> history.Change:
             def change(connection: sqlite3.Connection) -> None:
                 connection.execute(
-                    "INSERT INTO sessions VALUES (?, '', NULL, '', NULL, NULL, 0, 0, NULL)",
+                    "INSERT INTO sessions (id, token, name, since, seen) VALUES (?, '', '', 0, 0)",
                     (len(what),),
                 )
                 done.append(what)

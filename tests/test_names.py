@@ -194,6 +194,19 @@ class MessageTests(SynchronousTestCase):
             error = self.assertRaises(ChatError, names.message, text)
             self.assertEqual((error.code, error.fatal), ("too_long", False))
 
+    def test_characters_that_stand_for_many(self) -> None:
+        """They are counted as what they stand for, and nothing is made of too many."""
+        self.patch(names, "_folded", None)
+        for text in ("\ufdfa" * 128, "\ufdfa" * 16, "é" * 1000):
+            error = self.assertRaises(ChatError, names.user, text)
+            self.assertIn("at most 32", error.text)
+
+    def test_unassigned(self) -> None:
+        """A character that this Python's Unicode lacks is new in no name, but may be in one."""
+        self.assertRaises(ChatError, names.user, "Ana\u0378")
+        self.assertEqual(names.user("Ana\u0378", known=True).key, "ana\u0378")
+        self.assertRaises(ChatError, names.user, "Ana\u0378\u200b", known=True)
+
     def test_remark(self) -> None:
         """A reason or a topic is one clean line of at most 1024 bytes."""
         self.assertEqual(names.remark("  off\n to\x07  lunch ", "reason"), "off to lunch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -69,6 +70,19 @@ class DatabaseTests(SynchronousTestCase):
             with closing(sqlite3.connect(copy)) as copied:
                 rows = copied.execute("SELECT * FROM batches").fetchall()
             self.assertEqual(rows, batches(count))
+
+    def test_removed(self) -> None:
+        """Where its files are others now, or gone, nothing is to be written any more."""
+        database = self.open(self.path)
+        for name in (self.path, f"{self.path}-wal"):
+            database.check()
+            os.rename(name, f"{name}-away")
+            self.assertRaises(sqlite3.OperationalError, database.check)
+            shutil.copy(f"{name}-away", name)
+            self.assertRaises(sqlite3.OperationalError, database.check)
+            os.rename(f"{name}-away", name)
+        database.check()
+        self.open(":memory:").check()
 
     def test_kept(self) -> None:
         """What was written is there when it is opened again, and opening changes nothing."""
@@ -250,4 +264,4 @@ class DatabaseTests(SynchronousTestCase):
             self.addCleanup(os.seteuid, 0)
 
 
-_INSERT = "INSERT INTO sessions VALUES (1, '', NULL, '', NULL, NULL, 0, 0, NULL)"
+_INSERT = "INSERT INTO sessions VALUES (1, '', NULL, '', NULL, NULL, 0, 0, NULL, NULL, NULL)"
