@@ -12,7 +12,8 @@ async def main(reactor, server, room):
         if isinstance(event, Message) and not event.replayed and event.text.startswith("!echo "):
             bot.say(f"{event.user}: {event.text[6:]}")
 
-    bot = Connection(clientFromString(reactor, server), heard, reactor, name="echo", room=room)
+    endpoint = clientFromString(reactor, server)
+    bot = Connection(endpoint, heard, reactor, where=server, name="echo", room=room)
     reactor.addSystemEventTrigger("before", "shutdown", bot.part)
     try:
         await bot.start()

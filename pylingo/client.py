@@ -59,7 +59,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = _Parser(
         prog="pylingo",
         description="Chat in rooms, in the terminal. There, /help shows the commands.",
-        epilog="Without a terminal, the password of a server that has one is PYLINGO_PASSWORD.",
+        epilog="Without a terminal, the password of a server that has one is read from the "
+        "environment, as PYLINGO_PASSWORD.",
     )
     parser.add_argument(
         "address",
@@ -78,7 +79,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--no-color",
         action="store_true",
         default=bool(os.environ.get("NO_COLOR")),
-        help="plain text",
+        help="plain text, as with NO_COLOR in the environment",
     )
     parser.add_argument("--version", action="version", version=f"pylingo {__version__}")
     options, more = parser.parse_known_args(arguments)

@@ -110,7 +110,7 @@ class BotTests(SynchronousTestCase):
             taken.bind(("127.0.0.1", 0))
             bot = self.bot(taken.getsockname()[1])
             self.assertEqual(bot.wait(), 1)
-        self.assertIn("echo: Nothing answers at the server.", bot.err)
+        self.assertIn("echo: Nothing answers at tcp:127.0.0.1:", bot.err)
         self.assertNotIn("Traceback", bot.err)
 
     def test_shown(self) -> None:
