@@ -54,10 +54,10 @@ class Questions:
         then = [one for one in self._asked if question.stays and not one.stays]
         if first and first[0].answer is _unheard and first[0].prompt == question.prompt:
             # It is asked once more, and may have been answered in part.
-            del first[0]
-            self._asked = [question, *first, *then]
+            first[0] = question
         else:
-            self._asked = [*first, question, *then]
+            first.append(question)
+        self._asked = first + then
         self._changed()
 
     def answer(self, line: str) -> None:
