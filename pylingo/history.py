@@ -38,7 +38,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pylingo import names
-from pylingo.protocol import ChatError, Message, Private
+from pylingo.protocol import Message, Private
 from pylingo.rooms import Post, resending
 from pylingo.schema import Database
 
@@ -408,20 +408,13 @@ def _said(connection: sqlite3.Connection, upto: int) -> dict[int, dict[int, int]
     for line, (place, target) in sorted(newest, key=lambda said: said[0].id):
         if line.request is not None:
             ids = said[line.session] = said.pop(line.session, {})
-            kinds: set[bool | str] = {line.action if place[0] == "#" else _key(target)}
+            kinds: set[bool | str] = {line.action if place[0] == "#" else names.kept(target)}
             if place[0] == "@":
                 # By the name they had, or by that of the account.
                 kinds.add(place[1:])
             for what in kinds:
                 ids.setdefault(resending(line.request, line.text, what), line.id)
     return said
-
-
-def _key(target: str) -> str:
-    try:
-        return names.user(target).key
-    except ChatError:
-        return target  # It was a name when it was stored.
 
 
 def _before(connection: sqlite3.Connection, place: str, upto: int) -> Iterator[Message | Private]:

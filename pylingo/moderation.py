@@ -323,10 +323,10 @@ async def _lift(
     name, _ = _who(body)
     user = door.chat.registry.users.get(name.key)
     # By the name it was when it came, by the one that is shown, or by today's.
-    shown = name.shown.casefold()
+    shown = _plain(name.shown)
     sanction = (
         sanctions.get(name.key)
-        or next((one for one in sanctions.values() if one.shown.casefold() == shown), None)
+        or next((one for one in sanctions.values() if _plain(one.shown) == shown), None)
         or next((one for one in sanctions.values() if user and one.means(user)), None)
     )
     if sanction is None:
@@ -356,3 +356,8 @@ async def _kept(door: Door, room: Room | None) -> None:
             "It is so now, but could not be stored: if the server ends before it can be, it is "
             "forgotten. Tell who runs the server.",
         ) from None
+
+
+def _plain(shown: str) -> str:
+    """Nearly what a name is compared by, without the time that takes."""
+    return names.composed(shown).casefold()

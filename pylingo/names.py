@@ -67,6 +67,14 @@ def room(text: str, *, known: bool = False) -> Name:
     return _name(text.strip().lstrip("#"), "room's name", known=known)
 
 
+def kept(text: str) -> str:
+    """The key of a name that was stored; of what would be none today, all of it."""
+    try:
+        return user(text, known=True).key
+    except ChatError:
+        return text
+
+
 def composed(text: str) -> str:
     """`text` with each letter and its accents as one character where there is one for them.
 

@@ -1,6 +1,7 @@
 """The database: one SQLite file, its tables, and their version.
 
-Everything here blocks and belongs at start-up or in a thread. It knows tables, not what they mean.
+Everything here blocks and belongs at start-up or in a thread. It knows tables, and little of what
+they mean.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
+
+from pylingo import names
 
 MEMORY = ":memory:"
 PATIENCE = 1.5
@@ -119,10 +122,10 @@ STEPS = (
     UPDATE sanctions SET host = substr(host, 8) WHERE host LIKE '::ffff:%.%';
     """,
     """
-    -- What name and room are compared by; of the sessions of this day, nearly so.
+    -- What name and room are compared by.
     ALTER TABLE sessions ADD COLUMN key TEXT;
     ALTER TABLE sessions ADD COLUMN room_key TEXT;
-    UPDATE sessions SET key = lower(name), room_key = lower(room);
+    UPDATE sessions SET key = folded(name), room_key = folded(room);
     CREATE INDEX sessions_key ON sessions (key);
     CREATE INDEX sessions_room ON sessions (room_key);
     """,
@@ -149,6 +152,8 @@ class Database:
                 self._guard = _guard(path)
             self.writer = _connect(path)
             self.reader = self.writer if path == MEMORY else _connect(path)
+            # Without memory that processes share, as on some network volumes, there is no log.
+            self._paths = [p for p in (path, f"{path}-wal") if path != MEMORY and os.path.exists(p)]
             self._files = self._found()
         except BaseException:
             self._release()
@@ -161,17 +166,20 @@ class Database:
         """
         try:
             found = self._found()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             found = []
+        except OSError:
+            return  # The server may not look there any more, as after `twistd --uid`.
         if found != self._files:
-            raise sqlite3.OperationalError(
+            error = sqlite3.OperationalError(
                 "its files were removed, or others put in their place; restart the server"
             )
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise error
 
     def _found(self) -> list[tuple[int, int]]:
         """Which files stand where those were that are open."""
-        paths = () if self.path == MEMORY else (self.path, f"{self.path}-wal")
-        return [(file.st_dev, file.st_ino) for file in map(os.stat, paths)]
+        return [(file.st_dev, file.st_ino) for file in map(os.stat, self._paths)]
 
     def close(self) -> None:
         """Close it. What was committed is in the file."""
@@ -282,5 +290,6 @@ def _upgrade(connection: sqlite3.Connection, path: str) -> None:
             f"knows {len(STEPS)}). Upgrade PyLingo, or choose another with --database."
         )
     if version < len(STEPS):
+        connection.create_function("folded", 1, lambda name: name and names.kept(name))
         steps = "".join(STEPS[version:])
         connection.executescript(f"BEGIN; {steps} PRAGMA user_version = {len(STEPS)}; COMMIT;")

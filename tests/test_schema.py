@@ -84,6 +84,13 @@ class DatabaseTests(SynchronousTestCase):
         database.check()
         self.open(":memory:").check()
 
+    def test_out_of_sight(self) -> None:
+        """Who has opened it, and may not look there any more, can still write."""
+        os.mkdir(self.path, 0o700)
+        database = self.open(os.path.join(self.path, "chat.sqlite3"))
+        self.give_up_root()
+        database.check()
+
     def test_kept(self) -> None:
         """What was written is there when it is opened again, and opening changes nothing."""
         database = Database(self.path)
@@ -146,6 +153,17 @@ class DatabaseTests(SynchronousTestCase):
         self.assertEqual(one.reader.execute(count).fetchone(), (1,))
         self.assertEqual(other.reader.execute(count).fetchone(), (0,))
         self.assertEqual(sorted(os.listdir()), before)
+
+    def test_keys_of_names(self) -> None:
+        """Sessions of an older version are found by what names are compared by, in any letters."""
+        old = sqlite3.connect(self.path)
+        old.executescript("".join(schema.STEPS[:8]) + "PRAGMA user_version = 8;")
+        row = "INSERT INTO sessions (id, token, name, room, since, seen) VALUES (?, '', ?, ?, 0, 0)"
+        old.executemany(row, [(1, "Örs", "Übersicht"), (2, "ana", None), (3, "no name", "Tea")])
+        old.commit()
+        old.close()
+        rows = self.open(self.path).reader.execute("SELECT key, room_key FROM sessions")
+        self.assertEqual(rows.fetchall(), [("örs", "übersicht"), ("ana", None), ("no name", "tea")])
 
     def test_older(self) -> None:
         """A database without tables is brought to this version."""
