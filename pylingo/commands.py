@@ -263,12 +263,15 @@ async def hello(door: Door, body: str) -> Welcome:
 
 
 @command("name", "NAME", "Take a name.")
-async def name(door: Door, body: str) -> Renamed:
+async def name(door: Door, body: str) -> None:
     await heard(door.chat, door.user)
     renamed = door.user.rename(names.user(body))
     _log.info("{user} is now {name}", user=renamed.user, name=renamed.to)
+    # What is told of the new name makes sense only after the answer.
+    door.hold()
     await saved(door)
-    return renamed
+    door.reply(renamed)
+    door.release()
 
 
 @command("list", "", "List the rooms.", "rooms", cost=3)

@@ -503,6 +503,8 @@ class Connection:
         if ticket is None and welcome.password_required:
             await self._enter()
         refuse(self._requests.unsure(resumed=ticket is not None), "unsure", UNSURE)
+        if ticket is not None and not first and room and not same_room(room, self.room):
+            refuse(self._requests.stranded(), "not_in_room", f"You are not in {room} any more.")
         if ticket is None:
             # The name that a guest was given is nobody's wish.
             name = "" if user == self._given else user

@@ -75,8 +75,9 @@ async def login(door: Door, body: str) -> None:
             text = "You have logged in from another connection."
             door.chat.sessions.close(before, "replaced", Closing(reason="replaced", text=text))
         user.handed = LARGEST_MESSAGE_ID
-    accounts.enter(user, account)
+    # Who has to leave a room for it hears that after the answer, by the new name.
     door.hold()
+    accounts.enter(user, account)
     await saved(door)
     door.reply(Done(text=f"You are logged in as {user.name}.", user=user.name.shown))
     _log.info("{user} logged in", user=user.name.shown)

@@ -1,9 +1,9 @@
 """Requests that wait for their answer: when each is sent, which are sent again, and which never.
 
-A request is sent at once, with two exceptions. One that goes to another room (`MOVES`) waits for
-the answers to all before it, and all behind it wait for its own: what does something where one is
-(`HERE`) is meant for the room before, or for that one. And only `MOST_UNDERWAY` are sent ahead of
-their answers, for a server knows only so many again.
+A request is sent at once, with two exceptions. One that changes where one is, or who (`ALONE`), waits
+for the answers to all before it; and all behind one that goes to another room (`MOVES`) wait for its
+own, for what does something where one is (`HERE`) is meant for that room then. And only
+`MOST_UNDERWAY` are sent ahead of their answers, for a server knows only so many again.
 
 When a link is lost, all goes again over the next one, in the same order and under the same ids, but
 for what the server would not know to be the same: messages in another session, and what is in
@@ -32,6 +32,8 @@ ONCE = frozenset({"announce", "kick"})
 """Other commands that are not given again when it is not known whether they were carried out."""
 MOVES = frozenset({"join", "create"})
 """Commands after which what follows is meant for another room."""
+ALONE = MOVES | {"leave", "exit", "name", "login"}
+"""Commands before which, sent again later, others would be done elsewhere or as somebody else."""
 LEAVES = frozenset({"close", "quit"})
 """Commands that leave the chat."""
 HERE = frozenset({
@@ -143,6 +145,14 @@ class Requests:
         once = ONCE if resumed else ONCE | SAID
         return self._drop(one for one in self if one.begun and one.command in once)
 
+    def stranded(self) -> list[Pending]:
+        """Take out what was to be done in a room where we are not any more.
+
+        Elsewhere it would be done to others; who may moderate the whole server would do it there.
+        """
+        meant = takewhile(lambda one: one.command not in MOVES, self)
+        return self._drop(one for one in meant if one.command in HERE - SAID)
+
     def clear(self) -> list[Pending]:
         """Take out all."""
         return self._drop(self)
@@ -165,8 +175,7 @@ class Requests:
         while (
             self._open and self._moving is None and self._underway < MOST_UNDERWAY and self._later
         ):
-            if self._later[0].command in MOVES and self._underway:
-                # Sent again, what comes before it would otherwise be done in the next room.
+            if self._later[0].command in ALONE and self._underway:
                 break
             pending = self._later.popleft()
             if pending.request.re in self._waiting:

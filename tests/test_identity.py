@@ -321,6 +321,16 @@ class LoginTests(HouseTestCase):
         self.assertEqual([type(event) for event in ben.hear()], [Left])
         self.assertEqual(ben.ask("users").users, ["ben"])
 
+    def test_not_where_one_is_banned(self) -> None:
+        """Who has to leave a room for the account hears so after the answer, by that name."""
+        self.house.owner("ana").drop()
+        self.house.visitor("ben", "den").ask("ban", "ana")
+        guest = self.house.visitor("guest", "den")
+        guest.hear()
+        guest.begin("login", f"ana {SECRET}")
+        self.house.settle()
+        self.assertEqual([type(event) for event in guest.hear()], [Done, Left])
+
     def test_resent_after_another_login(self) -> None:
         """One who lingered then comes back as a guest, and what is sent again is not said again."""
         old, ben = self.house.owner("ana", "lobby"), self.house.visitor("ben", "lobby")

@@ -241,6 +241,18 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertNoResult(asked)
         self.assertEqual(self.world.link.asked[-2:], [("list", ""), ("say", "typed in the pause")])
 
+    def test_elsewhere_on_return(self) -> None:
+        """What was to be done in a room is not done in no room, which may be the whole server."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        muted = ana.connection.request("mute", "bob")
+        self.world.flush()
+        self.world.answers["resume"] = lambda request: [
+            Resumed(user="ana", room=None, users=[], count=0, topic="", session="t", re=request.re)
+        ]
+        self.lose()
+        self.assertEqual(self.failureResultOf(muted, ChatError).value.code, "not_in_room")
+        self.assertNotIn(("mute", "bob"), self.world.link.asked)
+
     def test_once(self) -> None:
         """What is not harmless a second time is not asked again, also in the same session."""
         ana = self.world.arrive(name="ana", room="lobby")

@@ -97,6 +97,20 @@ class RequestsTests(SynchronousTestCase):
         self.assertEqual(self.answer(way), [])
         self.assertEqual((self.sent(), here.room, there.room), ([("say", "2")], "lobby", "den"))
 
+    def test_stranded(self) -> None:
+        """What was to be done in a room is not done elsewhere, but behind the way to another."""
+        self.requests.open()
+        for what in (("say", "1"), ("mute", "bob"), ("leave",), ("kick", "eve")):
+            self.add(*what)
+        self.assertEqual(self.sent(), [("say", "1"), ("mute", "bob")])
+        self.requests.shut()
+        for what in (("join", "den"), ("topic", "tea")):
+            self.add(*what)
+        stranded = [one.request.command for one in self.requests.stranded()]
+        self.assertEqual(stranded, ["mute", "leave", "kick"])
+        left = [one.request.command for one in self.requests]
+        self.assertEqual(left, ["say", "join", "topic"])
+
     def test_refused_way(self) -> None:
         """Where that is refused, what was to be said there is not; other things go, to the next."""
         self.requests.open()
