@@ -271,14 +271,13 @@ class Accounts:
         return await self._try(lambda: room.rules.lock, password, whose)
 
     def unread(self, user: User) -> bool:
-        """Whether something was told to `user` alone of which it is not known that it arrived."""
-        account = self.known.get(user.account or "")
-        return account is not None and user.told > account.read
+        """Whether something was told to `user`, who has an account, that may not have arrived."""
+        return user.told > self.known[user.account or ""].read
 
     def arrived(self, user: User) -> None:
         """All that was told to `user`, who has an account, has arrived: it was read."""
         account = self.known[user.account or ""]
-        account.read = max(account.read, user.told)
+        account.read = user.told
         row = (account.read, account.name.key)
         self._log.keep(
             ("read", account.name.key),

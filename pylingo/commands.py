@@ -42,7 +42,6 @@ from pylingo.protocol import (
     Left,
     Message,
     Pong,
-    Renamed,
     RequestId,
     Rooms,
     RoomSummary,
@@ -152,8 +151,7 @@ class Command:
 
     def explain(self, error: ChatError, body: str) -> ChatError:
         """`error`, or how the command is used, where all that it needs is missing."""
-        needs = self.arguments and not self.arguments.startswith("[")
-        if error.code != "bad_argument" or not needs or body.strip():
+        if error.code != "bad_argument" or body.strip():
             return error
         return ChatError("bad_argument", f"Say more: /{self.name} {self.arguments}")
 
@@ -349,8 +347,6 @@ def me(door: Door, body: str) -> None:
 @command("msg", "USER TEXT", "Say something to one user alone.")
 def msg(door: Door, body: str) -> None:
     who, _, text = body.lstrip().partition(" ")
-    if not who:
-        raise ChatError("bad_argument", "Say to whom, and what: /msg USER TEXT")
     name, registry, user = names.user(who, known=True), door.chat.registry, door.user
     account = door.chat.accounts.known.get(name.key)
     here = registry.owners.get(name.key) if account is not None else None

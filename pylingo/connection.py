@@ -619,7 +619,7 @@ class Connection:
             case _:
                 pass
         pending = self._requests.take(event.re)
-        self._follow(event, pending)
+        self._follow(event)
         lost: list[Pending] = []
         if pending is not None:
             # Who hears of it may ask for more at once, which comes after what waits already.
@@ -647,16 +647,16 @@ class Connection:
             self._hear_own(event, pending)
         pending.reply.callback(event)
 
-    def _follow(self, event: AnyEvent, pending: Pending | None) -> None:
+    def _follow(self, event: AnyEvent) -> None:
         """Keep up with who and where we are."""
         match event:
-            case Renamed() if event.user == self.user or pending is not None:
+            case Renamed() if event.user == self.user:
                 self.user = event.to
-            case Joined() if pending is not None:
+            case Joined() if event.users is not None:
                 self.room = event.room
             case Done(user=str() as user):
                 self.user = user
-            case Left() if pending is not None or event.user == self.user:
+            case Left() if event.user == self.user:
                 self.room = None
             case Resumed():
                 self.user, self.room = event.user, event.room

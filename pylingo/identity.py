@@ -62,8 +62,6 @@ async def register(door: Door, body: str) -> Done:
 @command("login", "NAME PASSWORD", "Take a name that is your own.", cost=3)
 async def login(door: Door, body: str) -> None:
     shown, _, password = body.strip().partition(" ")
-    if not shown:
-        raise ChatError("bad_argument", "Say whose name, and its password: /login NAME PASSWORD")
     accounts, user = door.chat.accounts, door.user
     account = await accounts.login(user, shown, password)
     before, last = door.chat.registry.owners.get(account.name.key), door.chat.registry.last

@@ -279,7 +279,6 @@ class Outbox:
         if self.blocked:
             self.size -= waiting
         self._frames.clear()
-        self._reopen()
 
     def flush(self) -> None:
         """Send what waits, as far as it can be sent now."""

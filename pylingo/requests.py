@@ -1,8 +1,8 @@
 """Requests that wait for their answer: when each is sent, which are sent again, and which never.
 
-A request is sent at once, with two exceptions. One that changes where one is, or who (`ALONE`), waits
-for the answers to all before it; and all behind one that goes to another room (`MOVES`) wait for its
-own, for what does something where one is (`HERE`) is meant for that room then. And only
+A request is sent at once, with two exceptions. One that changes where one is, or who (`ALONE`),
+waits for the answers to all before it; and all behind one that goes to another room (`MOVES`) wait
+for its own, for what does something where one is (`HERE`) is meant for that room then. And only
 `MOST_UNDERWAY` are sent ahead of their answers, for a server knows only so many again.
 
 When a link is lost, all goes again over the next one, in the same order and under the same ids, but

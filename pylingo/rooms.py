@@ -651,7 +651,7 @@ class Registry:
             recipient = post.recipient
             if not post.first:
                 self.last = post.id
-                if recipient is None and post.place[0] == "#":
+                if post.place[0] == "#":
                     key = post.target.key
                     if key not in said:
                         # The room of that name now: the one before may have emptied meanwhile.
@@ -706,7 +706,7 @@ class Registry:
         """Not stored: tell those who said it."""
         for post in posts:
             requests = post.sender.requests
-            if post.request is not None and requests.get(post.key) == post.id:
+            if requests.get(post.key) == post.id:
                 del requests[post.key]
             error = Error(
                 code="internal",

@@ -270,7 +270,7 @@ class ChatProtocol(Int32StringReceiver):
             return  # It is the log that it waits for.
         if self.closing or not self.welcomed:
             if now >= self.deadline:
-                self._hurry(now)
+                self._hurry()
             return
         # Nothing is set to what it is already: thousands of connections would need memory for it.
         if self.paused:
@@ -296,14 +296,11 @@ class ChatProtocol(Int32StringReceiver):
             self._stall = None
         self.settle()
 
-    def _hurry(self, now: float) -> None:
+    def _hurry(self) -> None:
         """End it in good order where nothing was begun; at once where that was of no use."""
         if self.closing or not self.plain:
             self.transport.abortConnection()
         else:
-            self.closing = True
-            self.deadline = now + LAST_FRAME
-            self.outbox.end()
             self.transport.loseConnection()
 
     def missed(self, lag: float) -> None:
@@ -412,7 +409,7 @@ class ChatProtocol(Int32StringReceiver):
             self._go_on()
 
     def _broken(self, bug: Failure, *, replied: bool) -> None:
-        if bug.check(sqlite3.Error) and trouble(bug.value):
+        if trouble(bug.value):
             why = bug.getErrorMessage()
             self._log.error("a command of {user} failed: {why}", why=why, user=self.user.name.shown)
         else:
@@ -429,14 +426,13 @@ class ChatProtocol(Int32StringReceiver):
         if not running.called:
             self._running = running
             self.pauseProducing()
-            running.addErrback(_cancelled)
             running.addCallback(self._ran)
 
     async def _run(self, command: Command, body: str) -> None:
-        while self.chat.log.full:
-            await self.chat.log.flushed()
         self._replied = False
         try:
+            while self.chat.log.full:
+                await self.chat.log.flushed()
             reply = command.function(self, body)
             if isinstance(reply, Awaitable):
                 reply = await reply
@@ -444,7 +440,7 @@ class ChatProtocol(Int32StringReceiver):
             self.release()
             self._refuse(command.explain(error, body))
         except CancelledError:
-            raise
+            pass  # The connection ended before the command did.
         except Exception:  # noqa: BLE001 - as above
             if not self._replied:
                 # Otherwise something would be missing between the past and what is kept back.
@@ -667,11 +663,6 @@ class ChatFactory(Factory):
         if self._stopped is not None and not self.doors:
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
-
-
-def _cancelled(why: Failure) -> None:
-    """The connection ended before the command did."""
-    why.trap(CancelledError)
 
 
 def _whatever(result: object, timeout: float) -> None:

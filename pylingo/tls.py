@@ -171,11 +171,7 @@ class Pin:
         if certificate is None:
             return "The server showed no certificate."
         self.seen = fingerprint(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
-        if self.expected is None:
-            return "The server's certificate is not known."
-        if self.seen != self.expected:
-            return self.changed
-        return ""
+        return "" if self.seen == self.expected else self.changed
 
 
 def unverified() -> CertificateOptions:

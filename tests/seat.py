@@ -40,6 +40,8 @@ class Wire:
         self.room: str | None = None
         self.linked = True
         self.asked: list[tuple[str, str]] = []
+        self.quiet: list[str] = []
+        """Commands of them whose answers are not heard."""
         self.replies: list[Deferred[AnyEvent]] = []
         self.stopped = False
         self.closing = False
@@ -51,6 +53,7 @@ class Wire:
         if command == "list" and quiet:
             return succeed(self.listed) if self.listed is not None else Deferred()
         self.asked.append((command, body))
+        self.quiet += [command] * quiet
         self.replies.append(Deferred())
         return self.replies[-1]
 

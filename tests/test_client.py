@@ -20,7 +20,8 @@ class AddressTests(SynchronousTestCase):
 
     def test_host_and_port(self) -> None:
         """A port can be given after a colon."""
-        self.assertEqual(client.address("example.org:70"), ("example.org", 70))
+        for port in (1, 70, 65535):
+            self.assertEqual(client.address(f"example.org:{port}"), ("example.org", port))
 
     def test_ipv6(self) -> None:
         """An IPv6 address stands alone, or in brackets with a port."""
@@ -80,6 +81,11 @@ class ParseTests(SynchronousTestCase):
                 ("example.org", 70, "ana", "lobby", True),
             )
             self.assertTrue(options.no_color)
+
+    def test_other_encoding(self) -> None:
+        """What is no Unicode among them, as from another encoding, is said as well as it goes."""
+        options = client.parse(["-n", "caf\udce9", "-r", "th\udce9"])
+        self.assertEqual((options.name, options.room), ("caf\ufffd", "th\ufffd"))
 
     def test_wrong_port(self) -> None:
         """A wrong address is one sentence, and status 1."""

@@ -820,6 +820,14 @@ class HistoryTests(CommandTestCase):
         ana = self.visitor("ana", "lobby")
         self.assertEqual(self.numbers(ana.ask("history")), ["0"])
 
+    def test_not_told_yet(self) -> None:
+        """Nor, whatever it was asked for, of what is stored and about to be told."""
+        ana = self.visitor("ana", "lobby")
+        self.house.commits.hold()
+        self.talk(1)
+        self.house.commits.run()
+        self.assertEqual(self.numbers(ana.ask("history", f"5 {2**53 - 1}")), [])
+
     def test_broken(self) -> None:
         """Where it cannot be read, that is said, and noted."""
         ana = self.visitor("ana", "lobby")

@@ -5,11 +5,21 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet import error
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo.connection import PARTING, SILENCE, Connected, Connection, Disconnected, Heard
+from pylingo.connection import (
+    GONE,
+    PARTING,
+    PULSE,
+    SILENCE,
+    Connected,
+    Connection,
+    Disconnected,
+    Heard,
+)
 from pylingo.protocol import (
     LARGEST_EVENT,
     ChatError,
@@ -287,7 +297,7 @@ class UnreachableTests(SynchronousTestCase):
     def test_anything_else(self) -> None:
         """Whatever else it was is named, with the address."""
         sentence = self.sentence(error.NoRouteError())
-        self.assertIn("example.org:5000 cannot be reached: No route to host", sentence)
+        self.assertIn("example.org:5000 cannot be reached: No route to host. Check", sentence)
 
     def test_at_once(self) -> None:
         """A try that fails on the spot, as with a name that no host can have, is told at once."""
@@ -306,7 +316,7 @@ class UnreachableTests(SynchronousTestCase):
     def test_something_else_first(self) -> None:
         """A server whose first event is no welcome is none of ours."""
         self.world.answers["hello"] = lambda _: [Notice(text="220 ready")]
-        self.assertIn("no PyLingo server", str(self.world.arrive().refusal))
+        self.assertIn("answered, but it is no PyLingo", str(self.world.arrive().refusal))
 
     def test_another_protocol(self) -> None:
         """Bytes of another protocol make an absurd length, and the same sentence."""
@@ -315,6 +325,19 @@ class UnreachableTests(SynchronousTestCase):
         self.world.link.transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         self.world.flush()
         self.assertIn("no PyLingo server", str(person.refusal))
+
+    def test_not_encrypted(self) -> None:
+        """What is no TLS, or no server behind it, is told from one that hangs up."""
+        self.world.answers.clear()
+        for why, sentence in (
+            (SSL.Error([("SSL routines", "", "wrong version number")]), "Try without --tls"),
+            (SSL.Error([("SSL routines", "", "tlsv1 alert")]), "answered, but it is no PyLingo"),
+            (error.ConnectionDone(), "a word. Try again, or check"),
+        ):
+            person = self.world.arrive()
+            self.world.lose(why)
+            self.world.flush()
+            self.assertIn(sentence, str(person.refusal))
 
     def test_silent_server(self) -> None:
         """One that accepts and says nothing is given up within 15 seconds."""
@@ -391,6 +414,15 @@ class TalkTests(SynchronousTestCase):
             (heard,) = person.of(Private)
             self.assertEqual((heard.user, heard.to, heard.text), ("bob", "ana", "psst"))
 
+    def test_echo_as_it_was_said(self) -> None:
+        """It is as the others heard it, whatever spaces and control characters were typed."""
+        for command, body in (("say", "a\x1bb"), ("msg", " ana  c\x1bd")):
+            self.bob.connection.request(command, body)
+        self.world.flush()
+        self.assertEqual([event.to for event in self.bob.of(Private)], ["ana"])
+        self.assertEqual(len(self.ana.texts), 2)
+        self.assertEqual(self.bob.texts, self.ana.texts)
+
     def test_echo_keeps_the_room(self) -> None:
         """A message is echoed in the room that it was said in, though one left since."""
         self.bob.connection.say("bye")
@@ -433,6 +465,21 @@ class TalkTests(SynchronousTestCase):
         self.ana.connection.request("leave")
         self.world.flush()
         self.assertIsNone(self.ana.connection.room)
+
+    def test_kicked(self) -> None:
+        """Who is sent out of a room knows it; others' leaving is not one's own."""
+        self.ana.connection.request("kick", "bob")
+        self.world.flush()
+        self.assertEqual((self.ana.connection.room, self.bob.connection.room), ("lobby", None))
+
+    def test_login(self) -> None:
+        """The name that a login brings is known."""
+        self.ana.connection.request("register", "correct horse")
+        self.world.flush()
+        self.ana.connection.stop()
+        self.bob.connection.request("login", "ana correct horse")
+        self.world.wait(1)
+        self.assertEqual(self.bob.connection.user, "ana")
 
     def test_others_do_not_move_us(self) -> None:
         """What others do to their names and places leaves ours alone."""
@@ -532,6 +579,23 @@ class TalkTests(SynchronousTestCase):
         self.world.flush()
         self.successResultOf(said)
         self.assertEqual(self.ana.closed, [None])
+
+    def test_part_while_paused(self) -> None:
+        """What was asked is waited for also where nothing was read for a while."""
+        said = self.ana.connection.say("last words")
+        self.ana.connection.pauseProducing()
+        self.ana.connection.part()
+        self.world.flush()
+        self.successResultOf(said)
+
+    def test_dead_peer(self) -> None:
+        """A peer that takes nothing any more keeps nobody from ending it."""
+        world = World()
+        ana = world.arrive()
+        world.hang()
+        ana.connection.stop()
+        world.flush()
+        self.assertEqual(ana.closed, [None])
 
     def test_part_on_arrival(self) -> None:
         """Who is just arriving arrives first, and leaves no ghost behind."""
@@ -636,6 +700,12 @@ class PulseTests(SynchronousTestCase):
         self.assertIn(("ping", ""), self.world.link.asked)
         self.assertEqual(self.ana.of(Disconnected, Pong), [])
 
+    def test_paused(self) -> None:
+        """Who reads nothing for now lets the server know that one is there."""
+        self.ana.connection.pauseProducing()
+        self.world.wait(2 * PULSE)
+        self.assertIn(("ping", ""), self.world.link.asked)
+
     def test_silence(self) -> None:
         """A link without a sign of life for 25 seconds is lost; that is said before 30."""
         del self.world.answers["ping"]
@@ -664,6 +734,7 @@ class PulseTests(SynchronousTestCase):
         self.world.answers["hello"] = hello
         self.world.wait(20)
         self.assertTrue(self.ana.connection.linked)
+        self.assertIn("says nothing", self.ana.of(Disconnected)[-1].reason)
 
 
 class HostileServerTests(SynchronousTestCase):
@@ -748,6 +819,14 @@ class HostileServerTests(SynchronousTestCase):
         self.world.flush()
         (lost,) = self.ana.of(Disconnected)
         self.assertEqual(lost.reason, "That was no frame.")
+
+    def test_harmless_error(self) -> None:
+        """One that is not fatal is no reason for a loss that comes later."""
+        self.world.link.send(Error(code="internal", text="That failed.", fatal=False))
+        self.world.link.drop()
+        self.world.flush()
+        (lost,) = self.ana.of(Disconnected)
+        self.assertEqual(lost.reason, GONE)
 
 
 def _frame(payload: bytes) -> bytes:

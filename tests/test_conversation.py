@@ -27,7 +27,7 @@ from pylingo.protocol import (
     Sent,
     Users,
 )
-from tests.seat import COMMANDS, Seat, left, message
+from tests.seat import COMMANDS, Seat, left, message, welcome
 
 
 class RoomTests(Seat):
@@ -432,6 +432,13 @@ class LinkTests(Seat):
         self.assertEqual(self.said()[-1], "-- Connected again.")
         self.assertNotIn("not connected", self.talk.bar)
 
+    def test_back_without_the_session(self) -> None:
+        """That the session has ended is told on return; who one is as a guest on the way is not."""
+        self.lose()
+        self.said()
+        self.hear(welcome(), Error(code="not_resumable", text="It has ended.", fatal=False))
+        self.assertEqual(self.said(), ["!! It has ended."])
+
     def test_out_of_the_room(self) -> None:
         """Who is not in the room any more, on return, is told so, and asked where to go."""
         self.lose()
@@ -637,7 +644,7 @@ class CompletionTests(Seat):
     def test_crowd(self) -> None:
         """In a room of very many people all are asked for, as not all come with the answer."""
         self.hear(Joined(room="lobby", user="ana", users=["ana", "bob"], count=120, topic="", re=1))
-        self.assertEqual(self.line.asked, [("users", "")])
+        self.assertEqual((self.line.asked, self.line.quiet), ([("users", "")], ["users"]))
         self.answer(Users(room="lobby", users=["ana", "bob", "zoe"]))
         self.assertEqual(self.texts("z"), ["zoe: "])
 
@@ -685,6 +692,11 @@ class CompletionTests(Seat):
         self.assertEqual(self.texts("r"), ["rob: "])
         self.assertEqual(self.texts("b"), [])
 
+    def test_renamed_stranger(self) -> None:
+        """Nobody is made of the new name of who is not in the list."""
+        self.hear(Renamed(user="zoe", to="joe"))
+        self.assertEqual(self.texts("j"), [])
+
     def test_nobody_in_the_lobby(self) -> None:
         """Who left the room is not offered the people in it."""
         self.line.room = None
@@ -696,6 +708,15 @@ class CompletionTests(Seat):
         self.hear(Joined(room="lobby", user="d\x1b[2Jan"))
         (offered,) = self.texts("d")
         self.assertTrue(offered.isprintable(), repr(offered))
+
+    def test_hostile_rows(self) -> None:
+        """So is what the server says of its commands and rooms."""
+        row = CommandHelp("dan\x1b[2Jce", ["dig\x07"], "A\x1b[1m", "Dan\x9b2Jce.")
+        self.hear(Help(commands=[row, row]), Rooms(rooms=[RoomSummary("x\x1b[2J", 1, "", False)]))
+        offered = [*self.talk.complete("/d"), *self.talk.complete("/join x")]
+        self.assertEqual(len(offered), 5)
+        for text, _, help in offered:
+            self.assertTrue((text + help).isprintable(), repr((text, help)))
 
 
 class TroubleTests(Seat):

@@ -463,6 +463,24 @@ class FailureTests(LogTestCase):
         self.house.settle()
         self.assertEqual(done, ["new", "other"])
 
+    def test_state_while_storing(self) -> None:
+        """What comes while a group is being stored is kept right after it."""
+        done: list[str] = []
+        self.house.commits.hold()
+        for what in ("one", "two"):
+            self.log.keep(what, lambda _, what=what: done.append(what))  # type: ignore[misc]
+            self.house.settle()
+        self.house.commits.release()
+        self.house.settle()
+        self.assertEqual(done, ["one", "two"])
+
+    def test_left_open(self) -> None:
+        """A transaction that could not even be rolled back is, before the next."""
+        self.house.database.writer.execute("BEGIN")
+        self.ana.say("hi", re=1)
+        self.house.settle()
+        self.assertEqual([row[4] for row in self.rows()], ["hi"])
+
     def test_states_with_post(self) -> None:
         """It is also kept with the next message."""
         self.house.break_disk()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pylingo.outbox import Outbox
 from pylingo.protocol import (
     Done,
     Private,
@@ -102,6 +103,17 @@ class InboxTests(HouseTestCase):
         self.house.wait(70)
         self.assertEqual(self.inbox(self.login()), ["0", "1", "2"])
 
+    def test_on_the_way(self) -> None:
+        """So does what the system has taken, and the peer has not."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        self.house.wait(2)
+        system = self.patch(Outbox, "unsent", lambda _: 100)
+        ben.ask("msg", "ana lost")
+        self.house.wait(2)
+        ana.drop()
+        system.restore()
+        self.assertEqual(self.inbox(self.login()), ["lost"])
+
     def test_arrived(self) -> None:
         """What has arrived for certain does not come again, however the link ends."""
         ana, ben = self.house.owner("ana"), self.house.visitor("ben")
@@ -112,6 +124,18 @@ class InboxTests(HouseTestCase):
         ben.ask("msg", "ana two")
         self.assertEqual(self.inbox(elsewhere), ["two"])
         self.assertEqual(self.inbox(self.login()), [])
+
+    def test_arrived_at_the_end(self) -> None:
+        """Nor does what has arrived when the connection is closed, from whichever side."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        for ours in (True, False):
+            ben.ask("msg", "ana now")
+            self.assertEqual(self.inbox(ana), ["now"])
+            door = ana.wire.door
+            door.close("idle", "You were silent.") if ours else door.readConnectionLost()
+            self.house.settle()
+            ana = self.login()
+            self.assertEqual(self.inbox(ana), [])
 
     def test_kept_back(self) -> None:
         """What was kept back at a connection that a login ends is heard where one is now."""
@@ -219,6 +243,51 @@ class InboxTests(HouseTestCase):
             ana = self.house.visitor()
             token = ana.ask("resume", f"{token} {seen.id}").session
             self.assertEqual(self.inbox(ana), ["missed"])
+
+    def test_seen_and_killed(self) -> None:
+        """Nor does what came with the login, or was made up for, when the server is killed."""
+        for broken_off in (False, True):
+            self.house.owner("ana").ask("close")
+            ben = self.house.visitor("ben")
+            ben.ask("msg", "ana early")
+            ana = self.house.visitor()
+            self.house.reads.hold()
+            ana.begin("login", f"ana {SECRET}")
+            if broken_off:
+                ana.drop()
+            self.house.reads.release()
+            token = ana.welcome.session
+            if broken_off:
+                ana = self.house.visitor()
+                token = ana.ask("resume", f"{token} 0").session
+            self.assertEqual(self.inbox(ana), ["early"])
+            seen = ben.ask("msg", "ana live").id
+            self.house = self.house.restart(**self.options)
+            back = self.house.visitor()
+            self.assertEqual(back.ask("resume", f"{token} {seen}").user, "ana")
+            self.assertEqual(self.inbox(back), [])
+            back.ask("close")
+
+    def test_said_while_catching_up(self) -> None:
+        """What is said while the rest is told, and has arrived, does not come again either."""
+        self.house.owner("ana").ask("close")
+        ana, ben = self.house.visitor(), self.house.visitor("ben")
+        self.house.reads.hold()
+        ana.begin("login", f"ana {SECRET}")
+        ben.ask("msg", "ana live")
+        self.house.reads.release()
+        self.assertEqual(self.inbox(ana), ["live"])
+        self.house.wait(2)
+        ana.drop()
+        self.assertEqual(self.inbox(self.login()), [])
+
+    def test_nothing_new(self) -> None:
+        """Of who is told nothing, nothing is stored."""
+        self.house.owner("ana")
+        self.house.wait(2)
+        groups = self.house.log.groups
+        self.house.wait(5)
+        self.assertEqual(self.house.log.groups, groups)
 
     def test_seen_long_ago(self) -> None:
         """Nor does it when the same is said twice, as by who comes back to silence."""
@@ -375,10 +444,18 @@ class InboxTests(HouseTestCase):
         ana.ask("close")
         ana = self.login()
         ben.ask("msg", "ana new")
+        self.house.wait(2)
         ana.drop()
         back = self.house.visitor()
         self.assertEqual(back.ask("resume", f"{ana.welcome.session} 0").user, "ana")
         self.assertEqual(self.inbox(back), ["new"])
+
+    def test_not_for_rooms(self) -> None:
+        """Nor is a room that is called so, when the one with the name is away."""
+        self.house.owner("ana").ask("close")
+        ben, eve = self.house.visitor("ben"), self.house.visitor("eve", "ana")
+        ben.ask("msg", "ana psst")
+        self.assertEqual(eve.hear(), [])
 
     def test_not_for_twins(self) -> None:
         """What looks like the name is not the name."""

@@ -228,15 +228,33 @@ class SilenceTests(SynchronousTestCase):
         """A time in which nothing could be heard, as in a machine's sleep, is nobody's silence."""
         ana, ben = self.house.visitor("ana", "tea"), self.house.visitor("ben", "tea")
         ben.drop()
+        cem = self.house.visitor("cem", "tea")
+        cem.stall()
         self.house.wait(5)
+        new = self.house.visitor()
         self.house.clock.advance(7200)
         self.house.wait(5, alive=False)
-        self.assertFalse(ana.closed)
+        self.assertFalse(ana.closed or cem.closed or new.closed)
         self.assertIn("ben", ana.ask("users").users)
         self.house.wait(QUIET + 2, alive=False)
         self.assertIn(Ping(), ana.hear())
         self.house.wait(DEAD, alive=False)
         self.assertTrue(ana.closed)
+
+    def test_after_waiting(self) -> None:
+        """One that had to wait, and is silent after that, is gone after a minute as any other."""
+        ana = self.house.visitor("ana")
+        self.house.reads.hold()
+        ana.begin("join", "tea")
+        self.house.wait(3, alive=False)
+        self.house.reads.release()
+        self.assertLessEqual(self.gone_after(ana), DEAD + 2)
+
+    def test_last_frame_of_the_silent(self) -> None:
+        """One that was silent for that long is not waited for any more."""
+        ana = self.house.visitor("ana")
+        self.patch(ana.wire, "loseConnection", lambda: None)
+        self.assertLessEqual(self.gone_after(ana), DEAD + 2)
 
     def test_drip_at_first(self) -> None:
         """A first request that comes a byte a second is not waited for."""
@@ -515,6 +533,11 @@ class ReaderTests(TestCase):
         await self.pass_by(20, lambda: good.send(request("pong")))
         self.assertEqual(self.house.factory.slow, 1)
         await self.until(lambda: not self.doors)
+
+    async def test_no_delay(self) -> None:
+        """However little is said, the system does not wait for more of it."""
+        await self.reader("ana")
+        self.assertTrue(all(door.transport.getTcpNoDelay() for door in self.doors))
 
     async def test_unsent(self) -> None:
         """The system, too, holds little for one that takes nothing."""

@@ -10,6 +10,7 @@ from pylingo.protocol import (
     AnyEvent,
     ChatError,
     Done,
+    Error,
     Joined,
     Renamed,
     Resumed,
@@ -102,6 +103,24 @@ class ArrivalTests(Seat):
         self.assertEqual(self.talk.prompt, "Your name [guest-1]: ")
 
 
+class HostileTests(Seat):
+    """The server gave a name that would drive a terminal."""
+
+    name = ""
+
+    def begin(self) -> None:
+        self.line.user = "g\x1b[2Juest\x9b1m"
+        super().begin()
+
+    def test_questions(self) -> None:
+        """In a question it is harmless."""
+        self.assertTrue(self.talk.prompt.isprintable(), repr(self.talk.prompt))
+        self.talk.typed("ana")
+        self.refuse("name_taken")
+        self.assertIn("Another name", self.talk.prompt)
+        self.assertTrue(self.talk.prompt.isprintable(), repr(self.talk.prompt))
+
+
 class BackInTests(Seat):
     """Somebody comes back to a session, and asks for its room in another way."""
 
@@ -148,6 +167,11 @@ class WaitingTests(Seat):
         """Tab has nothing to offer, and does no harm."""
         for text in ("/", "a", "/join "):
             self.assertEqual(self.talk.complete(text), [])
+
+    def test_old_session(self) -> None:
+        """That what is remembered of an earlier run is too old is no trouble, and not told."""
+        self.hear(Error(code="not_resumable", text="It has ended.", fatal=False))
+        self.assertEqual(self.said(), [])
 
     def test_leave(self) -> None:
         """Who does not want to wait is gone at once."""
@@ -420,6 +444,13 @@ class LobbyTests(Seat):
         """Who is kept out of an open room is not asked for its password."""
         self.talk.typed("/join lobby")
         self.refuse("forbidden")
+        self.assertFalse(self.talk.hidden)
+        self.assertEqual(self.said()[-5:], list(MENU))
+
+    def test_refused_for_another_reason(self) -> None:
+        """Where it is not for the lock, its password would not help."""
+        self.talk.typed("/join attic")
+        self.refuse("internal")
         self.assertFalse(self.talk.hidden)
         self.assertEqual(self.said()[-5:], list(MENU))
 

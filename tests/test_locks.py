@@ -67,6 +67,39 @@ class LockTests(HouseTestCase):
             token = resumed.session
             self.house = self.house.restart()
 
+    def test_ended_while_it_is_compared(self) -> None:
+        """Whose connection is ended while the password is looked at does not go in after that."""
+        self.done(self.house.visitor("ana", "den"), "lock", "mellon")
+        ben, cem = self.house.visitor("ben", "lobby"), self.house.visitor("cem", "lobby")
+        self.house.hashes.hold()
+        for one in (ben, cem):
+            one.stall()
+            one.begin("join", "den mellon")
+        self.house.visitor().ask("resume", f"{ben.welcome.session} 0")
+        cem.wire.door.close("slow", "You read too slowly.")
+        self.house.hashes.release()
+        self.house.settle()
+        self.assertEqual(self.here(), ["ana"])
+
+    def test_gone_while_it_is_compared(self) -> None:
+        """A room that is gone by then is made anew."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben")
+        self.done(ana, "lock", "mellon")
+        self.house.hashes.hold()
+        ben.begin("join", "den mellon")
+        self.done(ana, "unlock")
+        ana.ask("leave")
+        self.house.hashes.release()
+        self.assertEqual([type(event) for event in ben.hear()], [Joined])
+        self.done(ben, "unlock")
+
+    def test_who_knows_it_is_no_operator(self) -> None:
+        """The password of a room that somebody runs lets one in, and no more."""
+        self.done(self.house.visitor("ana", "den"), "lock", "mellon")
+        ben = self.house.visitor("ben", "den mellon")
+        self.assertEqual(self.here(), ["ana", "ben"])
+        self.error(ben, "forbidden", "unlock")
+
     def test_locked_elsewhere(self) -> None:
         """A lock keeps nobody out of another room, in whatever letters that is called."""
         self.house.visitor("ben", "Küche")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -65,7 +66,8 @@ class MemoryTests(SynchronousTestCase):
     def test_any_case(self) -> None:
         """A name is the same name in any case."""
         self.keep()
-        self.assertEqual(self.open(name="ANA").recall(), TICKET)
+        again = self.open(name="ANA")
+        self.assertEqual((again.name, again.recall()), ("ana", TICKET))
 
     def test_apart(self) -> None:
         """Other names and other servers have sessions of their own."""
@@ -111,8 +113,21 @@ class MemoryTests(SynchronousTestCase):
         opened.remember(TICKET)
         self.assertIsNone(opened.recall())
 
+    def test_full_disk(self) -> None:
+        """Nor where nothing can be written any more."""
+
+        def full(*_: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        opened = self.open()
+        self.patch(os, "pwrite", full)
+        opened.remember(TICKET)
+        self.assertIsNone(opened.recall())
+
     def test_place(self) -> None:
         """The folder is made where the system keeps such things, for its owner alone."""
+        mask = os.umask(0)
+        self.addCleanup(os.umask, mask)
         state = Path(self.mktemp()).absolute()
         before = os.environ.get("XDG_STATE_HOME")
         os.environ["XDG_STATE_HOME"] = str(state)
@@ -124,5 +139,6 @@ class MemoryTests(SynchronousTestCase):
 
         self.addCleanup(restore)
         path = memory.state_path()
-        self.assertTrue(path.is_dir())
-        self.assertEqual(path.name, "pylingo")
+        self.assertEqual((path.name, stat.S_IMODE(path.stat().st_mode)), ("pylingo", 0o700))
+        os.environ["XDG_STATE_HOME"] = "/dev/null"
+        self.assertFalse(memory.state_path().exists())

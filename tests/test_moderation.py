@@ -188,6 +188,14 @@ class BanTests(HouseTestCase):
         self.error(self.house.visitor("another", host=THERE), "forbidden", "join", "den")
         self.error(ana, "no_such_user", "ban", "nobody")
 
+    def test_nameless_and_gone(self) -> None:
+        """So can one who never took a name, and said something."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("", "den")
+        eve.ask("say", "something rude")
+        name = eve.ask("users").users[1]
+        eve.ask("close")
+        self.done(ana, "ban", name)
+
     def test_address_of_today(self) -> None:
         """By a former name, too, it is the address of today that counts, unless it is one's own."""
         for before, now, kept_out in ((THERE, HERE, False), (HERE, THERE, True)):
@@ -222,11 +230,12 @@ class BanTests(HouseTestCase):
         """So many who are gone are known, the last; and the present owner of a name comes first."""
         self.patch(rooms, "MOST_GONE", 2)
         ana = self.house.visitor("ana", "den")
-        for name in ("one", "two", "three", "two"):
+        for name in ("one", "two", "three", "two", "four"):
             self.house.visitor(name, "den", host=HERE).ask("close")
         ben = self.house.visitor("two", "den", host=THERE)
-        self.error(ana, "no_such_user", "ban", "one")
-        self.done(ana, "mute", "three")
+        for name in ("one", "three"):
+            self.error(ana, "no_such_user", "ban", name)
+        self.done(ana, "mute", "four")
         self.done(ana, "ban", "two")
         self.error(ben, "forbidden", "join", "den")
         self.assertIsInstance(self.house.visitor("x", host=HERE).ask("join", "den"), Joined)
@@ -240,6 +249,7 @@ class BanTests(HouseTestCase):
         self.assertEqual(self.here(), ["ana"])
         self.error(eve, "forbidden", "join", "den")
         eve.ask("close")
+        self.error(ana, "no_such_user", "ban", "mallory")
         self.error(self.house.owner("eve", host=THERE), "forbidden", "join", "den")
         self.house.owner("zoe").ask("close")
         self.done(ana, "ban", "zoe")
@@ -482,10 +492,12 @@ class BanTests(HouseTestCase):
     def test_gone_before_a_restart(self) -> None:
         """Who was there before a restart, and may come back, can be banned by the name they had."""
         ana, eve = self.house.owner("ana", "den"), self.house.visitor("Eve", "den")
+        self.house.visitor("mia", "den")
         token = eve.ask("hello").session
         self.house = self.house.restart(**self.options)
         ana = self.house.owner("ana", "den")
         self.error(ana, "no_such_user", "ban", "nobody")
+        self.done(ana, "mute", "mia")
         self.done(ana, "ban", "eve")
         back = self.house.visitor()
         resumed = back.ask("resume", f"{token} 0")
@@ -502,6 +514,20 @@ class BanTests(HouseTestCase):
         self.done(ana, "mute", "eve")
         self.house = self.house.restart(**self.options)
         self.error(self.house.visitor("eve"), "forbidden", "join", "den")
+
+    def test_answered_when_stored(self) -> None:
+        """That something was done is said when it would survive the end of the server."""
+        ana, _ = self.house.owner("ana", "den"), self.house.visitor("eve", "den")
+        for command, body in (
+            ("topic", "tea"), ("unlock", ""), ("op", "eve"), ("deop", "eve"), ("mute", "eve"),
+            ("unmute", "eve"), ("kick", "eve"), ("ban", "eve"), ("unban", "eve"), ("name", "zoe"),
+            ("leave", ""), ("hello", ""), ("close", ""),
+        ):  # fmt: skip
+            self.house.commits.hold()
+            asked = ana.begin(command, body)
+            self.assertIsNone(ana.reply(asked), command)
+            self.house.commits.release()
+            self.assertNotIn(type(ana.reply(asked)), (Error, type(None)), command)
 
     def test_in_one_turn(self) -> None:
         """A new name, a ban and a resume of one session in one turn: banned is what is left."""
@@ -775,6 +801,14 @@ class AdminTests(HouseTestCase):
         self.error(self.boss, "bad_argument", "announce", "  ")
         self.error(self.boss, "too_long", "announce", "x" * 8193)
 
+    def test_announce_to_neighbours(self) -> None:
+        """Those who share the address of one who is banned, and were not put out, hear it too."""
+        self.house.visitor("eve", host=HERE)
+        ben = self.house.visitor("ben", "den", host=HERE)
+        self.done(self.boss, "ban", "eve")
+        self.done(self.boss, "announce", "tea")
+        self.assertIn("tea", str(ben.hear()))
+
     def test_rooms_apart(self) -> None:
         """A ban from the server is none from a room, and the other way."""
         self.house.visitor("eve", "den", host=HERE)
@@ -823,7 +857,7 @@ class FaultTests(HouseTestCase):
             self.assertEqual(
                 [type(event) for event in heard], [Message, Topic, Notice, Left], str(heard)
             )
-        self.assertGreaterEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 6)
         self.assertEqual(boss.ask("users").users, ["boss", "before", "after"])
 
     def test_dropped_while_it_is_stored(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pylingo import moderation
 from pylingo.protocol import (
     Done,
     Error,
@@ -265,6 +266,21 @@ class OperatorTests(HouseTestCase):
             ana.ask("leave")
         self.assertLessEqual(len(self.house.registry.rooms), MOST_ROOMS)
 
+    def test_most_operated(self) -> None:
+        """Nobody is made operator of more rooms than that, be they here or away."""
+        self.patch(moderation, "MOST_OPERATED", 1)
+        self.house.owner("away").ask("close")
+        ana = self.house.owner("ana", "den")
+        self.house.owner("eve", "tea").ask("join", "den")
+        self.error(ana, "forbidden", "op", "eve")
+        self.done(ana, "op", "away")
+        ana.ask("join", "attic")
+        self.error(ana, "forbidden", "op", "away")
+        ana.ask("join", "den")
+        self.done(ana, "deop", "away")
+        ana.ask("join", "attic")
+        self.done(ana, "op", "away")
+
     def test_deop(self) -> None:
         """An operator can be made one no more, by whatever name of theirs."""
         ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
@@ -334,13 +350,17 @@ class OperatorTests(HouseTestCase):
         self.assertIsInstance(ana.ask("join", "one-more"), Joined)
 
     def test_most_rooms_after_a_restart(self) -> None:
-        """Rooms from before a restart count as well."""
+        """Rooms from before a restart count as well, until they are given up."""
         self.house = House(self.mktemp(), rate=0)
         ana = self.house.owner("ana")
         for number in range(MOST_ROOMS):
             ana.ask("create", f"room-{number}")
         self.house = self.house.restart()
-        self.error(self.house.owner("ana"), "forbidden", "create", "one-more")
+        ana = self.house.owner("ana", "room-0")
+        self.error(ana, "forbidden", "create", "one-more")
+        self.done(ana, "deop", "ana")
+        ana.ask("leave")
+        self.assertIsInstance(ana.ask("create", "one-more"), Joined)
 
     def test_room_of_before(self) -> None:
         """Back in a guest's room after a restart, also who has made as many as there may be."""

@@ -193,6 +193,13 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual((self.transport.value(), self.box.size), (b"onetwo", 0))
         self.assertGreater(self.box.moved, moved)
 
+    def test_blocked_in_the_turn(self) -> None:
+        """What waits for the end of the turn in which the peer blocks waits on."""
+        self.box.put(b"one")
+        self.transport.producer.pauseProducing()
+        self.clock.advance(0)
+        self.assertEqual((self.transport.value(), self.box.size), (b"", 3))
+
     def test_drained(self) -> None:
         """It says when nothing waits; at once where that is so."""
         self.successResultOf(self.box.drained())
@@ -223,6 +230,13 @@ class OutboxTests(SynchronousTestCase):
         self.box.release()
         self.assertEqual(self.box.holds, 0)
 
+    def test_not_overtaken(self) -> None:
+        """What waits for the end of the turn is not overtaken, whatever is kept back meanwhile."""
+        self.box.put(b"one")
+        self.box.hold()
+        self.box.release()
+        self.assertFalse(self.box.open)
+
     def test_one_breaks(self) -> None:
         """A bug in the sending to one is noted, and no trouble of the others."""
         turn = self.box._turn
@@ -240,8 +254,10 @@ class OutboxTests(SynchronousTestCase):
         self.transport.producer.pauseProducing()
         drained = self.box.drained()
         self.assertNoResult(drained)
+        self.assertFalse(self.box.open)
         self.transport.producer.resumeProducing()
         self.successResultOf(drained)
+        self.assertTrue(self.box.open)
 
     def test_clear(self) -> None:
         """What has not been handed on can be forgotten, and something else said instead."""
@@ -347,6 +363,7 @@ class SocketOutboxTests(SynchronousTestCase):
         self.assertEqual(self.take_all(), data)
         self.successResultOf(drained)
         self.assertEqual((self.box.size, self.box.blocked, self.pipe.producer), (0, False, None))
+        self.assertTrue(self.box.open)
 
     def test_order_behind(self) -> None:
         """What is put away meanwhile comes behind what waits."""

@@ -21,6 +21,7 @@ from pylingo.protocol import (
     Joined,
     Message,
     Notice,
+    Resumed,
     Rooms,
     RoomSummary,
     Sent,
@@ -222,6 +223,11 @@ class OutputTests(PipeTests):
         self.assertEqual(self.complaints, "pylingo: There is no command /dance.\n")
         self.assertEqual((self.printed, self.wire.closing, self.end()), ([], 1, 1))
 
+    def test_harmless_errors(self) -> None:
+        """Nor does a complaint have anything of that kind."""
+        self.pipe.heard(Error(code="x", text="N\x1b[2Jo\x9b1m.", fatal=False))
+        self.assertTrue(self.complaints[:-1].isprintable(), repr(self.complaints))
+
     def test_lost(self) -> None:
         """A lost link is told, with how many lines were not acknowledged."""
         self.pipe.dataReceived(b"one\ntwo\n")
@@ -355,6 +361,14 @@ class JsonTests(PipeTests):
         self.pipe.heard(Notice(text="a\x7f\x9b\u202eb\n\x1bc"))
         self.assertEqual(json.loads(self.printed[0])["text"], "ab\n\x1bc")
         self.assertNotIn("\x1b", self.printed[0])
+
+    def test_no_token(self) -> None:
+        """The session's token, which is as good as a password, is in no file that others read."""
+        assert self.wire.welcome is not None
+        resumed = Resumed(user="ana", room=None, users=[], count=0, topic="", session="t")
+        for event in (self.wire.welcome, resumed):
+            self.pipe.heard(event)
+        self.assertEqual([json.loads(line).get("session") for line in self.printed], ["", ""])
 
     def test_only_events(self) -> None:
         """What is no event of the server is not among them."""

@@ -9,6 +9,7 @@ from twisted.internet import error
 from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from pylingo import connection
 from pylingo.connection import Connected, Disconnected, Ticket
 from pylingo.protocol import (
     ChatError,
@@ -147,6 +148,27 @@ class BrokenLinkTests(SynchronousTestCase):
         self.lose()
         self.lose()
         self.assertEqual(self.world.link.asked[1], ("resume", "token-2 0"))
+
+    def test_resumed_by_hand(self) -> None:
+        """A session that was taken up by a request of one's own is the one that is gone on with."""
+        ana = self.world.arrive()
+        ana.connection.request("resume", "old 5")
+        self.world.flush()
+        self.lose()
+        self.assertEqual(self.world.link.asked[1], ("resume", "token-2 0"))
+
+    def test_server_in_trouble(self) -> None:
+        """A server that could not look for the session is asked again; nothing is begun anew."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        resume = self.world.answers["resume"]
+        self.world.answers["resume"] = refused("internal", "That failed.")
+        self.lose()
+        self.assertEqual(self.world.link.asked[1:], [("resume", "token-1 0")])
+        self.assertEqual(ana.of(Disconnected)[-1].reason, "That failed.")
+        self.world.answers["resume"] = resume
+        self.world.wait(10)
+        self.assertEqual(self.world.link.asked[1:], [("resume", "token-1 0")])
+        self.assertTrue(ana.connection.linked)
 
     def test_resumed_needs_no_name(self) -> None:
         """A resumed session has its name and room, so they are not asked for."""
@@ -462,6 +484,16 @@ class BrokenLinkTests(SynchronousTestCase):
         self.world.flush()
         self.assertEqual(ana.texts, ["hi"])
 
+    def test_paused_before(self) -> None:
+        """Who reads again does so over the next link as well."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        ana.connection.pauseProducing()
+        ana.connection.resumeProducing()
+        self.lose()
+        self.world.link.send(message(7))
+        self.world.flush()
+        self.assertEqual(ana.texts, ["hi"])
+
     def test_guest(self) -> None:
         """The name that a guest was given is not asked for in a new session."""
         self.world.arrive(room="lobby")
@@ -480,6 +512,23 @@ class BrokenLinkTests(SynchronousTestCase):
         self.world.link.send(message(2, "two", replayed=True), message(3, "three", replayed=True))
         self.world.flush()
         self.assertEqual(ana.texts, ["one", "two", "three"])
+
+    def test_only_so_many_remembered(self) -> None:
+        """Of a long life only the end is remembered; what is older is not sent again anyway."""
+        self.patch(connection, "REMEMBERED", 2)
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.link.send(*(message(id, str(id)) for id in (1, 2, 3, 2, 1)))
+        self.world.flush()
+        self.assertEqual(ana.texts, ["1", "2", "3", "1"])
+
+    def test_newest_seen(self) -> None:
+        """An acknowledgement that comes late does not take back what was seen since."""
+        self.world.answers["say"] = sent(7)
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.link.send(message(9))
+        ana.connection.say("hi")
+        self.world.flush()
+        self.assertEqual(ana.connection.ticket, Ticket("token-1", 9))
 
     def test_own_message_replayed(self) -> None:
         """One's own message that was acknowledged is not heard again from the past."""
@@ -553,6 +602,15 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertGreater(max(pauses), 10)
         self.assertLess(max(pauses), 60)
         self.assertGreater(len(tried), 8)
+        # Once it was back, they begin anew.
+        self.world.trouble = None
+        self.world.wait(60)
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        lost = self.world.clock.seconds()
+        self.world.wait(3)
+        self.assertLess(self.world.tried[-1] - lost, 3)
+        self.assertGreater(self.world.tried[-1], lost)
 
     def test_lost_is_said_once(self) -> None:
         """However many tries fail, it is said once that the link is lost."""

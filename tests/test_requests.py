@@ -7,8 +7,18 @@ from itertools import count
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo.protocol import ChatError, Request, decode
-from pylingo.requests import MOST_UNDERWAY, Pending, Requests, refuse, same_room
+from pylingo.protocol import ChatError, Error, Request, decode
+from pylingo.requests import (
+    HERE,
+    LEAVES,
+    MOST_UNDERWAY,
+    MOVES,
+    Pending,
+    Requests,
+    refuse,
+    same_room,
+)
+from tests.world import World
 
 
 class RequestsTests(SynchronousTestCase):
@@ -142,9 +152,10 @@ class RequestsTests(SynchronousTestCase):
         """What the server may have is not sent again where it would not know it."""
         self.requests.open()
         said, kicked, listed = self.add("say", "1"), self.add("kick", "bob"), self.add("list")
+        told = self.add("Announce", "tea")
         self.requests.shut()
         later = self.add("say", "2")
-        self.assertEqual(self.requests.unsure(resumed=True), [kicked])
+        self.assertEqual(self.requests.unsure(resumed=True), [kicked, told])
         self.assertEqual(self.requests.unsure(resumed=False), [said])
         self.assertEqual([*self.requests], [listed, later])
 
@@ -162,3 +173,24 @@ class RequestsTests(SynchronousTestCase):
             self.assertTrue(same_room(way, "lobby"), way)
         for way, room in (("den", "lobby"), ("", "lobby"), ("lobby", None), ("a\u200bb", "ab")):
             self.assertFalse(same_room(way, room), way)
+
+    def test_here(self) -> None:
+        """What does something where one is, is what the server refuses to who is nowhere.
+
+        So it does what only looks around.
+        """
+        world = World()
+        world.serve()
+        bob = world.arrive(name="bob")
+        assert bob.connection.welcome is not None
+        table = bob.connection.welcome.commands
+        words = {word for row in table for word in (row.name, *row.aliases)} - MOVES - LEAVES
+        refused: set[str] = set()
+        for word in sorted(words):
+            for body in ("bob", ""):
+                bob.connection.request(word, body).addErrback(lambda why: why.trap(ChatError))
+                world.wait(1)
+            if "not_in_room" in [event.code for event in bob.of(Error)[-2:]]:
+                refused.add(word)
+            bob.heard.clear()
+        self.assertEqual(refused - {"users", "who", "history", "bans"}, HERE)

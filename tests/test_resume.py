@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 
-from pylingo import outbox, server
+from pylingo import history, outbox, server
 from pylingo.history import DAY
 from pylingo.protocol import (
     Closing,
@@ -235,6 +235,17 @@ class ResumeTests(DoorTestCase):
         self.assertTrue(ana.closed)
         self.assertIsInstance(back.hear()[1], Resumed)
 
+    def test_said_before(self) -> None:
+        """What was said at that connection is heard before the one who said it is gone."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        _, heard = self.house.user("cem", "lobby")
+        ana.drop()
+        self.house.commits.hold()
+        ben.send(request("say", "hi"), request("resume", f"{ana.welcome.session} 0"))
+        self.house.commits.release()
+        self.house.settle()
+        self.assertEqual([type(event) for event in heard], [Message, Left])
+
     def test_own_session(self) -> None:
         """One may resume the session one has: it is told again from there."""
         ana = self.visitor("ana", "lobby")
@@ -423,6 +434,7 @@ class ResumeTests(DoorTestCase):
     def test_too_much_at_once(self) -> None:
         """What is missed is too much for a peer that is behind: it ends, and can go on later."""
         self.patch(outbox, "MOST_WAITING", 100_000)
+        self.patch(history, "PIECE", 15)
         ana, ben = self.house.owner("ana", "lobby"), self.visitor("ben")
         ana.drop()
         ben.ask("msg", "ana psst")
@@ -431,8 +443,10 @@ class ResumeTests(DoorTestCase):
         back.stall()
         back.begin("resume", f"{ana.welcome.session} 0")
         self.assertEqual(self.house.factory.slow, 1)
+        reading = self.patch(self.house.log, "missed", self.fail)
         back.unstall()
         self.house.settle()
+        reading.restore()
         self.assertEqual([type(event) for event in back.hear()], [Closing])
         self.assertTrue(back.closed)
         self.patch(outbox, "MOST_WAITING", 10_000_000)
@@ -710,6 +724,28 @@ class RestartTests(DoorTestCase):
         self.house = self.house.restart()
         back = self.visitor("cem")
         self.assertEqual(back.ask("resume", f"{guest.welcome.session} 0").user, "cem")
+
+    def test_resent_by_another_name(self) -> None:
+        """What was said to an account by its name is known by that, whatever name was shown."""
+        self.visitor("ana").ask("register", SECRET)
+        ana = self.house.owner("ana")
+        ana.ask("name", "anna")
+        ben, said = self.visitor("ben"), request("msg", "ana hi", 7)
+        ben.send(said)
+        first = ben.reply(7)
+        self.house = self.house.restart()
+        back = self.visitor()
+        back.ask("resume", f"{ben.welcome.session} 0")
+        back.send(said)
+        self.assertEqual(back.reply(7), first)
+
+    def test_name_of_before(self) -> None:
+        """What was said to a name that would be none today keeps nobody from coming back."""
+        ana, ben = self.visitor("ana"), self.visitor("ben")
+        ben.send(request("msg", "ana hi", 7))
+        self.house.database.writer.execute("UPDATE batches SET target = 'a n a'")
+        self.house = self.house.restart()
+        self.assertEqual(self.visitor().ask("resume", f"{ana.welcome.session} 0").user, "ana")
 
     def test_state_retried(self) -> None:
         """A session that could not be stored is stored when the disk is well again."""

@@ -24,7 +24,7 @@ from pylingo.protocol import (
     Renamed,
     Sent,
 )
-from pylingo.rooms import Post, Registry, Room, User, silence
+from pylingo.rooms import MOST_REQUESTS, SOME_REQUESTS, Post, Registry, Room, User, silence
 
 
 class Chat:
@@ -461,6 +461,13 @@ class PublishTests(ChatTestCase):
         self.assertEqual(ana_heard, [Sent(id=4_000_000, at=4000, re="x")])
         self.assertEqual(ben_heard, [])
         self.assertEqual(self.registry.last, 5_000_000)
+
+    def test_most_requests(self) -> None:
+        """So many are known, the latest; those before are forgotten."""
+        ana, _ = self.chat.user("ana", "lobby")
+        for number in range(2 * MOST_REQUESTS):
+            ana.say(str(number), re=number)
+        self.assertTrue(MOST_REQUESTS <= len(ana.requests) <= MOST_REQUESTS + SOME_REQUESTS)
 
     def test_name_at_the_time(self) -> None:
         """A message shows the name its sender had when saying it."""

@@ -386,6 +386,26 @@ class TypingTests(ScreenTests):
 
         self.at(scene)
 
+    def test_hidden_and_drawn_anew(self) -> None:
+        """What comes meanwhile takes nothing of a password away, and shows nothing of it."""
+
+        async def scene() -> None:
+            await self.type("half a line")
+            await self.before("[lobby] ana> half a line")
+            self.desk.hidden, self.desk.prompt = True, "Password: "
+            self.screen.refresh()
+            await self.before("Password: ")
+            await self.type("ses")
+            await self.before("Password: ***")
+            self.screen.refresh()
+            await self.type("ame\r")
+            await self.typed("sesame")
+            self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
+            self.screen.refresh()
+            await self.before("[lobby] ana> half a line")
+
+        self.at(scene)
+
     def test_undone(self) -> None:
         """A question that is taken back leaves nothing to be undone in the line of before."""
 
@@ -767,6 +787,7 @@ class PrintingTests(ScreenTests):
 
         async def scene() -> None:
             await self.type("typed")
+            await self.before("[lobby] ana> typed")
             self.desk.prompt, self.desk.bar = "[attic] anna> ", "example.org | attic"
             self.screen.refresh()
             await self.before("[attic] anna> typed")
@@ -925,6 +946,7 @@ class EndTests(ScreenTests):
             await self.type("half a line")
             await self.before("[lobby] ana> half a line")
             # The last words come with the end.
+            self.screen.close()
             self.screen.show([[("", "Bye.")]])
 
         self.at(scene)
@@ -970,8 +992,11 @@ class EndTests(ScreenTests):
             before = self.carrier.raw
             self.screen.show([[("", "too late")]])
             self.screen.refresh()
+            await self.type("x")
             await asyncio.sleep(0.05)
             self.assertEqual(self.carrier.raw, before)
+            self.screen.connectionLost()
+            self.assertEqual(self.desk.left, 0)
 
         self.at(scene)
 

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 
-from pylingo import outbox
+from pylingo import history, outbox
 from pylingo.history import DAY, MOST_UNSTORED
 from pylingo.protocol import (
     LARGEST_REQUEST,
@@ -453,6 +453,25 @@ class BugTests(DoorTestCase):
         self.assertIsInstance(ana.reply(ping), Pong)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_kept_back(self) -> None:
+        """What was kept back for it is told then, whatever went wrong."""
+        going: list[Deferred[None]] = []
+
+        async def explode(door: Any, _: str) -> None:
+            door.hold()
+            going.append(Deferred())
+            await going[-1]
+
+        self.add("explode", explode)
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        for why in (ZeroDivisionError(), ChatError("forbidden", "No.")):
+            ana.begin("explode")
+            ben.ask("say", "hi")
+            self.assertEqual(texts(ana.hear()), [])
+            going[-1].errback(why)
+            self.assertEqual(texts(ana.hear()), ["hi"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_refusals(self) -> None:
         """A command that waits may refuse; a fatal refusal ends the connection."""
 
@@ -577,6 +596,25 @@ class CloseTests(DoorTestCase):
         self.assertEqual((texts(heard), type(heard[-1])), (["hi"], Closing))
         self.assertTrue(ben.closed)
 
+    def test_said_before(self) -> None:
+        """What was said before is heard before the one who said it is gone."""
+        ana = self.visitor("ana", "lobby")
+        _, heard = self.house.user("ben", "lobby")
+        self.house.commits.hold()
+        ana.send(request("say", "hi"), request("close"))
+        self.house.commits.release()
+        self.house.settle()
+        self.assertEqual([type(event) for event in heard][:2], [Message, Left])
+
+    def test_last(self) -> None:
+        """What closes the connection is the last that is heard, however long it lasts."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        self.patch(ana.wire, "loseConnection", lambda: None)
+        ana.wire.door.close("idle", "Nothing was heard from you for a minute.")
+        self.house.settle()
+        ben.ask("say", "hi")
+        self.assertIsInstance(ana.hear()[-1], Closing)
+
     def test_bound(self) -> None:
         """A peer that does not take its last frame is dropped after a few seconds."""
         ana = self.visitor("ana", "lobby")
@@ -626,6 +664,16 @@ class CloseTests(DoorTestCase):
         self.assertEqual([event.re for event in ana.hear()], [1, 2, 3])
         self.house.commits.release()
         self.house.settle()
+        self.assertTrue(ana.closed)
+
+    def test_half_after_an_error(self) -> None:
+        """One that says nothing more after what ends the connection is told why it ends."""
+        ana = self.visitor("ana", "lobby")
+        self.house.commits.hold()
+        ana.send(request("say", "hi", 1) + frame(b"{"))
+        ana.wire.door.readConnectionLost()
+        self.house.commits.release()
+        self.assertEqual([type(event) for event in ana.hear()], [Sent, Error])
         self.assertTrue(ana.closed)
 
     def test_half_lingers(self) -> None:
@@ -713,9 +761,11 @@ class BoundTests(DoorTestCase):
     def test_fast_and_gone(self) -> None:
         """One that goes while it has to wait leaves nothing behind."""
         ana = self.visitor("ana", "lobby")
+        calls = len(self.house.clock.getDelayedCalls())
         for number in range(60):
             ana.wire.arrive(request("say", str(number)))
         ana.drop()
+        self.assertEqual(len(self.house.clock.getDelayedCalls()), calls)
         self.house.wait(20)
         self.assertEqual(self.flushLoggedErrors(), [])
 
@@ -736,6 +786,15 @@ class BoundTests(DoorTestCase):
         self.assertIsInstance(back.ask("resume", f"{ana.welcome.session} 0"), Resumed)
         self.assertIsInstance(ana.hear()[-1], Closing)
         self.assertTrue(ana.closed)
+
+    def test_fast_and_closed(self) -> None:
+        """One that has to wait, and is closed meanwhile, is noticed to go."""
+        ana = self.visitor("ana", "lobby")
+        ana.send(b"".join(request("ping", "", number) for number in range(60)))
+        self.assertEqual(ana.wire.producerState, "paused")
+        ana.stall()
+        ana.wire.door.close("idle", "Nothing was heard from you for a minute.")
+        self.assertEqual(ana.wire.producerState, "producing")
 
     def test_no_rate(self) -> None:
         """The bound on talkers can be switched off."""
@@ -798,6 +857,7 @@ class BoundTests(DoorTestCase):
         assert isinstance(error, Error)
         self.assertEqual((error.code, error.fatal), ("server_full", True))
         self.assertTrue(surplus.closed)
+        self.assertEqual(list(self.house.registry.users), ["ana", "ben"])
         ben.drop()
         self.assertIsInstance(self.visitor().ask("hello"), Welcome)
         self.assertFalse(ana.closed)
@@ -817,6 +877,17 @@ class BoundTests(DoorTestCase):
         self.assertEqual(codes(from_host("192.0.2.2").heard), [])
         visitors[0].drop()
         self.assertEqual(codes(from_host("192.0.2.1").heard), [])
+
+    def test_full_and_slow(self) -> None:
+        """One is told so, too, where what was accepted before takes long to be stored."""
+        self.house = House(most_users=1)
+        ana, surplus = self.visitor("ana", "lobby"), self.visitor()
+        self.house.commits.hold()
+        ana.begin("say", "hi")
+        surplus.send(request("hello"))
+        self.house.wait(20)
+        self.house.commits.release()
+        self.assertEqual(codes(surplus.hear()), ["server_full"])
 
     def test_flood(self) -> None:
         """Of very many connections past the bound, most are cut off at once."""
@@ -844,6 +915,19 @@ class CleanTests(DoorTestCase):
         self.house.wait(100)
         rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
         self.assertEqual(rows, [("young",)])
+
+    def test_much(self) -> None:
+        """Where there is more of it than goes at a time, it takes seconds, not minutes."""
+        self.patch(history, "STEP", 2)
+        self.house = House(keep_days=1)
+        talker, _ = self.house.user("talker", "lobby")
+        for number in range(10):
+            talker.say(str(number))
+            self.house.settle()
+        self.house.clock.advance(2 * DAY)
+        self.house.wait(75)
+        rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
+        self.assertEqual(rows, [])
 
     def test_for_ever(self) -> None:
         """Or it is kept for ever."""
@@ -888,6 +972,14 @@ class CleanTests(DoorTestCase):
         rows = self.house.database.reader.execute("SELECT name FROM sessions").fetchall()
         self.assertIn(("ana",), rows)
         self.assertNotIn(("ben",), rows)
+
+    def test_now_and_then(self) -> None:
+        """That they are in use is noted once an hour, not each time."""
+        noted: list[float] = []
+        self.patch(self.house.sessions, "refresh", lambda: noted.append(self.house.factory.now))
+        self.house.clock.advance(3600)
+        self.house.wait(300)
+        self.assertEqual(len(noted), 1)
 
     def test_broken_disk(self) -> None:
         """A disk that cannot be written does not stop it for good."""
@@ -938,6 +1030,33 @@ class StopTests(DoorTestCase):
         self.house.commits.release()
         self.house.settle()
         self.assertEqual([type(event) for event in ana.hear()], [Sent, Sent, Closing])
+        self.successResultOf(stopping)
+
+    def test_nothing_more(self) -> None:
+        """What comes while it is being stored is not read any more, of whomever."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        self.house.commits.hold()
+        self.house.reads.hold()
+        ana.begin("say", "one")
+        ben.begin("history")
+        stopping = self.stop()
+        self.house.reads.release()
+        for visitor in (ana, ben):
+            visitor.begin("say", "too late")
+        self.house.commits.release()
+        self.house.settle()
+        self.successResultOf(stopping)
+        rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
+        self.assertEqual(rows, [("one",)])
+
+    def test_last_state(self) -> None:
+        """What is to be remembered of those who were there is stored before it ends."""
+        self.visitor("ana", "lobby")
+        self.house.commits.hold()
+        stopping = self.stop()
+        self.assertNoResult(stopping)
+        self.house.commits.release()
+        self.house.settle()
         self.successResultOf(stopping)
 
     def test_deaf(self) -> None:

@@ -39,6 +39,8 @@ class TtyTests(SynchronousTestCase):
         """While the program is stopped the shell has it as it was found; then it is ours again."""
         stopped: list[Any] = []
         endings = signal.SIGTERM, signal.SIGHUP
+        for one in endings:
+            self.addCleanup(signal.signal, one, signal.signal(one, lambda *_: None))
         before = [signal.getsignal(one) for one in endings]
 
         def stop(*what: int) -> None:

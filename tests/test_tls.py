@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -59,6 +61,18 @@ class MakeTests(SynchronousTestCase):
         error = self.assertRaises(CertificateError, tls.make, self.path / "nowhere" / "x.pem")
         self.assertIn("nowhere", str(error))
         self.assertIn("--tls", str(error))
+
+    def test_no_space(self) -> None:
+        """Nothing is left of one that could not be written, and in the way of the next."""
+
+        def full(file: int, *_: object) -> None:
+            os.close(file)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        disk = self.patch(os, "fdopen", full)
+        self.assertRaises(CertificateError, tls.make, self.path)
+        disk.restore()
+        tls.make(self.path)
 
     def test_openssl(self) -> None:
         """The fingerprint is the one that openssl shows; the certificate is good for years."""
@@ -235,7 +249,7 @@ class PinTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         """An unknown certificate is refused, and seen."""
         pin = self.pin(None)
-        self.assertNotEqual(pin(self.transport), "")
+        self.assertTrue(pin(self.transport))
         self.assertEqual(pin.seen, self.print)
 
     def test_known(self) -> None:
@@ -247,13 +261,13 @@ class PinTests(SynchronousTestCase):
         pin = self.pin("AA:BB")
         self.assertIn("changed", pin(self.transport))
         self.assertEqual(pin.seen, self.print)
-        self.assertNotEqual(self.pin(self.print)(self.Transport(None)), "")
+        self.assertTrue(self.pin(self.print)(self.Transport(None)))
 
     def test_doubtful(self) -> None:
         """That no authority vouches for it is told from other trouble."""
-        self.assertTrue(
-            tls.doubtful(Failure(SSL.Error([("SSL routines", "", "certificate verify failed")])))
-        )
+        untrusted = SSL.Error([("SSL routines", "", "certificate verify failed")])
+        self.assertTrue(tls.doubtful(Failure(untrusted)))
+        self.assertTrue(tls.doubtful(Failure(VerificationError(errors=[]))))
         for why in (SSL.Error([("SSL routines", "", "wrong version number")]), OSError("gone")):
             self.assertFalse(tls.doubtful(Failure(why)))
 

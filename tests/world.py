@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IProtocolFactory, ISSLTransport, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock, deferLater
@@ -151,6 +152,13 @@ class World:
         pump = self._pumps[-1]
         directlyProvides(pump.clientIO, ISSLTransport)
         pump.client.connectionLost(Failure(why))
+
+    def hang(self) -> None:
+        """The peer of the newest link takes nothing any more, so that it ends by force alone."""
+        pump = self._pumps[-1]
+        pump.clientIO.loseConnection = lambda: None
+        gone = Failure(ConnectionAborted())
+        pump.clientIO.abortConnection = lambda: pump.client.connectionLost(gone)
 
     def written(self) -> bytes:
         """What the client of the newest link has written and the server has not got yet."""

@@ -1,0 +1,127 @@
+"""Getting in with TLS: whose certificate is trusted, and who is asked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo import client
+from pylingo.connection import Connection
+from pylingo.dial import dial
+from pylingo.protocol import ChatError
+
+UNVOUCHED = SSL.Error([("SSL routines", "", "certificate verify failed")])
+
+
+class Try:
+    """A connection to a server with a certificate, which is there or not."""
+
+    def __init__(self, print: str, trouble: Exception | None, check: Any) -> None:
+        self.lost = Failure(trouble) if trouble is not None else None
+        self._print = print
+        self._check = check
+
+    def start(self) -> Deferred[None]:
+        if self._check is None:
+            return succeed(None) if self.lost is None else self._fail()
+        self._check.seen = self._print
+        return succeed(None) if self._print == self._check.expected else self._fail()
+
+    def _fail(self) -> Deferred[None]:
+        return fail(ChatError("unreachable", "It did not work."))
+
+
+class DialTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.place = Path(self.mktemp()).absolute()
+        self.patch(os, "environ", os.environ | {"XDG_CONFIG_HOME": str(self.place)})
+        self.print = "AA:BB"
+        self.trouble: Exception | None = UNVOUCHED
+        self.checks: list[Any] = []
+        self.asked: list[str] = []
+        self.answer = " Yes "
+
+    def ask(self, question: str) -> Deferred[str]:
+        self.asked.append(question)
+        return succeed(self.answer)
+
+    def connect(self, _: object, check: Any = None) -> Connection:
+        self.checks.append(check)
+        return cast(Connection, Try(self.print, self.trouble, check))
+
+    def dial(self, *, script: bool = False) -> Deferred[Connection]:
+        options = client.parse(["--tls", "example.org"])
+        ask = None if script else self.ask
+        return ensureDeferred(dial(options, MemoryReactorClock(), self.connect, ask))
+
+    def refusal(self, *, script: bool = False) -> str:
+        return str(self.failureResultOf(self.dial(script=script), ChatError).value)
+
+    def test_vouched_for(self) -> None:
+        """What an authority vouches for needs no question, and is not looked at besides."""
+        self.trouble = None
+        self.successResultOf(self.dial())
+        self.assertEqual((self.asked, self.checks), ([], [None]))
+
+    def test_other_trouble(self) -> None:
+        """Other trouble is told at once: to look away from the certificate would not help."""
+        self.trouble = OSError("gone")
+        self.assertEqual(self.refusal(), "It did not work.")
+        self.trouble = None
+        self.patch(Try, "start", Try._fail)
+        self.assertEqual(self.refusal(), "It did not work.")
+        self.assertEqual((self.asked, self.checks), ([], [None, None]))
+
+    def test_unknown(self) -> None:
+        """An unknown one is asked about, and after a yes it is known."""
+        self.successResultOf(self.dial())
+        self.assertIn("AA:BB", self.asked[0])
+        self.checks.clear()
+        self.successResultOf(self.dial(script=True))
+        self.assertEqual((len(self.asked), len(self.checks)), (1, 1))
+        self.assertIsNotNone(self.checks[0])
+
+    def test_not_wanted(self) -> None:
+        """Anything but a yes is a no."""
+        for self.answer in ("no", ""):
+            self.assertIn("as you wish", self.refusal())
+        self.assertEqual(len(self.asked), 2)
+
+    def test_nobody_to_ask(self) -> None:
+        """Where nobody can be asked it is said where somebody can."""
+        self.assertIn("Connect once on a terminal", self.refusal(script=True))
+
+    def test_changed(self) -> None:
+        """Another one than the known is refused without a question."""
+        self.successResultOf(self.dial())
+        self.print = "CC:DD"
+        self.assertIn("has changed", self.refusal())
+        self.assertEqual(len(self.asked), 1)
+
+    def test_trouble_before_the_certificate(self) -> None:
+        """Where there was no certificate to be seen it is not taken for another one."""
+        self.print = ""
+        self.assertEqual(self.refusal(), "It did not work.")
+
+    def test_trouble_behind_it(self) -> None:
+        """What goes wrong behind the right certificate is not taken for another one either."""
+        self.successResultOf(self.dial())
+        start = Try.start
+
+        def fall(tried: Try) -> Deferred[None]:
+            return start(tried).addCallback(lambda _: tried._fail())
+
+        self.patch(Try, "start", fall)
+        self.assertEqual(self.refusal(), "It did not work.")
+
+    def test_nowhere_to_remember(self) -> None:
+        """What cannot be remembered is not trusted."""
+        self.place.write_text("in the way")
+        self.assertIn("cannot be remembered", self.refusal())
