@@ -18,7 +18,7 @@ from hashlib import scrypt
 from math import ceil
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -94,6 +94,45 @@ class Tries:
                 self._wrong[key].pop()
 
 
+class FairLock:
+    """One at a time; those who wait take turns by where they are from, however many they are there.
+
+    As a `DeferredLock`, which would go on with the next within the last, and hundreds may be
+    refused one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._taken = False
+        self._passing = False
+        self._waiting: dict[str, deque[Deferred[None]]] = {}
+
+    def acquire(self, whence: str) -> Deferred[None]:
+        """Fires when it is the turn of who waits."""
+        turn: Deferred[None] = Deferred()
+        self._waiting.setdefault(whence, deque()).append(turn)
+        if not self._taken:
+            self.release()
+        return turn
+
+    def release(self) -> None:
+        """The turn is over: the next is of where it was the longest ago that one had theirs."""
+        self._taken = False
+        if self._passing:
+            return
+        self._passing = True
+        while self._waiting and not self._taken:
+            whence = next(iter(self._waiting))
+            waiting = self._waiting.pop(whence)
+            turn = waiting.popleft()
+            if waiting:
+                self._waiting[whence] = waiting
+            # Who waited may have given up.
+            if not turn.called:
+                self._taken = True
+                turn.callback(None)
+        self._passing = False
+
+
 class Accounts:
     """Registered names and kept rooms."""
 
@@ -109,7 +148,7 @@ class Accounts:
         self._registry = registry
         self._log = log
         self._run = run
-        self._turn = DeferredLock()
+        self._turn = FairLock()
         """There is one thread for passwords; who waits for a turn has not tried yet."""
         for key, shown, hash, read in connection.execute("SELECT * FROM accounts"):
             self._put(key, Account(names.user(shown, known=True), hash, read))
@@ -165,10 +204,10 @@ class Accounts:
         self.reserved(name, user)
         if own is not None:
             # Asked again, as when the answer was lost with the link, it is answered again.
-            if own.name.key == name.key and await self._try(lambda: own.hash, password):
+            if own.name.key == name.key and await self._try(user, lambda: own.hash, password):
                 return
             raise ChatError("bad_argument", f"You are logged in as {user.account} already.")
-        hash = await self.hash(password)
+        hash = await self.hash(password, user)
         # Somebody may have been faster, or the user may have another name by now.
         self.reserved(name, user)
         if user.name is not name:
@@ -205,7 +244,7 @@ class Accounts:
             account = self.known.get(name.key)
             return account.hash if account else _NOBODY
 
-        right = await self._try(hash, password, *whose)
+        right = await self._try(user, hash, password, *whose)
         account = self.known.get(name.key)
         if account is None or not right:
             raise wrong()
@@ -249,7 +288,7 @@ class Accounts:
         account = self.known.get(user.account or "")
         if account is None:
             raise ChatError("forbidden", "You are not logged in: /login NAME")
-        hash = await self.hash(password)
+        hash = await self.hash(password, user)
         key, session = account.name.key, user.session
         before, account.hash = account.hash, hash
 
@@ -260,15 +299,15 @@ class Accounts:
         storing = self._log.write(lambda connection: _change(connection, key, hash, session))
         await _whoever_waits(storing.addErrback(lost))
 
-    async def hash(self, password: str) -> str:
-        """The hash of a password. Raises `ChatError` ``bad_argument``."""
+    async def hash(self, password: str, user: User) -> str:
+        """The hash of a password that `user` chose. Raises `ChatError` ``bad_argument``."""
         secret = _secret(password)
-        return await self._in_turn(lambda: self._run(partial(_make, secret)))
+        return await self._in_turn(user, lambda: self._run(partial(_make, secret)))
 
     async def opens(self, room: Room, password: str, user: User) -> bool:
         """Whether `password` opens a locked room. Raises `ChatError` after too many tries."""
         whose = f"room {room.name.key} {user.whence}"
-        return await self._try(lambda: room.rules.lock, password, whose)
+        return await self._try(user, lambda: room.rules.lock, password, whose)
 
     def unread(self, user: User) -> bool:
         """Whether something was told to `user`, who has an account, that may not have arrived."""
@@ -319,7 +358,7 @@ class Accounts:
             if guest and self._registry.demote(room, before):
                 self._registry.promote(room, user.place)
 
-    async def _try(self, hash: Callable[[], str], password: str, *whose: str) -> bool:
+    async def _try(self, user: User, hash: Callable[[], str], password: str, *whose: str) -> bool:
         """Whether it is the password; wrong ones are counted. Raises `ChatError` past the bound."""
         secret = _secret(password)
 
@@ -332,11 +371,11 @@ class Accounts:
                 self.tries.right(*whose)
             return right
 
-        return await self._in_turn(compare)
+        return await self._in_turn(user, compare)
 
-    async def _in_turn(self, begin: Callable[[], Deferred[T]]) -> T:
+    async def _in_turn(self, user: User, begin: Callable[[], Deferred[T]]) -> T:
         """Begin something in the thread when it is free; it is done even if nobody waits for it."""
-        await self._turn.acquire()
+        await self._turn.acquire(user.whence)
         return await _whoever_waits(maybeDeferred(begin).addBoth(self._next))
 
     def _next(self, result: T) -> T:

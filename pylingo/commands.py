@@ -18,6 +18,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from heapq import nlargest
 from typing import Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -56,6 +57,8 @@ NEAR = 0.75
 """How alike an unknown command and one of ours must be for us to ask whether it was meant."""
 MOST_HISTORY = 200
 """Messages in one answer to `history`; fewer where they would not fit a frame."""
+MOST_LISTED = 2_000
+"""Rooms in one answer to `list`."""
 LARGEST_LIST = LARGEST_EVENT // 2
 """Bytes, about, that a list in a reply may have; what does not fit is left out."""
 
@@ -275,11 +278,11 @@ async def name(door: Door, body: str) -> None:
 @command("list", "", "List the rooms.", "rooms", cost=3)
 def list_(door: Door, body: str) -> Rooms:
     nothing_after("list", body)
-    everything = sorted(
-        (room.summary() for room in door.chat.registry.rooms.values()),
-        key=lambda row: (-row.count, row.name.casefold()),
-    )
-    return Rooms(rooms=fitting(everything, _room_size))
+    # There may be very many that are kept; only of the fullest more than that is asked.
+    fullest = nlargest(MOST_LISTED, door.chat.registry.rooms.values(), lambda r: len(r.members))
+    rows = [room.summary() for room in fullest]
+    rows.sort(key=lambda row: (-row.count, row.name.casefold()))
+    return Rooms(rooms=fitting(rows, _room_size))
 
 
 @command("join", "ROOM [PASSWORD]", "Go into a room; it is made if it is not there.")

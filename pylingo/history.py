@@ -55,6 +55,8 @@ PIECE = 200
 """Messages in one read of what was missed; more come in several."""
 LARGEST_PIECE = 256 * 1024
 """Bytes of text in one such read, about."""
+LARGEST_TAIL = 512 * 1024
+"""Bytes of text in the last messages of a place, about; more would not fit an answer."""
 MOST_UNSTORED = 4 * 1024
 """Messages that may wait to be stored (of at most 8 KiB each) before talkers have to wait."""
 LARGEST_GROUP = 640 * 1024
@@ -402,19 +404,26 @@ def _said(connection: sqlite3.Connection, upto: int) -> dict[int, dict[int, int]
     query = "SELECT place, target, said FROM batches WHERE last <= ? ORDER BY last DESC"
     with closing(connection.execute(query, (upto,))) as rows:
         every = ((line, row) for *row, batch in rows for line in reversed(_decode(batch)))
-        newest = [*islice(every, MOST_RESENT)]
+        # Not the lines themselves, whose texts might not fit the memory.
+        newest = [
+            (line.id, line.session, resending(line.request, line.text, what))
+            for line, (place, target) in islice(every, MOST_RESENT)
+            if line.request is not None
+            for what in _kinds(line, place, target)
+        ]
     said: dict[int, dict[int, int]] = {}
     # The oldest first, messages and sessions, for these are forgotten first.
-    for line, (place, target) in sorted(newest, key=lambda said: said[0].id):
-        if line.request is not None:
-            ids = said[line.session] = said.pop(line.session, {})
-            kinds: set[bool | str] = {line.action if place[0] == "#" else names.kept(target)}
-            if place[0] == "@":
-                # By the name they had, or by that of the account.
-                kinds.add(place[1:])
-            for what in kinds:
-                ids.setdefault(resending(line.request, line.text, what), line.id)
+    for id, session, key in sorted(newest):
+        ids = said[session] = said.pop(session, {})
+        ids.setdefault(key, id)
     return said
+
+
+def _kinds(line: Line, place: str, target: str) -> set[bool | str]:
+    """What it was, for `resending`; to an account, by the name they had or by the account's."""
+    if place[0] == "#":
+        return {line.action}
+    return {names.kept(target), place[1:]} if place[0] == "@" else {names.kept(target)}
 
 
 def _before(connection: sqlite3.Connection, place: str, upto: int) -> Iterator[Message | Private]:
@@ -444,7 +453,14 @@ def _after(
 
 
 def _tail(connection: sqlite3.Connection, place: str, upto: int, count: int) -> list[Any]:
-    return [*islice(_before(connection, place, upto), count)][::-1]
+    messages: list[Any] = []
+    size = 0
+    for message in islice(_before(connection, place, upto), count):
+        messages.append(message)
+        size += len(message.text.encode())
+        if size > LARGEST_TAIL:
+            break
+    return messages[::-1]
 
 
 def _missed(

@@ -40,7 +40,7 @@ async def topic(door: Door, body: str) -> Topic:
 @command("lock", "PASSWORD", "Let only those join your room who know the password.", cost=3)
 async def lock(door: Door, body: str) -> Done:
     room = _room(door)
-    hash = await door.chat.accounts.hash(body)
+    hash = await door.chat.accounts.hash(body, door.user)
     if _room(door) is not room:
         raise ChatError("not_in_room", f"You are not in {room.name} any more.")
     door.chat.registry.lock(room, hash)

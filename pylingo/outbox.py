@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from pylingo.protocol import Closing, Event, Message, Private, encode
-from pylingo.rooms import Telling, User
+from pylingo.rooms import Telling, User, silence
 
 PIECE = 64 * 1024
 """Bytes handed to a transport at once (and the rest of the frame that they end in)."""
@@ -98,7 +98,11 @@ class Turn:
             datas += [data] * len(ready)
             size += len(data) * len(ready)
             if len(ready) < len(users):
-                others += [(user, events, data) for user in users if not _direct(user.hear)]
+                others += [
+                    (user, events, data)
+                    for user in users
+                    if user.hear is not silence and not _direct(user.hear)
+                ]
             self.deliveries += len(events) * len(users)
             for user, answers in telling.talkers.items():
                 mine = frames.copy()

@@ -128,6 +128,7 @@ STEPS = (
     UPDATE sessions SET key = folded(name), room_key = folded(room);
     CREATE INDEX sessions_key ON sessions (key);
     CREATE INDEX sessions_room ON sessions (room_key);
+    CREATE INDEX sessions_seen ON sessions (seen);
     """,
 )
 """What makes version n of the tables out of version n - 1. Only ever add to the end."""

@@ -6,12 +6,63 @@ import sqlite3
 from hashlib import scrypt
 from typing import Any
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import accounts, names
-from pylingo.accounts import LONGEST_PASSWORD, TRIES, WINDOW
+from pylingo.accounts import LONGEST_PASSWORD, TRIES, WINDOW, FairLock
 from pylingo.protocol import Closing, Done, Error, Joined, Renamed, Rooms, Sent, Topic
 from tests.house import HERE, SECRET, THERE, House, Visitor, cheapen, codes, texts
+
+
+class FairLockTests(SynchronousTestCase):
+    """Who waits, and who is next."""
+
+    def setUp(self) -> None:
+        self.lock = FairLock()
+        self.begun: list[str] = []
+
+    def wait(self, whence: str, name: str) -> Deferred[None]:
+        return self.lock.acquire(whence).addCallback(lambda _: self.begun.append(name))
+
+    def test_one_at_a_time(self) -> None:
+        """The next begins when the one before has ended."""
+        for name in "ab":
+            self.wait("here", name)
+        self.assertEqual(self.begun, ["a"])
+        self.lock.release()
+        self.assertEqual(self.begun, ["a", "b"])
+        self.lock.release()
+        self.wait("here", "c")
+        self.assertEqual(self.begun, ["a", "b", "c"])
+
+    def test_in_turns(self) -> None:
+        """Many from one place let one from another wait no longer than few."""
+        for name in ("h1", "h2", "h3"):
+            self.wait("here", name)
+        self.wait("there", "t1")
+        for _ in range(3):
+            self.lock.release()
+        self.assertEqual(self.begun, ["h1", "h2", "t1", "h3"])
+
+    def test_given_up(self) -> None:
+        """Who does not wait any more is passed over."""
+        self.wait("here", "a")
+        gone = self.wait("here", "b")
+        self.wait("there", "c")
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        self.lock.release()
+        self.assertEqual(self.begun, ["a", "c"])
+
+    def test_done_at_once(self) -> None:
+        """However many are done as soon as it is their turn, the one behind them has theirs."""
+        self.lock.acquire("here")
+        for _ in range(5_000):
+            self.lock.acquire("here").addCallback(lambda _: self.lock.release())
+        self.wait("here", "last")
+        self.lock.release()
+        self.assertEqual(self.begun, ["last"])
 
 
 class TriesTests(SynchronousTestCase):

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo.commands import MOST_HISTORY, TABLE
+from pylingo.commands import MOST_HISTORY, MOST_LISTED, TABLE
 from pylingo.history import REPLAYED
 from pylingo.protocol import (
     LARGEST_EVENT,
@@ -212,13 +212,19 @@ class ListTests(CommandTestCase):
         self.assertIsInstance(self.visitor().ask("list", "  "), Rooms)
 
     def test_fits(self) -> None:
-        """A list of very many rooms is cut to what a frame may hold."""
-        for number in range(6_000):
-            self.house.user(f"u{number}", f"{number}-" + "村" * 26)
+        """A list of very many rooms has the fullest, and no more than a frame may hold."""
+        for number in range(MOST_LISTED + 10):
+            user, _ = self.house.user(f"u{number}", f"{number}-" + "村" * 26)
+        self.house.user("other", user.here.name.shown)
         ana = self.visitor()
         reply = ana.ask("list")
+        self.assertEqual(len(reply.rooms), MOST_LISTED)
+        self.assertEqual((reply.rooms[0].name, reply.rooms[0].count), (user.here.name.shown, 2))
+        for room in self.house.registry.rooms.values():
+            room.topic = "t" * 1000
+        reply = ana.ask("list")
         self.assertLess(len(encode(reply)), LARGEST_EVENT)
-        self.assertGreater(len(reply.rooms), 1000)
+        self.assertGreater(len(reply.rooms), 100)
 
 
 class JoinTests(CommandTestCase):
