@@ -279,7 +279,12 @@ class Conversation:
 
     def ask(self, question: str, *, hidden: bool = False) -> Deferred[str]:
         """Ask the person, who has to answer; the last line of `question` becomes the prompt."""
-        answer: Deferred[str] = Deferred(lambda _: self._questions.withdraw(asked))
+        answer: Deferred[str] = Deferred(lambda _: self._questions.withdraw(asked, unheard))
+
+        def unheard(line: str) -> None:
+            if line:
+                self.tell("-- Nobody asks for that password any more.")
+
         *before, prompt = question.split("\n")
         self.show([[("class:info", f"-- {line}")] for line in before])
         asked = Question(prompt, answer.callback, hidden, ours=False)
@@ -351,8 +356,7 @@ class Conversation:
                 self.people = dict.fromkeys(event.users or ())
                 self._count = event.count or 0
                 if self._count > len(self.people):
-                    asked = self.request("users", quiet=True)
-                    asked.addCallbacks(self._follow, lambda why: why.trap(ChatError))
+                    self._ask_who()
                 if isinstance(event, Joined):
                     self._lobby.entered()
                 elif event.room is not None:
@@ -370,6 +374,9 @@ class Conversation:
                 if _user_key(event.user) in self._ignored:
                     del self._ignored[_user_key(event.user)]
                     self._ignored[_user_key(event.to)] = looks.tidy(event.to)
+            case Done(user=str()) if self.room is not None:
+                # The name of before is in the list still, and may be somebody else's next.
+                self._ask_who()
             case Users():
                 self.people = dict.fromkeys(event.users)
                 self._count = len(event.users)
@@ -377,6 +384,10 @@ class Conversation:
                 self._lobby.know(event)
             case _:
                 pass
+
+    def _ask_who(self) -> None:
+        asked = self.request("users", quiet=True)
+        asked.addCallbacks(self._follow, lambda why: why.trap(ChatError))
 
     def _headings(self, event: Heard) -> list[Line]:
         """A line above what is from the past."""

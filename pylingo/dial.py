@@ -44,7 +44,13 @@ async def dial(
     known = tls.KnownHosts(user_config_path("pylingo", appauthor=False) / "known_hosts")
     pin = tls.Pin(where, known)
     if pin.expected is None:
-        made = connection(wrapClientTLS(optionsForClientTLS(options.host), plain))
+        try:
+            vouched = optionsForClientTLS(options.host)
+        except ValueError:
+            raise ChatError(
+                "unreachable", f"{where} is no name that a host can have. Check the spelling."
+            ) from None
+        made = connection(wrapClientTLS(vouched, plain))
         try:
             await made.start()
         except ChatError:

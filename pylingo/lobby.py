@@ -86,6 +86,7 @@ class Lobby:
 
     def arrive(self) -> None:
         """There is a connection, for the first time."""
+        self.learn()
         if self._name:
             self._be(self._name)
         else:

@@ -45,7 +45,7 @@ SPACELESS = ("CJK ", "HIRAGANA ", "KATAKANA ", "HANGUL ", "THAI ", "LAO ", "KHME
 """How Unicode calls letters of scripts without spaces between words, or that join what follows."""
 WIDEST = 16
 """Columns by which the later lines of a message are indented at most, to stand below the first."""
-COLOURS = 12
+COLOURS = 9
 """How many colours names are told apart by."""
 
 

@@ -7,24 +7,40 @@ uses it, so that a second one does not take the session away from the first.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
 
 from pylingo.connection import Ticket
+from pylingo.protocol import LARGEST_MESSAGE_ID
 
 DAY = 86_400
+
+
+class _Known(Struct):
+    session: Annotated[str, Meta(pattern=r"^[\w-]+$")]
+    last: Annotated[int, Meta(ge=0, le=LARGEST_MESSAGE_ID)]
+    at: float
+
+
+_known = msgspec.json.Decoder(_Known).decode
 
 
 def state_path() -> Path:
     """The folder of this user's state, made if need be."""
     from platformdirs import user_state_path
 
-    path = user_state_path("pylingo", appauthor=False)
+    try:
+        path = user_state_path("pylingo", appauthor=False)
+    except RuntimeError:
+        return Path(os.devnull)  # There is no home.
     with suppress(OSError):  # Without it, nothing is remembered.
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
@@ -57,19 +73,16 @@ class Memory:
         if self._file is None:
             return None
         try:
-            known = json.loads(os.pread(self._file, 4096, 0))
-            if time.time() - known["at"] < DAY:
-                return Ticket(str(known["session"]), int(known["last"]))
-        except (ValueError, KeyError, TypeError):
-            pass
-        return None
+            known = _known(os.pread(self._file, 4096, 0))
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None  # It was forgotten, or is damaged.
+        return Ticket(known.session, known.last) if time.time() - known.at < DAY else None
 
     def remember(self, ticket: Ticket | None) -> None:
         """Keep `ticket` for the next run; None forgets."""
-        known = (
-            {"session": ticket.session, "last": ticket.last, "at": time.time()} if ticket else {}
-        )
-        data = json.dumps(known).encode()
+        known: _Known | dict[str, object]
+        known = _Known(ticket.session, ticket.last, time.time()) if ticket else {}
+        data = msgspec.json.encode(known)
         with self._lock:
             if self._file is None:
                 return

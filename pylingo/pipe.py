@@ -7,10 +7,11 @@ error; then, and when the link is lost, the exit status is 1.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import stat
 import sys
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
@@ -255,7 +256,9 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         return ended
 
     reactor.addSystemEventTrigger("before", "shutdown", end)
-    StandardIO(pipe, reactor=reactor)
+    flags = fcntl.fcntl(0, fcntl.F_GETFL)
+    # Elsewhere it has other arguments.
+    cast(Any, StandardIO)(pipe, stdin=_own(0), stdout=_own(1), reactor=reactor)
     try:
         connection = await dial(options, reactor, connect, None)
     except ChatError as trouble:
@@ -267,8 +270,22 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         pipe.transport.unregisterProducer()
     pipe.transport.loseConnection()
     status = await pipe.finished
+    # Whoever reads on after us expects to wait for what comes.
+    fcntl.fcntl(0, fcntl.F_SETFL, flags)
     ended.callback(None)
     return status
+
+
+def _own(file: int) -> int:
+    """`file`, or another opening of the terminal that it is.
+
+    That reading and writing do not wait goes for an opening, which is shared with the shell and
+    with all that was started from there.
+    """
+    try:
+        return os.open(os.ttyname(file), os.O_RDWR | os.O_NOCTTY)
+    except OSError:
+        return file
 
 
 def _filed(output: int) -> bool:

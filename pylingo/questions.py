@@ -37,6 +37,8 @@ class Questions:
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._asked: list[Question] = []
+        self._left: Question | None = None
+        """What was asked, and may be half typed, when it was taken back."""
 
     @property
     def now(self) -> Question | None:
@@ -52,7 +54,7 @@ class Questions:
         """Ask it now, or after those that stay, and in place of the one that does not."""
         first = [one for one in self._asked if one.stays]
         then = [one for one in self._asked if question.stays and not one.stays]
-        if first and first[0].answer is _unheard and first[0].prompt == question.prompt:
+        if first and first[0] is self._left and first[0].prompt == question.prompt:
             # It is asked once more, and may have been answered in part.
             first[0] = question
         else:
@@ -64,17 +66,18 @@ class Questions:
         """The first of them is answered."""
         self._asked.pop(0).answer(line)
 
-    def withdraw(self, question: Question) -> None:
-        """It need not be answered any more; what may be half typed, and is hidden, stays so."""
-        typed = question.hidden and question is self.now
-        stays = [Question(question.prompt, _unheard, hidden=True)] if typed else []
-        self._asked = stays + [one for one in self._asked if one is not question]
+    def withdraw(self, question: Question, unheard: Callable[[str], None]) -> None:
+        """It need not be answered any more.
+
+        What may be half typed, and is hidden, stays so: `unheard` is told what becomes of it.
+        """
+        self._left = None
+        if question.hidden and question is self.now:
+            self._left = Question(question.prompt, unheard, hidden=True)
+        kept = [one for one in self._asked if one is not question]
+        self._asked = [self._left, *kept] if self._left is not None else kept
         self._changed()
 
     def settle(self) -> None:
         """What could be seen is answered by what has happened."""
         self._asked = [one for one in self._asked if one.hidden]
-
-
-def _unheard(answer: str) -> None:
-    """Nobody waits for it any more."""

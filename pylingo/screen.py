@@ -80,12 +80,10 @@ _NAMES = [
     "ansimagenta",
     "ansicyan",
     "ansibrightred",
-    "ansibrightgreen",
-    "ansibrightyellow",
     "ansibrightblue",
     "ansibrightmagenta",
-    "ansibrightcyan",
 ]
+"""Without the bright ones that nobody can read on white."""
 assert len(_NAMES) == COLOURS
 
 PIECES = {0x200D: "+", **{0x1F1E6 + n: letter for n, letter in enumerate(ascii_uppercase)}}
@@ -380,11 +378,16 @@ class Screen(TwistedProtocol):
             pieces.append(("class:pending", f"… {line} (sending)\n"))
         return FormattedText([*pieces, ("class:prompt", self._desk.prompt.translate(PIECES))])
 
+    def _alone(self) -> bool:
+        """Whether no other key has come with the one that is looked at."""
+        keys = self._session.app.key_processor
+        return not (keys.input_queue or keys.key_buffer[1:])
+
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
         typing = Condition(lambda: not self._session.app.layout.is_searching)
         # Escape is also how each key with Alt begins.
-        alone = Condition(lambda: not self._session.app.key_processor.input_queue)
+        alone = Condition(self._alone)
 
         @keys.add("enter", filter=typing)
         @keys.add("c-o", filter=typing)

@@ -128,15 +128,19 @@ class KnownHosts:
             lines = self.path.read_text(errors="replace").splitlines()
         except OSError:
             return None
-        known = dict(line.split(" ", 1) for line in lines if " " in line)
+        known = dict(words for line in lines if len(words := line.split()) == 2)
         return known.get(where)
 
     def add(self, where: str, print: str) -> None:
         """Remember a fingerprint. Raises `CertificateError` where that cannot be done."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with self.path.open("a") as file:
-                file.write(f"{where} {print}\n")
+            with self.path.open("a+") as file:
+                # Somebody may have edited it, and left the last line without an end.
+                file.seek(0)
+                text = file.read()
+                end = "\n" if text and not text.endswith("\n") else ""
+                file.write(f"{end}{where} {print}\n")
         except OSError as error:
             raise CertificateError(
                 f"The certificate cannot be remembered in {self.path}: {error.strerror}."

@@ -551,6 +551,16 @@ class BarTests(Seat):
         self.hear(Joined(room="lobby", user="bob"), left("cid"))
         self.assertIn("| 2 people |", self.talk.bar)
 
+    def test_people_after_a_login(self) -> None:
+        """Who goes by another name since a login is counted once, and may leave the old one."""
+        self.line.user = "guest-1"
+        self.enter("lobby", "bob")
+        self.line.user = "ana"
+        self.hear(Done(text="You are logged in as ana.", user="ana", re=1))
+        self.line.replies[-1].callback(Users(room="lobby", users=["bob", "ana"]))
+        self.hear(Joined(room="lobby", user="guest-1"))
+        self.assertIn("| 3 people |", self.talk.bar)
+
     def test_list_corrects(self) -> None:
         """The list of users is the truth about them."""
         self.line.user = "ana"

@@ -56,8 +56,8 @@ class DialTests(SynchronousTestCase):
         self.checks.append(check)
         return cast(Connection, Try(self.print, self.trouble, check))
 
-    def dial(self, *, script: bool = False) -> Deferred[Connection]:
-        options = client.parse(["--tls", "example.org"])
+    def dial(self, *, script: bool = False, host: str = "example.org") -> Deferred[Connection]:
+        options = client.parse(["--tls", host])
         ask = None if script else self.ask
         return ensureDeferred(dial(options, MemoryReactorClock(), self.connect, ask))
 
@@ -69,6 +69,12 @@ class DialTests(SynchronousTestCase):
         self.trouble = None
         self.successResultOf(self.dial())
         self.assertEqual((self.asked, self.checks), ([], [None]))
+
+    def test_no_name_of_a_host(self) -> None:
+        """A name that no host can have is told as that."""
+        for host in ("chat_1", "a..b", "x" * 70):
+            why = self.failureResultOf(self.dial(host=host), ChatError)
+            self.assertIn(f"{host}:5000 is no name", str(why.value))
 
     def test_other_trouble(self) -> None:
         """Other trouble is told at once: to look away from the certificate would not help."""

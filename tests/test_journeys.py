@@ -233,6 +233,25 @@ class PipeJourneys(Journey):
             (complaint,) = client.err.splitlines()
             self.assertIn("no PyLingo server", complaint)
 
+    def test_shared_terminal(self) -> None:
+        """What it reads, the shell and others read after it, or beside it, and expect to wait."""
+        server = self.serve()
+        keys, shared = os.openpty()
+        self.addCleanup(os.close, keys)
+        self.addCleanup(os.close, shared)
+        client = self.client(server.address, "--room", "lobby", stdin=shared)
+        client.prints("--> You joined lobby")
+        self.assertTrue(os.get_blocking(shared))
+        os.write(keys, b"hi\n\x04")
+        self.assertEqual(client.wait(), 0)
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        client = self.client(server.address, stdin=read)
+        os.write(write, b"/join lobby\n")
+        os.close(write)
+        self.assertEqual(client.wait(), 0)
+        self.assertTrue(os.get_blocking(read))
+
     def test_full_disk(self) -> None:
         """Output that cannot be written ends it, with a sentence."""
         if not os.path.exists("/dev/full"):

@@ -134,6 +134,10 @@ class BackInTests(Seat):
         """It is not joined once more."""
         self.assertEqual(self.line.asked, [])
 
+    def test_rooms(self) -> None:
+        """Rooms are known from the beginning, also to a line that is pasted whole."""
+        self.assertEqual([text for text, *_ in self.talk.complete("/join at")], ["attic"])
+
 
 class WaitingTests(Seat):
     """There is a screen, but no connection yet."""

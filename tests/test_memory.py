@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import time
@@ -102,7 +103,27 @@ class MemoryTests(SynchronousTestCase):
     def test_damaged(self) -> None:
         """A file that is damaged is as good as none."""
         self.keep()
-        for data in (b"", b"{", b"[]", b"7", b"null", b'{"at": "x"}', b"\xff\x00", b"[" * 4000):
+        for data in (
+            b"",
+            b"{",
+            b"[]",
+            b"7",
+            b"null",
+            b'{"at": "x"}',
+            b"\xff\x00",
+            b"[" * 4000,
+            *(
+                json.dumps({"session": "t", "last": 1, "at": time.time()} | wrong).encode()
+                for wrong in (
+                    {"session": "a b"},
+                    {"session": ""},
+                    {"session": 5},
+                    {"last": -5},
+                    {"last": 2**53},
+                    {"last": 1e999},
+                )
+            ),
+        ):
             self.file.write_bytes(data)
             self.assertIsNone(self.open().recall(), data[:20])
 

@@ -12,6 +12,7 @@ class QuestionsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.told: list[tuple[str, str]] = []
+        self.unheard: list[str] = []
         self.changes: list[None] = []
         self.questions = Questions(lambda: self.changes.append(None))
 
@@ -93,20 +94,21 @@ class QuestionsTests(SynchronousTestCase):
             self.told.clear()
             first = self.ask("password?", hidden=True, ours=False)
             self.ask("room?")
-            self.questions.withdraw(first)
+            self.questions.withdraw(first, self.unheard.append)
             self.assertTrue(self.questions.hidden)
             if again:
                 self.ask("password?", hidden=True, ours=False)
             self.questions.answer("secret")
             self.questions.answer("tea")
             self.assertEqual(self.told, [("password?", "secret")] * again + [("room?", "tea")])
+            self.assertEqual(self.unheard, ["secret"])
             self.assertIsNone(self.questions.now)
 
     def test_withdraw(self) -> None:
         """A question can be taken back, once or twice, and whoever draws it is told."""
         first = self.ask("name?")
         told = len(self.changes)
-        self.questions.withdraw(first)
-        self.questions.withdraw(first)
+        self.questions.withdraw(first, self.unheard.append)
+        self.questions.withdraw(first, self.unheard.append)
         self.assertIsNone(self.questions.now)
         self.assertGreater(len(self.changes), told)

@@ -561,8 +561,9 @@ class TypingTests(ScreenTests):
             await self.until(lambda: self.glass.shows("there"))
             await self.type("\t")
             await self.until(lambda: "bob: " in self.desk.begun)
-            await self.type("\x1b\rx\r")
-            await self.typed("bob: \nx")
+            # Also those that nothing is known of.
+            await self.type("\x1bx\x1b\rx\r")
+            await self.typed("bob: x\nx")
 
         self.at(scene)
 

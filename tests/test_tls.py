@@ -203,6 +203,17 @@ class KnownHostsTests(SynchronousTestCase):
         self.assertIsNone(again.find("example.org:5001"))
         self.assertIsNone(again.find("xample.org:5000"))
 
+    def test_edited(self) -> None:
+        """Who edits it need not care for blanks, or for the end of the last line."""
+        self.path.parent.mkdir(parents=True)
+        self.path.write_text("\none.example:5000  AA:BB \nother.example:5000 CC:DD")
+        self.known.add("example.org:5000", "EE:FF")
+        found = [
+            self.known.find(f"{host}:5000")
+            for host in ("one.example", "other.example", "example.org")
+        ]
+        self.assertEqual(found, ["AA:BB", "CC:DD", "EE:FF"])
+
     def test_private(self) -> None:
         """Others have no business in there."""
         self.known.add("example.org:5000", "AA:BB")
