@@ -6,7 +6,9 @@ Nothing here knows where lines come from; a person is only asked, through `ask`.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -41,7 +43,11 @@ async def dial(
     from pylingo import tls
 
     where = options.where
-    known = tls.KnownHosts(user_config_path("pylingo", appauthor=False) / "known_hosts")
+    try:
+        folder = user_config_path("pylingo", appauthor=False)
+    except RuntimeError:
+        folder = Path(os.devnull)  # There is no home.
+    known = tls.KnownHosts(folder / "known_hosts")
     pin = tls.Pin(where, known)
     if pin.expected is None:
         try:

@@ -252,7 +252,8 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         return pipe.connection
 
     def end() -> Deferred[None]:
-        pipe.leave()
+        if not ended.called:
+            pipe.leave()
         return ended
 
     reactor.addSystemEventTrigger("before", "shutdown", end)

@@ -125,7 +125,7 @@ STEPS = (
     -- What name and room are compared by.
     ALTER TABLE sessions ADD COLUMN key TEXT;
     ALTER TABLE sessions ADD COLUMN room_key TEXT;
-    UPDATE sessions SET key = folded(name), room_key = folded(room);
+    UPDATE sessions SET key = folded(CAST(name AS BLOB)), room_key = folded(CAST(room AS BLOB));
     CREATE INDEX sessions_key ON sessions (key);
     CREATE INDEX sessions_room ON sessions (room_key);
     CREATE INDEX sessions_seen ON sessions (seen);
@@ -281,6 +281,11 @@ def _ours(connection: sqlite3.Connection, path: str) -> None:
         )
 
 
+def _folded(name: bytes | None) -> str | None:
+    """What a name is compared by. It comes as bytes: one that is damaged is no reason to fail."""
+    return None if name is None else names.kept(name.decode(errors="replace"))
+
+
 def _upgrade(connection: sqlite3.Connection, path: str) -> None:
     # A database that cannot be written should be known now, not with the first message.
     connection.executescript("BEGIN IMMEDIATE; ROLLBACK;")
@@ -291,6 +296,6 @@ def _upgrade(connection: sqlite3.Connection, path: str) -> None:
             f"knows {len(STEPS)}). Upgrade PyLingo, or choose another with --database."
         )
     if version < len(STEPS):
-        connection.create_function("folded", 1, lambda name: name and names.kept(name))
+        connection.create_function("folded", 1, _folded)
         steps = "".join(STEPS[version:])
         connection.executescript(f"BEGIN; {steps} PRAGMA user_version = {len(STEPS)}; COMMIT;")

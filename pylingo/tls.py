@@ -128,14 +128,14 @@ class KnownHosts:
             lines = self.path.read_text(errors="replace").splitlines()
         except OSError:
             return None
-        known = dict(words for line in lines if len(words := line.split()) == 2)
+        known = dict(words[:2] for line in lines if len(words := line.split()) > 1)
         return known.get(where)
 
     def add(self, where: str, print: str) -> None:
         """Remember a fingerprint. Raises `CertificateError` where that cannot be done."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with self.path.open("a+") as file:
+            with self.path.open("a+", errors="replace") as file:
                 # Somebody may have edited it, and left the last line without an end.
                 file.seek(0)
                 text = file.read()

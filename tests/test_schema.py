@@ -160,10 +160,13 @@ class DatabaseTests(SynchronousTestCase):
         old.executescript("".join(schema.STEPS[:8]) + "PRAGMA user_version = 8;")
         row = "INSERT INTO sessions (id, token, name, room, since, seen) VALUES (?, '', ?, ?, 0, 0)"
         old.executemany(row, [(1, "Örs", "Übersicht"), (2, "ana", None), (3, "no name", "Tea")])
+        old.execute("UPDATE sessions SET room = CAST(x'4eff' AS TEXT) WHERE id = 2")
         old.commit()
         old.close()
         rows = self.open(self.path).reader.execute("SELECT key, room_key FROM sessions")
-        self.assertEqual(rows.fetchall(), [("örs", "übersicht"), ("ana", None), ("no name", "tea")])
+        self.assertEqual(
+            rows.fetchall(), [("örs", "übersicht"), ("ana", "n\ufffd"), ("no name", "tea")]
+        )
 
     def test_older(self) -> None:
         """A database without tables is brought to this version."""

@@ -206,12 +206,12 @@ class KnownHostsTests(SynchronousTestCase):
     def test_edited(self) -> None:
         """Who edits it need not care for blanks, or for the end of the last line."""
         self.path.parent.mkdir(parents=True)
-        self.path.write_text("\none.example:5000  AA:BB \nother.example:5000 CC:DD")
+        self.path.write_bytes(
+            b"# Jos\xe9\none.example:5000  AA:BB # by phone\nother.example:5000 CC:DD"
+        )
         self.known.add("example.org:5000", "EE:FF")
-        found = [
-            self.known.find(f"{host}:5000")
-            for host in ("one.example", "other.example", "example.org")
-        ]
+        hosts = "one.example", "other.example", "example.org"
+        found = [self.known.find(f"{host}:5000") for host in hosts]
         self.assertEqual(found, ["AA:BB", "CC:DD", "EE:FF"])
 
     def test_private(self) -> None:
