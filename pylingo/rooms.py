@@ -705,6 +705,10 @@ class Registry:
     def refuse(self, posts: Iterable[Post]) -> None:
         """Not stored: tell those who said it."""
         for post in posts:
+            if 0 < post.first <= self.last:
+                # Not this time, but what it repeats was.
+                self._answer(post, post.sent())
+                continue
             requests = post.sender.requests
             if requests.get(post.key) == post.id:
                 del requests[post.key]

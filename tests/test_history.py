@@ -365,6 +365,17 @@ class FailureTests(LogTestCase):
         self.assertEqual([type(event) for event in self.heard][1:], [Sent])
         self.assertEqual([row[4] for row in self.rows()], ["hi"])
 
+    def test_stored_before(self) -> None:
+        """What was stored, and comes again when nothing can be, is answered as stored."""
+        self.ana.say("hi", re=1)
+        self.house.settle()
+        self.house.break_disk()
+        self.ana.say("hi", re=1)
+        self.house.settle()
+        first, again = self.heard
+        self.assertEqual(first, again)
+        self.assertIsInstance(again, Sent)
+
     def test_removed(self) -> None:
         """Where the database was moved away, what is said is refused, until it is back."""
         path = self.mktemp()
