@@ -528,9 +528,12 @@ class Registry:
         """Guests of before a restart have had time to come back: others may run their rooms now."""
         for room in (*self.former.values(), *self.rooms.values()):
             here = {member.place for member in room.members}
-            for place in tuple(room.rules.operators):
-                if place[0] == "~" and place not in here:
-                    self.retire(room, place)
+            gone = [one for one in room.rules.operators if one[0] == "~" and one not in here]
+            if gone:
+                # There may be many; with the last of them the room is passed on, and kept.
+                for place in gone[1:]:
+                    self.demote(room, place)
+                self.retire(room, gone[0])
         former, self.former = self.former, {}
         for room in former.values():
             self._unlook(room)

@@ -153,7 +153,7 @@ class Database:
                 self._guard = _guard(path)
             self.writer = _connect(path)
             self.reader = self.writer if path == MEMORY else _connect(path)
-            # Without memory that processes share, as on some network volumes, there is no log.
+            # On some network volumes SQLite has no write-ahead log.
             self._paths = [p for p in (path, f"{path}-wal") if path != MEMORY and os.path.exists(p)]
             self._files = self._found()
         except BaseException:
