@@ -97,8 +97,8 @@ class Tries:
 class FairLock:
     """One at a time; those who wait take turns by where they are from, however many they are there.
 
-    As a `DeferredLock`, which would go on with the next within the last, and hundreds may be
-    refused one after the other.
+    A `DeferredLock` serves them in the order they came, and begins with the next one within the
+    last: where hundreds are refused at once, it runs out of stack and stays taken.
     """
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class FairLock:
         """The turn is over: the next is of where it was the longest ago that one had theirs."""
         self._taken = False
         if self._passing:
-            return
+            return  # Whoever was let in was done at once; the loop below goes on.
         self._passing = True
         while self._waiting and not self._taken:
             whence = next(iter(self._waiting))

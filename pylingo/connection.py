@@ -170,9 +170,9 @@ class Connection:
 
     `name` and `room` are taken on arrival, and again when the session could not be resumed. With
     `echo`, one's own messages are heard too, when they are stored. Without `reconnect`, the first
-    loss is final. `where` names the server in sentences for people. `check` is given
-    the transport and says why the server is not to be trusted, if that is so. `password` is asked
-    for the server's, where it has one, and again after a wrong one: the same twice ends the try.
+    loss is final. `where` names the server in sentences for people. `check` is given the transport
+    and says why the server is not to be trusted, if that is so. `password` is asked for the
+    server's, where it has one, and again after a wrong one: the same twice ends the try.
     """
 
     _log = Logger()

@@ -478,9 +478,10 @@ class FailureTests(LogTestCase):
         """What comes while a group is being stored is kept right after it."""
         done: list[str] = []
         self.house.commits.hold()
-        for what in ("one", "two"):
-            self.log.keep(what, lambda _, what=what: done.append(what))  # type: ignore[misc]
-            self.house.settle()
+        self.log.keep(1, lambda _: done.append("one"))
+        self.house.settle()
+        self.log.keep(2, lambda _: done.append("two"))
+        self.house.settle()
         self.house.commits.release()
         self.house.settle()
         self.assertEqual(done, ["one", "two"])
