@@ -96,7 +96,7 @@ class Log:
         self._posts: list[Post] = []
         self._changes: list[Waiting] = []
         self._states: dict[object, Change] = {}
-        self._tails: dict[tuple[str, int, int], list[Deferred[list[Message]]]] = {}
+        self._asking: dict[object, list[Deferred[Any]]] = {}
         self._storing = False
         self.failing = False
         self.last = _newest(database.writer)
@@ -160,23 +160,9 @@ class Log:
         return self.kept().addErrback(_forgive)
 
     def tail(self, place: str, upto: int, count: int = REPLAYED) -> Deferred[list[Message]]:
-        """The last `count` messages of a place with ids up to `upto`, oldest first.
-
-        It is read once for all who ask for the same at a time, as those who come in at nine do.
-        """
-        answer: Deferred[list[Message]] = Deferred()
+        """The last `count` messages of a place with ids up to `upto`, oldest first."""
         key = place, upto, count
-        if key in self._tails:
-            self._tails[key].append(answer)
-        else:
-            self._tails[key] = [answer]
-            self.read(lambda connection: _tail(connection, *key)).addBoth(self._read_tail, key)
-        return answer
-
-    def _read_tail(self, result: Any, key: tuple[str, int, int]) -> None:
-        for answer in self._tails.pop(key):
-            if not answer.called:
-                answer.callback(result)
+        return self._shared(key, lambda connection: _tail(connection, *key))
 
     def missed(
         self, places: Sequence[tuple[str, int]], upto: int
@@ -190,7 +176,7 @@ class Log:
         It looks through the newest messages, `MOST_RESENT` or so, which takes some tenths of a
         second.
         """
-        return self.read(lambda connection: _said(connection, upto))
+        return self._shared(upto, lambda connection: _said(connection, upto))
 
     def forget(self, days: float) -> Deferred[int]:
         """Remove some of the messages older than `days`; the result is how many rows it was."""
@@ -200,6 +186,22 @@ class Log:
     def close(self) -> None:
         """Close the database, when nothing waits any more."""
         self._database.close()
+
+    def _shared(self, key: object, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        """As `read`, but once for all who ask the same at a time, as those who come in at nine do.
+
+        Who has given up meanwhile is told nothing: a cancelled Deferred lets that pass.
+        """
+        answer: Deferred[T] = Deferred()
+        asking = self._asking.setdefault(key, [])
+        asking.append(answer)
+        if len(asking) == 1:
+            self.read(query).addBoth(self._answer, key)
+        return answer
+
+    def _answer(self, result: Any, key: object) -> None:
+        for answer in self._asking.pop(key):
+            answer.callback(result)
 
     def _soon(self) -> None:
         """Store at the end of this turn of the reactor, with all that comes in it."""

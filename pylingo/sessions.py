@@ -72,7 +72,6 @@ class Sessions:
         self._many = 0
         self._began = log.last
         self._recalled = False
-        self._recalling: list[Deferred[None]] = []
         self._shut = 0
         """How often a room was shut to sessions of those who were not there."""
 
@@ -102,7 +101,7 @@ class Sessions:
     async def stored(self, token: str) -> Asleep | None:
         """The session with that token, of a user who is gone."""
         if not self._recalled:
-            await self._recall()
+            self._learn(await self._log.said(self._began))
         hashed = _hash(token)
         oldest = self._clock() - DAY
         shut = None
@@ -113,25 +112,13 @@ class Sessions:
             found = await self._log.read(lambda connection: _find(connection, hashed, oldest))
         return found
 
-    def _recall(self) -> Deferred[None]:
-        """Learn what those who are gone may send again: once, for all who come back meanwhile."""
-        recalled: Deferred[None] = Deferred()
-        self._recalling.append(recalled)
-        if len(self._recalling) == 1:
-            self._log.said(self._began).addCallback(self._learn).addBoth(self._go_on)
-        return recalled
-
     def _learn(self, said: dict[int, dict[int, int]]) -> None:
-        self._recalled = True
-        self._said = said | self._said
-        self._many = sum(map(len, self._said.values()))
-        self._forget_said()
-
-    def _go_on(self, result: None) -> None:
-        recalling, self._recalling = self._recalling, []
-        for recalled in recalling:
-            if not recalled.called:
-                recalled.callback(result)
+        """What those who are gone may send again; all who come back meanwhile bring the same."""
+        if not self._recalled:
+            self._recalled = True
+            self._said = said | self._said
+            self._many = sum(map(len, self._said.values()))
+            self._forget_said()
 
     def revive(self, stored: Asleep) -> User:
         """The user of a stored session, here again; under a guest's name if the own is taken."""
