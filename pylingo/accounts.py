@@ -11,16 +11,15 @@ import hmac
 import os
 import sqlite3
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from hashlib import scrypt
 from math import ceil
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from pylingo import names
 from pylingo.history import Log, Run
@@ -216,20 +215,21 @@ class Accounts:
         row = (name.key, name.shown, hash, account.read)
         self._put(name.key, account)
 
-        def stored(_: object) -> None:
+        async def store() -> None:
+            insert = "INSERT INTO accounts VALUES (?, ?, ?, ?)"
+            try:
+                await self._log.write(lambda connection: connection.execute(insert, row))
+            except Exception:
+                del self.known[name.key]
+                if self._looks.get(name.skeleton) is account:
+                    del self._looks[name.skeleton]
+                raise
             if self._registry.users.get(name.key) is user:
                 account.host = user.host
                 self._become(user, account)
                 registered(user)
 
-        def lost(why: Failure) -> Failure:
-            del self.known[name.key]
-            if self._looks.get(name.skeleton) is account:
-                del self._looks[name.skeleton]
-            return why
-
-        storing = self._log.write(lambda c: c.execute("INSERT INTO accounts VALUES (?,?,?,?)", row))
-        await _whoever_waits(storing.addCallbacks(stored, lost))
+        await _whoever_waits(store())
 
     async def login(self, user: User, shown: str, password: str) -> Account:
         """Let `user` be that account. Raises `ChatError`; it takes as long for unknown names."""
@@ -292,12 +292,14 @@ class Accounts:
         key, session = account.name.key, user.session
         before, account.hash = account.hash, hash
 
-        def lost(why: Failure) -> Failure:
-            account.hash = before
-            return why
+        async def store() -> None:
+            try:
+                await self._log.write(lambda connection: _change(connection, key, hash, session))
+            except Exception:
+                account.hash = before
+                raise
 
-        storing = self._log.write(lambda connection: _change(connection, key, hash, session))
-        await _whoever_waits(storing.addErrback(lost))
+        await _whoever_waits(store())
 
     async def hash(self, password: str, user: User) -> str:
         """The hash of a password that `user` chose. Raises `ChatError` ``bad_argument``."""
@@ -362,31 +364,32 @@ class Accounts:
         """Whether it is the password; wrong ones are counted. Raises `ChatError` past the bound."""
         secret = _secret(password)
 
-        def compare() -> Deferred[bool]:
+        async def compare() -> bool:
             self.tries.check(*whose)
-            return self._run(partial(_matches, hash(), secret)).addCallback(known)
-
-        def known(right: bool) -> bool:
+            right: bool = await self._run(partial(_matches, hash(), secret))
             if right:
                 self.tries.right(*whose)
             return right
 
         return await self._in_turn(user, compare)
 
-    async def _in_turn(self, user: User, begin: Callable[[], Deferred[T]]) -> T:
-        """Begin something in the thread when it is free; it is done even if nobody waits for it."""
+    async def _in_turn(self, user: User, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something in the thread when it is free."""
+
+        async def turn() -> T:
+            try:
+                return await work()
+            finally:
+                self._turn.release()
+
         await self._turn.acquire(user.whence)
-        return await _whoever_waits(maybeDeferred(begin).addBoth(self._next))
-
-    def _next(self, result: T) -> T:
-        self._turn.release()
-        return result
+        return await _whoever_waits(turn())
 
 
-def _whoever_waits(storing: Deferred[T]) -> Deferred[T]:
-    """A Deferred with the same result; to cancel that one does not cancel this."""
+def _whoever_waits(work: Coroutine[Any, Any, T]) -> Deferred[T]:
+    """The result of `work`, which is done even if nobody waits for it any more."""
     waiting: Deferred[T] = Deferred()
-    storing.chainDeferred(waiting)
+    ensureDeferred(work).chainDeferred(waiting)
     return waiting
 
 
