@@ -143,7 +143,6 @@ class Accounts:
         self.tries = Tries(clock)
         self.admins = admins
         self._looks: dict[str, Account] = {}
-        self._kept: set[str] = set()
         self._registry = registry
         self._log = log
         self._run = run
@@ -156,7 +155,7 @@ class Accounts:
             "DELETE FROM sessions WHERE account IS NOT NULL"
             " AND account NOT IN (SELECT key FROM accounts)"
         )
-        self._kept.update(_load(connection, registry))
+        _load(connection, registry)
         self._guard(connection, password)
         registry.guests = _guests(connection)
         registry.reserved = self.reserved
@@ -333,9 +332,6 @@ class Accounts:
         rules = room.rules if room else self._registry.rules
         key = room.name.key if room else ""
         kept = room is None or bool(rules.lock or rules.operators)
-        if not kept and key not in self._kept:
-            return
-        (self._kept.add if kept else self._kept.discard)(key)
         shown, topic, maker = (room.name.shown, room.topic, room.maker) if room else ("", "", "")
         row = (key, shown, topic, rules.lock, maker)
         people = [(key, place) for place in rules.operators]
@@ -430,7 +426,7 @@ _NOBODY = "scrypt${}${}${}${}${}".format(*COST, "00" * 16, "00" * 64)
 """The hash of no password, to take as long for a name that nobody has."""
 
 
-def _load(connection: sqlite3.Connection, registry: Registry) -> list[str]:
+def _load(connection: sqlite3.Connection, registry: Registry) -> None:
     all_rules = {"": registry.rules}
     for key, shown, topic, lock, maker in connection.execute("SELECT * FROM rooms"):
         if key:
@@ -451,7 +447,6 @@ def _load(connection: sqlite3.Connection, registry: Registry) -> list[str]:
     # Those that only guests were in wait apart from now on.
     for room in tuple(registry.rooms.values()):
         registry.close(room)
-    return list(all_rules)
 
 
 def _guests(connection: sqlite3.Connection) -> int:
