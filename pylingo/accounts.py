@@ -353,7 +353,8 @@ class Accounts:
         user.account = account.name.key
         self._registry.owners[account.name.key] = user
         for room in user.rooms:
-            if guest and self._registry.demote(room, before):
+            if guest and before in room.rules.operators:
+                del room.rules.operators[before]
                 self._registry.promote(room, user.place)
 
     async def _try(self, user: User, hash: Callable[[], str], password: str, *whose: str) -> bool:

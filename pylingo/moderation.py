@@ -14,11 +14,13 @@ from pylingo import names
 from pylingo.commands import Door, because, command, fitting, heard, nothing_after, text_size
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Notice, Topic
-from pylingo.rooms import MOST_OPERATED, Gone, Room, User, muted_everywhere
+from pylingo.rooms import Gone, Room, User, muted_everywhere
 from pylingo.rules import Rules, Sanction, places
 
 NO_TOPIC = "-"
 """What takes the topic away."""
+MOST_OPERATED = 1_000
+"""Rooms that somebody may be made an operator of."""
 
 _log = Logger()
 
@@ -151,12 +153,16 @@ async def op(door: Door, body: str) -> Done:
     name, _ = _who(body)
     registry = door.chat.registry
     user = registry.users.get(name.key)
-    if user is not None and user in room.members:
-        registry.appoint(room, user, most=MOST_OPERATED)
-    elif name.key in door.chat.accounts.known:
-        registry.promote(room, "@" + name.key, most=MOST_OPERATED)
-    else:
+    here = user if user in room.members else None
+    if here is None and name.key not in door.chat.accounts.known:
         raise ChatError("no_such_user", f"{name} is not in {room.name} and has no account.")
+    place = here.place if here is not None else "@" + name.key
+    if place not in room.rules.operators and registry.operated(place) >= MOST_OPERATED:
+        raise ChatError("forbidden", f"That is an operator of {MOST_OPERATED} rooms already.")
+    if here is not None:
+        registry.appoint(room, here)
+    else:
+        registry.promote(room, place)
     await _kept(door, room)
     return Done(text=f"{name} is an operator of {room.name}.")
 

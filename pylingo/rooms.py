@@ -26,7 +26,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from math import inf
 from operator import attrgetter
 from typing import TypeAlias
 
@@ -56,8 +55,6 @@ Hear: TypeAlias = Callable[[Sequence[Event]], None]
 
 MOST_ROOMS = 100
 """Rooms that one user has made and that still exist."""
-MOST_OPERATED = 1_000
-"""Rooms that somebody may be made an operator of."""
 MOST_LOCKED = 1_000
 """Rooms that are kept only for their lock: no operator has an account."""
 MOST_GONE = 2_000
@@ -432,8 +429,6 @@ class Registry:
         """Tells what was said in rooms; a door that can do it faster than one by one may."""
         self.several: set[User] = set()
         """Users who are in several rooms."""
-        self.operated: Counter[str] = Counter()
-        """How many rooms somebody is operator of, by place."""
         self.made: Counter[str] = Counter()
         """How many of the rooms that exist somebody has made, by place."""
         self.users: dict[str, User] = {}
@@ -532,7 +527,7 @@ class Registry:
             if gone:
                 # There may be many; with the last of them the room is passed on, and kept.
                 for place in gone[1:]:
-                    self.demote(room, place)
+                    del room.rules.operators[place]
                 self.retire(room, gone[0])
         former, self.former = self.former, {}
         for room in former.values():
@@ -553,40 +548,30 @@ class Registry:
 
         It goes to the member who has been there longest.
         """
-        if not self.demote(room, place):
+        if place not in room.rules.operators:
             return False
+        del room.rules.operators[place]
         heirs = (member for member in room.members if member.place != place)
         if not room.rules.operators and (heir := next(heirs, None)) is not None:
             self.appoint(room, heir)
         self.keep(room)
         return True
 
-    def appoint(self, room: Room, user: User, most: float = inf) -> None:
+    def appoint(self, room: Room, user: User) -> None:
         """As `promote`, for somebody who is here and is told."""
-        self.promote(room, user.place, most)
+        self.promote(room, user.place)
         user.hears((Notice(text=f"You are an operator of {room.name} now. See /help."),))
 
-    def promote(self, room: Room, place: str, most: float = inf) -> None:
-        """Make whoever has that place an operator of `room`.
-
-        Raises `ChatError` ``forbidden`` for one who is operator of `most` rooms.
-        """
+    def promote(self, room: Room, place: str) -> None:
+        """Make whoever has that place an operator of `room`."""
         if place not in room.rules.operators:
-            if self.operated[place] >= most:
-                raise ChatError("forbidden", f"That is an operator of {most} rooms already.")
             room.rules.operators[place] = None
-            self.operated[place] += 1
             self.keep(room)
 
-    def demote(self, room: Room, place: str) -> bool:
-        """Take somebody off the list of operators; the result is whether they were on it."""
-        if place not in room.rules.operators:
-            return False
-        del room.rules.operators[place]
-        self.operated[place] -= 1
-        if not self.operated[place]:
-            del self.operated[place]
-        return True
+    def operated(self, place: str) -> int:
+        """How many rooms somebody is operator of."""
+        rooms = (*self.rooms.values(), *self.former.values())
+        return sum(place in room.rules.operators for room in rooms)
 
     def close(self, room: Room) -> None:
         """Forget a room that nobody is in, unless it is kept, or its operators may come back."""
