@@ -249,7 +249,7 @@ def _connect(path: str) -> sqlite3.Connection:
         )
         # One damaged byte is no reason to lose the row.
         connection.text_factory = lambda text: text.decode(errors="replace")
-        _ours(connection, path)
+        version = _version(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         # A commit survives the end of the process; after a power cut the newest may be missing,
         # but the database is whole.
@@ -261,7 +261,7 @@ def _connect(path: str) -> sqlite3.Connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
-        _upgrade(connection, path)
+        _upgrade(connection, version)
     except (sqlite3.Error, DatabaseError) as error:
         if connection is not None:
             connection.close()
@@ -271,14 +271,20 @@ def _connect(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _ours(connection: sqlite3.Connection, path: str) -> None:
-    """Raises `DatabaseError` for the database of another program, which is left as it is."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+def _version(connection: sqlite3.Connection, path: str) -> int:
+    """The version of the tables. Raises `DatabaseError` for what is not ours, and left as it is."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(STEPS):
+        raise DatabaseError(
+            f"The database {path} is from a newer PyLingo (its version is {version}, this one "
+            f"knows {len(STEPS)}). Upgrade PyLingo, or choose another with --database."
+        )
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    if version <= len(STEPS) and ("sessions" not in tables if version else tables):
+    if "sessions" not in tables if version else tables:
         raise DatabaseError(
             f"The database {path} is not PyLingo's. Choose another with --database."
         )
+    return version
 
 
 def _folded(name: bytes | None) -> str | None:
@@ -286,15 +292,9 @@ def _folded(name: bytes | None) -> str | None:
     return None if name is None else names.kept(name.decode(errors="replace"))
 
 
-def _upgrade(connection: sqlite3.Connection, path: str) -> None:
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
     # A database that cannot be written should be known now, not with the first message.
     connection.executescript("BEGIN IMMEDIATE; ROLLBACK;")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(STEPS):
-        raise DatabaseError(
-            f"The database {path} is from a newer PyLingo (its version is {version}, this one "
-            f"knows {len(STEPS)}). Upgrade PyLingo, or choose another with --database."
-        )
     if version < len(STEPS):
         connection.create_function("folded", 1, _folded)
         steps = "".join(STEPS[version:])
