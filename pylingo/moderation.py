@@ -103,7 +103,7 @@ async def ban(door: Door, body: str) -> Done:
     hit = room.members if room is not None else registry.users.values()
     for one in tuple(hit):
         # Those who share a guest's address are kept out from now on, but not thrown out.
-        if sanction.hits(one) and one.place == sanction.place:
+        if one.place == sanction.place:
             _remove(door, room, one, "banned", reason)
     _note(sanction, "banned from", room)
     await _kept(door, room)

@@ -59,10 +59,6 @@ class Sanction:
         """Whether `user` is who it was given to."""
         return self.place in places(user)
 
-    def hits(self, user: Person) -> bool:
-        """Whether it holds for `user`."""
-        return _first([self], user) is not None
-
     def hits_beside(self, user: Person) -> bool:
         """Whether `user`, whom it hits, is hit only for sharing somebody else's address."""
         return not self.means(user) and user.name.key != self.key
