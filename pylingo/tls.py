@@ -45,7 +45,7 @@ def serve(path: Path) -> tuple[CertificateOptions, str]:
     try:
         pem = path.read_bytes()
         first, *chain = x509.load_pem_x509_certificates(pem)
-        key = load_pem_private_key(pem[_key(pem) :], None)
+        key = load_pem_private_key(pem, None)
         options = CertificateOptions(
             privateKey=crypto.PKey.from_cryptography_key(key),  # type: ignore[arg-type]
             certificate=crypto.X509.from_cryptography(first),
@@ -57,19 +57,10 @@ def serve(path: Path) -> tuple[CertificateOptions, str]:
     except (OSError, ValueError, TypeError, SSL.Error) as error:
         raise CertificateError(
             f"{path} has no certificate and key in PEM that fit: {error}. "
-            "Put both in it, or use --tls auto."
+            "Put both in it, the key without a password (openssl pkey takes it away), "
+            "or use --tls auto."
         ) from None
     return options, shown
-
-
-def _key(pem: bytes) -> int:
-    """Where in the file the private key begins."""
-    for start in (b"-----BEGIN PRIVATE", b"-----BEGIN EC P", b"-----BEGIN RSA"):
-        if start in pem:
-            return pem.index(start)
-    if b"-----BEGIN ENCRYPTED" in pem:
-        raise ValueError("the private key has a password, which openssl pkey takes away")
-    raise ValueError("there is no private key")
 
 
 def make(path: Path) -> None:
