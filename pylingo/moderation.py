@@ -311,11 +311,11 @@ def _note(sanction: Sanction, what: str, room: Room | None) -> None:
 def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -> None:
     """Send `user` out of the room, or out of the chat."""
     by = f"{what} by {door.user.name}{because(reason)}"
-    if room is None or (what == "kicked" and user not in room.members):
+    if room is None or user not in room.members:
         if not door.chat.accounts.admin(door.user):
             raise ChatError("no_such_user", f"{user.name} is not in {door.user.here.name}.")
         door.chat.sessions.close(user, by, Closing(reason=what, text=f"You were {by}."))
-    elif user in room.members:
+    else:
         user.hears((user.leave(room, by),))
         door.chat.sessions.save(user)
     if what == "kicked":
