@@ -183,10 +183,6 @@ class Log:
         before = int(max(0, self._seconds() - days * DAY) * 1_000_000)
         return self.write(lambda connection: _forget(connection, before))
 
-    def close(self) -> None:
-        """Close the database, when nothing waits any more."""
-        self._database.close()
-
     def _shared(self, key: object, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
         """As `read`, but once for all who ask the same at a time, as those who come in at nine do.
 
@@ -253,14 +249,14 @@ class Log:
     ) -> None:
         if not isinstance(why.value, sqlite3.Error):
             self._log.failure("storing failed", why)
-        elif not self.failing:
-            self.failing = True
-            self._log.error(
-                "messages cannot be stored in {path}: {why}; trying again with each new one",
-                path=self._database.path,
-                why=why.getErrorMessage(),
-            )
-        if isinstance(why.value, sqlite3.Error):
+        else:
+            if not self.failing:
+                self.failing = True
+                self._log.error(
+                    "messages cannot be stored in {path}: {why}; trying again with each new one",
+                    path=self._database.path,
+                    why=why.getErrorMessage(),
+                )
             newer = self._states
             self._states = {k: state for k, state in states.items() if k not in newer} | newer
         self.refuse(posts)

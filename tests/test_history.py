@@ -818,10 +818,10 @@ class ForgetTests(LogTestCase):
 
 class CloseTests(SynchronousTestCase):
     def test_close(self) -> None:
-        """A closed log leaves the database to the next server."""
+        """A closed database is left to the next server."""
         path = self.mktemp()
         house = House(path)
-        house.log.close()
+        house.database.close()
         again = House(path)
-        self.addCleanup(again.log.close)
+        self.addCleanup(again.database.close)
         again.registry.enter(silence)
