@@ -344,9 +344,7 @@ class Outbox:
         if not self._frames and not self.blocked:
             waiting, self._drained = self._drained, ()
             for drained in waiting:
-                # Who waited may have given up.
-                if not drained.called:
-                    drained.callback(None)
+                drained.callback(None)
 
 
 @implementer(IPullProducer)
