@@ -80,9 +80,9 @@ class Memory:
 
     def remember(self, ticket: Ticket | None) -> None:
         """Keep `ticket` for the next run; None forgets."""
-        known: _Known | dict[str, object]
-        known = _Known(ticket.session, ticket.last, time.time()) if ticket else {}
-        data = msgspec.json.encode(known)
+        data = b""
+        if ticket is not None:
+            data = msgspec.json.encode(_Known(ticket.session, ticket.last, time.time()))
         with self._lock:
             if self._file is None:
                 return
