@@ -55,8 +55,6 @@ PIECE = 200
 """Messages in one read of what was missed; more come in several."""
 LARGEST_PIECE = 256 * 1024
 """Bytes of text in one such read, about."""
-LARGEST_TAIL = 512 * 1024
-"""Bytes of text in the last messages of a place, about; more would not fit an answer."""
 MOST_UNSTORED = 4 * 1024
 """Messages that may wait to be stored (of at most 8 KiB each) before talkers have to wait."""
 LARGEST_GROUP = 640 * 1024
@@ -451,14 +449,7 @@ def _after(
 
 
 def _tail(connection: sqlite3.Connection, place: str, upto: int, count: int) -> list[Any]:
-    messages: list[Any] = []
-    size = 0
-    for message in islice(_before(connection, place, upto), count):
-        messages.append(message)
-        size += len(message.text.encode())
-        if size > LARGEST_TAIL:
-            break
-    return messages[::-1]
+    return [*islice(_before(connection, place, upto), count)][::-1]
 
 
 def _missed(
