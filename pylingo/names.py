@@ -148,25 +148,31 @@ def _folded(text: str, what: str, *, known: bool) -> str:
             raise _refused(what) from None
         # Kept by a Python that knew more of Unicode; that is no reason to do without the others.
         key = text.casefold()
-    for form in () if known else (text, key):
-        marks = 0
-        script = ""
-        for character in form:
-            category = unicodedata.category(character)
-            if category in _FORBIDDEN or character in _INVISIBLE:
-                raise _refused(what)
-            # A mark of another script than its letter's is not seen, in most fonts.
-            mark = category.startswith("M")
-            if mark and _script(character) not in (script, "COMBINING"):
-                raise _refused(what)
-            script = script if mark else _script(character)
-            marks = marks + 1 if category in ("Mn", "Me") else 0
-            if marks > MOST_MARKS:
-                raise _refused(what)
-    if not known and any(unicodedata.category(form[0]).startswith("M") for form in (text, key)):
-        raise _refused(what)
+    if not known:
+        _check(text, what)
+        _check(key, what)
     # Enforcing once need not be the end of it: folding can make a sequence that composes.
     return unicodedata.normalize("NFKC", key)
+
+
+def _check(form: str, what: str) -> None:
+    """Raises `ChatError` for characters that nobody sees, and for marks where they cannot be."""
+    if unicodedata.category(form[0]).startswith("M"):
+        raise _refused(what)
+    marks = 0
+    script = ""
+    for character in form:
+        category = unicodedata.category(character)
+        if category in _FORBIDDEN or character in _INVISIBLE:
+            raise _refused(what)
+        # A mark of another script than its letter's is not seen, in most fonts.
+        mark = category.startswith("M")
+        if mark and _script(character) not in (script, "COMBINING"):
+            raise _refused(what)
+        script = script if mark else _script(character)
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        if marks > MOST_MARKS:
+            raise _refused(what)
 
 
 def _script(character: str) -> str:
