@@ -90,7 +90,7 @@ class Log:
         self._write = write
         self._read = read
         self._clock = clock
-        self._seconds = clock.seconds
+        self._now = clock.seconds
         self._posts: list[Post] = []
         self._changes: list[Waiting] = []
         self._states: dict[object, Change] = {}
@@ -106,7 +106,7 @@ class Log:
 
     def number(self) -> int:
         """A new id, larger than every one before."""
-        now = int(self._seconds() * 1_000_000)
+        now = int(self._now() * 1_000_000)
         self.last = now if now > self.last else self.last + 1
         return self.last
 
@@ -178,7 +178,7 @@ class Log:
 
     def forget(self, days: float) -> Deferred[int]:
         """Remove some of the messages older than `days`; the result is how many rows it was."""
-        before = int(max(0, self._seconds() - days * DAY) * 1_000_000)
+        before = int(max(0, self._now() - days * DAY) * 1_000_000)
         return self.write(lambda connection: _forget(connection, before))
 
     def _shared(self, key: object, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
@@ -209,7 +209,7 @@ class Log:
         changes = [change for change in self._changes if change[2] < left]
         self._changes = self._changes[len(changes) :]
         states, self._states = self._states, {}
-        begun = self._seconds()
+        begun = self._now()
         storing = self._write(lambda: _commit(self._database, posts, states, changes))
         storing.addCallbacks(
             self._committed,
@@ -228,7 +228,7 @@ class Log:
         begun: float,
     ) -> None:
         self.groups += 1
-        self.seconds += self._seconds() - begun
+        self.seconds += self._now() - begun
         if self.failing:
             self.failing = False
             self._log.info("messages can be stored again")
