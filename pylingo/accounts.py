@@ -346,16 +346,17 @@ class Accounts:
         self.known[key] = self._looks[account.name.skeleton] = account
 
     def _become(self, user: User, account: Account) -> None:
-        before, guest = user.place, user.account is None
-        if user.account is not None and self._registry.owners.get(user.account) is user:
+        owners = self._registry.owners
+        if user.account is None:
+            for room in user.rooms:
+                if user.place in room.rules.operators:
+                    del room.rules.operators[user.place]
+                    self._registry.promote(room, "@" + account.name.key)
+        elif owners.get(user.account) is user:
             # What that account is operator of, it stays.
-            del self._registry.owners[user.account]
+            del owners[user.account]
         user.account = account.name.key
-        self._registry.owners[account.name.key] = user
-        for room in user.rooms:
-            if guest and before in room.rules.operators:
-                del room.rules.operators[before]
-                self._registry.promote(room, user.place)
+        owners[user.account] = user
 
     async def _try(self, user: User, hash: Callable[[], str], password: str, *whose: str) -> bool:
         """Whether it is the password; wrong ones are counted. Raises `ChatError` past the bound."""
