@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import socket
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,9 @@ class CertificateError(Exception):
     """A certificate is of no use; `str` of it says why and what to do."""
 
 
-def fingerprint(der: bytes) -> str:
+def fingerprint(certificate: crypto.X509) -> str:
     """The SHA-256 of a certificate, as people compare it."""
-    digest = sha256(der).hexdigest().upper()
-    return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+    return certificate.digest("sha256").decode()
 
 
 def serve(path: Path) -> tuple[CertificateOptions, str]:
@@ -40,27 +38,26 @@ def serve(path: Path) -> tuple[CertificateOptions, str]:
     Raises `CertificateError`.
     """
     from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
         pem = path.read_bytes()
-        first, *chain = x509.load_pem_x509_certificates(pem)
+        first, *chain = map(crypto.X509.from_cryptography, x509.load_pem_x509_certificates(pem))
         key = load_pem_private_key(pem, None)
         options = CertificateOptions(
             privateKey=crypto.PKey.from_cryptography_key(key),  # type: ignore[arg-type]
-            certificate=crypto.X509.from_cryptography(first),
-            extraCertChain=[crypto.X509.from_cryptography(more) for more in chain],
+            certificate=first,
+            extraCertChain=chain,
             raiseMinimumTo=TLSVersion.TLSv1_2,
         )
         options.getContext()
-        shown = fingerprint(first.public_bytes(Encoding.DER))
     except (OSError, ValueError, TypeError, SSL.Error) as error:
         raise CertificateError(
             f"{path} has no certificate and key in PEM that fit: {error}. "
             "Put both in it, the key without a password (openssl pkey takes it away), "
             "or use --tls auto."
         ) from None
-    return options, shown
+    return options, fingerprint(first)
 
 
 def make(path: Path) -> None:
@@ -165,7 +162,7 @@ class Pin:
         certificate = transport.getPeerCertificate()
         if certificate is None:
             return "The server showed no certificate."
-        self.seen = fingerprint(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+        self.seen = fingerprint(certificate)
         return "" if self.seen == self.expected else self.changed
 
 
