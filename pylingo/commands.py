@@ -437,9 +437,7 @@ async def saved(door: Door) -> None:
 async def _let_in(door: Door, room: Room, password: str) -> None:
     """Raises `ChatError` ``forbidden`` for those who may not join, which uses up invitations."""
     accounts, user, rules = door.chat.accounts, door.user, room.rules
-    if accounts.powerful(user, room):
-        return
-    if rules.redeem(user):
+    if accounts.powerful(user, room) or rules.redeem(user):
         return
     _keep_out(room, user)
     if rules.lock:
