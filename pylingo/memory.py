@@ -51,7 +51,7 @@ class Memory:
 
     def __init__(self, folder: Path, where: str, name: str) -> None:
         self.name = name.casefold()
-        key = sha256(f"{where} {name.casefold()}".encode()).hexdigest()[:32]
+        key = sha256(f"{where} {self.name}".encode()).hexdigest()[:32]
         self._file: int | None = None
         self._lock = Lock()
         """What is remembered is written in a thread."""
