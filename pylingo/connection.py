@@ -207,8 +207,6 @@ class Connection:
         self._hear = heard
         self.ticket = ticket
         """What it takes to resume the session; None before there is one."""
-        self.linked = False
-        """Whether the link is there and the session goes on over it."""
         self._echo = echo
         self._reconnect = reconnect
         self._check = check
@@ -242,6 +240,11 @@ class Connection:
             retryPolicy=lambda _: self._pause(),
             clock=reactor,
         )
+
+    @property
+    def linked(self) -> bool:
+        """Whether the link is there and the session goes on over it."""
+        return self._requests.linked
 
     @property
     def unanswered(self) -> int:
@@ -279,8 +282,8 @@ class Connection:
             return fail(ChatError("too_long", trouble))
         if command.casefold() == "pong":
             # It has no reply, and a link that is down does not need it.
-            if self.linked and self._wire is not None:
-                self._wire.transport.write(frame)
+            if self.linked:
+                self._send(frame)
             return succeed(Pong(body=body))
         pending = self._requests.add(request, quiet=quiet)
         self._leaving = self._leaving or pending.leaves
@@ -414,7 +417,7 @@ class Connection:
 
     def _lost(self, wire: _Wire, why: str) -> None:
         self._wire = None
-        was_linked, self.linked = self.linked, False
+        was_linked = self.linked
         self._requests.shut()
         if self._arriving is not None:
             self._arriving.cancel()
@@ -526,7 +529,6 @@ class Connection:
                     if first:
                         raise
             del self._wanted[command]
-        self.linked = True
         self._arriving = None
         self._tries = 0
         self._requests.open()
@@ -618,12 +620,9 @@ class Connection:
                     self._final = event.text
             case _:
                 pass
-        pending = self._requests.take(event.re)
         self._follow(event)
-        lost: list[Pending] = []
-        if pending is not None:
-            # Who hears of it may ask for more at once, which comes after what waits already.
-            lost = self._requests.moved(pending, refused=isinstance(event, Error))
+        # Who hears of it may ask for more at once, which comes after what waits already.
+        pending, lost = self._requests.answered(event.re, refused=isinstance(event, Error))
         # Why it is of no use to try again is told once, with the loss of the link.
         away = isinstance(event, Error) and not wire.welcomed and self._started is None
         if not away and (pending is None or not pending.quiet):

@@ -69,17 +69,15 @@ class Requests:
     """All that wait, in their order. `write` sends a frame; `room` tells where we are."""
 
     def __init__(self, write: Callable[[bytes], None], room: Callable[[], str | None]) -> None:
+        self.linked = False
+        """Whether there is a link for them."""
         self._write = write
         self._room = room
         self._waiting: dict[RequestId | None, Pending] = {}
         self._later: deque[Pending] = deque()
         """Those of them that are not sent yet."""
-        self._underway = 0
-        """How many are."""
         self._moving: Pending | None = None
         """The way to another room whose answer is waited for."""
-        self._open = False
-        """Whether there is a link for them."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -107,38 +105,31 @@ class Requests:
 
     def open(self) -> None:
         """There is a link: send them all."""
-        self._open = True
+        self.linked = True
         self._later = deque(self)
-        self._underway = 0
         self._flow()
 
     def shut(self) -> None:
         """It is lost."""
-        self._open = False
+        self.linked = False
         self._moving = None
 
-    def take(self, re: RequestId | None) -> Pending | None:
-        """The one whose answer is there."""
-        pending = self._waiting.pop(re, None)
-        if pending is not None:
-            self._underway -= 1
-            self._flow()
-        return pending
+    def answered(
+        self, re: RequestId | None, *, refused: bool
+    ) -> tuple[Pending | None, list[Pending]]:
+        """Take out the one whose answer is there; what waited for that goes now.
 
-    def moved(self, pending: Pending, *, refused: bool) -> list[Pending]:
-        """What waited for `pending`, if that was the way to another room, goes now.
-
-        The result is what was meant for that room and is not sent, for it was refused.
+        The second result is what was meant for a room and is not sent, for the way was refused.
         """
-        if pending is not self._moving:
-            return []
-        self._moving = None
+        pending = self._waiting.pop(re, None)
         lost: list[Pending] = []
-        if refused and not same_room(pending.request.body, self._room()):
-            meant = takewhile(lambda later: later.command not in MOVES, self._later)
-            lost = self._drop(later for later in meant if later.command in HERE)
+        if pending is not None and pending is self._moving:
+            self._moving = None
+            if refused and not same_room(pending.request.body, self._room()):
+                meant = takewhile(lambda later: later.command not in MOVES, self._later)
+                lost = self._drop(later for later in meant if later.command in HERE)
         self._flow()
-        return lost
+        return pending, lost
 
     def unsure(self, *, resumed: bool) -> list[Pending]:
         """Take out what the server may have, and would not know again; `resumed` is the session."""
@@ -161,25 +152,22 @@ class Requests:
         dropped = [*pendings]
         for pending in dropped:
             del self._waiting[pending.request.re]
+        self._later = deque(one for one in self._later if one.request.re in self._waiting)
         return dropped
 
     def _send(self, pending: Pending) -> None:
         if not pending.begun:
             pending.begun, pending.room = True, self._room()
-        self._underway += 1
         if pending.command in MOVES:
             self._moving = pending
         self._write(encode(pending.request))
 
     def _flow(self) -> None:
-        while (
-            self._open and self._moving is None and self._underway < MOST_UNDERWAY and self._later
-        ):
-            if self._later[0].command in ALONE and self._underway:
+        while self.linked and self._moving is None and self._later:
+            underway = len(self._waiting) - len(self._later)
+            if underway >= MOST_UNDERWAY or (underway and self._later[0].command in ALONE):
                 break
-            pending = self._later.popleft()
-            if pending.request.re in self._waiting:
-                self._send(pending)
+            self._send(self._later.popleft())
 
 
 def refuse(pendings: Iterable[Pending], code: str, text: str) -> None:

@@ -39,9 +39,9 @@ class RequestsTests(SynchronousTestCase):
 
     def answer(self, pending: Pending, *, refused: bool = False) -> list[Pending]:
         """Take it out, as answered; the result is what is not said for that."""
-        taken = self.requests.take(pending.request.re)
+        taken, lost = self.requests.answered(pending.request.re, refused=refused)
         assert taken is pending
-        return self.requests.moved(pending, refused=refused)
+        return lost
 
     def test_order(self) -> None:
         """They wait for a link, and go in their order; later ones at once."""
