@@ -131,6 +131,10 @@ class _Wire(Int32StringReceiver):
         self.refused = ""
         """What the server said when it turned us away."""
 
+    @property
+    def encrypted(self) -> bool:
+        return ISSLTransport.providedBy(self.transport)
+
     def connectionMade(self) -> None:
         self.connection._made(self)
 
@@ -157,11 +161,7 @@ class _Wire(Int32StringReceiver):
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.connection.lost = reason
-        # With TLS a server that is killed does not end its side in order.
-        gone = reason.check(error.ConnectionDone) or reason.type is error.ConnectionLost
-        why = GONE if gone else reason.getErrorMessage()
-        self.connection._lost(self, self.refused or self.broken or why)
+        self.connection._lost(self, reason)
 
 
 @implementer(IPushProducer)
@@ -211,8 +211,8 @@ class Connection:
         self._reconnect = reconnect
         self._check = check
         self._password = password
-        self.lost: Failure | None = None
-        """How the last link ended."""
+        self.untrusted = False
+        """Whether the last link was lost because no authority vouches for the certificate."""
         self._reactor = reactor
         self._wire: _Wire | None = None
         self._started: Deferred[None] | None = None
@@ -415,7 +415,14 @@ class Connection:
         self._arriving = ensureDeferred(self._arrive(wire))
         self._arriving.addErrback(self._not_arrived)
 
-    def _lost(self, wire: _Wire, why: str) -> None:
+    def _lost(self, wire: _Wire, reason: Failure) -> None:
+        # With TLS a server that is killed does not end its side in order.
+        gone = reason.check(error.ConnectionDone) or reason.type is error.ConnectionLost
+        why = wire.refused or wire.broken or (GONE if gone else reason.getErrorMessage())
+        if wire.encrypted and not wire.welcomed:
+            from pylingo import tls
+
+            self.untrusted = tls.doubtful(reason)
         self._wire = None
         was_linked = self.linked
         self._requests.shut()
@@ -436,7 +443,7 @@ class Connection:
                 )
             elif self._leaving and all(one.quiet or one.leaves for one in self._requests):
                 self._final = why  # There is nothing to come back for.
-            elif not wire.welcomed and self._untrusted(wire):
+            elif self.untrusted:
                 self._final = self.doubt = self._stranger(wire, why)
         if self._final is not None:
             self.stop(self._final)
@@ -446,23 +453,32 @@ class Connection:
             self._told = why
             self._tell(Disconnected(self._final or why, self._final is not None))
 
-    def _untrusted(self, wire: _Wire) -> bool:
-        """Whether the link was lost because no authority vouches for the certificate."""
-        if self.lost is None or not ISSLTransport.providedBy(wire.transport):
-            return False
-        from pylingo import tls
-
-        return tls.doubtful(self.lost)
-
     def _stranger(self, wire: _Wire, why: str) -> str:
         """What to tell a person about a peer that has not said what a server says first."""
-        if self._untrusted(wire):
+        where = self.where
+        if self.untrusted:
             return (
-                f"{self.where} has a certificate that no authority known here vouches for. "
+                f"{where} has a certificate that no authority known here vouches for. "
                 "Check the address, and ask who runs it before you trust it."
             )
-        encrypted = ISSLTransport.providedBy(wire.transport)
-        return _about_stranger(self.where, wire.broken, why, encrypted=encrypted)
+        if wire.broken == SILENT:
+            return (
+                f"{where} takes connections and says nothing: it is no PyLingo server, or it "
+                "hangs. Check the address, or try again later."
+            )
+        if "wrong version number" in why:
+            return (
+                f"{where} is not encrypted, or it is no PyLingo server. "
+                "Try without --tls, or check the address."
+            )
+        if wire.broken or "SSL" in why:
+            return f"{where} answered, but it is no PyLingo server. Check the address."
+        if wire.encrypted:
+            return f"{where} hung up without a word. Try again, or check the address."
+        return (
+            f"{where} hung up without a word: it is an encrypted server, or no PyLingo server. "
+            "Try --tls, or check the address."
+        )
 
     def _stopped(self, _: object) -> None:
         if self._started is not None:
@@ -716,28 +732,6 @@ def _sentence(why: Failure, where: str) -> str:
         return f"{where} does not answer. Check the address, the network and the firewall."
     reason = why.getErrorMessage().rstrip(".")
     return f"{where} cannot be reached: {reason}. Check the address and the network."
-
-
-def _about_stranger(where: str, broken: str, why: str, *, encrypted: bool) -> str:
-    """What to tell a person of a peer that did not say welcome, and not for its certificate."""
-    if broken == SILENT:
-        return (
-            f"{where} takes connections and says nothing: it is no PyLingo server, or it hangs. "
-            "Check the address, or try again later."
-        )
-    if "wrong version number" in why:
-        return (
-            f"{where} is not encrypted, or it is no PyLingo server. "
-            "Try without --tls, or check the address."
-        )
-    if broken or "SSL" in why:
-        return f"{where} answered, but it is no PyLingo server. Check the address."
-    if encrypted:
-        return f"{where} hung up without a word. Try again, or check the address."
-    return (
-        f"{where} hung up without a word: it is an encrypted server, or no PyLingo server. "
-        "Try --tls, or check the address."
-    )
 
 
 __all__ = [

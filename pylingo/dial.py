@@ -60,7 +60,7 @@ async def dial(
         try:
             await made.start()
         except ChatError:
-            if made.lost is None or not tls.doubtful(made.lost):
+            if not made.untrusted:
                 raise
         else:
             return made

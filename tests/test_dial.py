@@ -12,7 +12,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo import client
+from pylingo import client, tls
 from pylingo.connection import Connection
 from pylingo.dial import dial
 from pylingo.protocol import ChatError
@@ -24,13 +24,14 @@ class Try:
     """A connection to a server with a certificate, which is there or not."""
 
     def __init__(self, print: str, trouble: Exception | None, check: Any) -> None:
-        self.lost = Failure(trouble) if trouble is not None else None
+        self.untrusted = trouble is not None and tls.doubtful(Failure(trouble))
+        self._trouble = trouble
         self._print = print
         self._check = check
 
     def start(self) -> Deferred[None]:
         if self._check is None:
-            return succeed(None) if self.lost is None else self._fail()
+            return succeed(None) if self._trouble is None else self._fail()
         self._check.seen = self._print
         return succeed(None) if self._print == self._check.expected else self._fail()
 
