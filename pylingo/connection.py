@@ -222,7 +222,6 @@ class Connection:
         """Requests of an arrival without an answer yet; the next link makes them first."""
         self._given = ""
         """The name that the last new session came with."""
-        self._leaving = False
         self._paused = False
         self._tries = 0
         """How often it was tried to come back, since the link was there."""
@@ -245,6 +244,11 @@ class Connection:
     def linked(self) -> bool:
         """Whether the link is there and the session goes on over it."""
         return self._requests.linked
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the end is near: it was asked for, and not refused, or the server said it."""
+        return self.closing is not None or any(one.leaves for one in self._requests)
 
     @property
     def unanswered(self) -> int:
@@ -285,9 +289,7 @@ class Connection:
             if self.linked:
                 self._send(frame)
             return succeed(Pong(body=body))
-        pending = self._requests.add(request, quiet=quiet)
-        self._leaving = self._leaving or pending.leaves
-        return pending.reply
+        return self._requests.add(request, quiet=quiet).reply
 
     def say(self, text: str) -> Deferred[Sent]:
         """Say something in the room; fires when it is stored. Fails with `ChatError`."""
@@ -441,7 +443,7 @@ class Connection:
                     f"The connection to {self.where} was lost: {why} "
                     "Start pylingo again, in a minute if the name is still taken then."
                 )
-            elif self._leaving and all(one.quiet or one.leaves for one in self._requests):
+            elif self.leaving and all(one.quiet or one.leaves for one in self._requests):
                 self._final = why  # There is nothing to come back for.
             elif self.untrusted:
                 self._final = self.doubt = self._stranger(wire, why)
@@ -517,7 +519,7 @@ class Connection:
                 if refused.code not in ("not_resumable", "password_required", "forbidden"):
                     raise
                 ticket = None
-        if ticket is None and self._leaving and not first:
+        if ticket is None and self.leaving and not first:
             raise ChatError("gone", "The session has ended.")
         if ticket is None and welcome.password_required:
             await self._enter()
@@ -654,8 +656,6 @@ class Connection:
 
     def _answered(self, pending: Pending, event: AnyEvent) -> None:
         if isinstance(event, Error):
-            if pending.leaves:
-                self._leaving = False
             pending.reply.errback(ChatError(event.code, event.text, fatal=event.fatal))
             return
         if isinstance(event, Sent) and self._remember(event.id) and self._echo:

@@ -97,7 +97,6 @@ class Conversation:
         self.pending: dict[object, str] = {}
         self.unsent: list[str] = []
         """What could not be sent before the connection ended."""
-        self.leaving = False
         self._view: View
         self._where = where
         self._encrypted = encrypted
@@ -148,7 +147,7 @@ class Conversation:
         # What matters most first, for what is too long is cut off.
         return " | ".join(
             (
-                "leaving, Ctrl-D does not wait" if self.leaving else state,
+                "leaving, Ctrl-D does not wait" if self._leaving else state,
                 people if self.room else "no room",
                 "encrypted" if self._encrypted else "not encrypted",
                 self._where,
@@ -247,15 +246,17 @@ class Conversation:
             self._lobby.learn()
 
     def leave(self) -> None:
-        """The person wants to go."""
-        connection = self.connection
-        if self.leaving or connection is None or not connection.linked:
-            self.abandon()
-            if connection is not None:
-                connection.stop()
+        """The person wants to go: in good order where there is a link, at once the second time."""
+        if self.connection is None or self._leaving or not self.linked:
+            self.end()
         else:
-            connection.close()
-        self.leaving = True
+            self.connection.close()
+
+    def end(self) -> None:
+        """Nothing is waited for any more."""
+        self.abandon()
+        if self.connection is not None:
+            self.connection.stop()
 
     def cancel(self) -> bool:
         """The person does not want to answer; the result is whether there was such a question.
@@ -313,7 +314,7 @@ class Conversation:
             case Joined() if event.users is not None and not self._hinted:
                 self._hinted = True
                 self.tell(HINT)
-            case Left() if not self.leaving:
+            case Left() if not self._leaving:
                 self._lobby.offer()
             case Connected() if room and self.room is None:
                 self.tell(f"-- You are not in {looks.tidy(room)} any more.")
@@ -330,7 +331,7 @@ class Conversation:
             case Message() | Private():
                 return not self._ignores(event)
             case Disconnected():
-                return not (self.leaving or event.final)
+                return not (self._leaving or event.final)
             case Closing():
                 # For the others it is said last of all, when the screen has been put away.
                 return event.reason not in FINAL - {"bye"}
@@ -424,6 +425,10 @@ class Conversation:
     def linked(self) -> bool:
         return self.connection is not None and self.connection.linked
 
+    @property
+    def _leaving(self) -> bool:
+        return self.connection is not None and self.connection.leaving
+
     def request(self, command: str, body: str = "", *, quiet: bool = False) -> Deferred[AnyEvent]:
         if self.connection is None:
             return fail(ChatError("gone", "There is no connection yet."))
@@ -442,10 +447,6 @@ class Conversation:
     def _command(self, request: Request) -> None:
         """A slash command; a password that was left out is asked for, without showing it."""
         command, words = request.command.casefold(), request.body.split()
-        if command in LEAVES:
-            self.leaving = True
-            self.request(command, request.body).addErrback(self._stays)
-            return
         if command == "ignore":
             self._ignore(request.body)
             return
@@ -463,11 +464,6 @@ class Conversation:
             self._ask(prompt, lambda password: go_on(password, request))
         else:
             self._send(request)
-
-    def _stays(self, why: Failure) -> None:
-        if code(why) != "gone":
-            self.leaving = False
-            self._view.refresh()
 
     def _ignores(self, event: Message | Private) -> bool:
         return bool(self._ignored) and _user_key(event.user) in self._ignored

@@ -140,8 +140,7 @@ class _Talk:
 
     def _end(self) -> Deferred[None]:
         """The process is to end, which waits for the result."""
-        self._conversation.leaving = True
-        self._conversation.leave()
+        self._conversation.end()
         return self._finished
 
     def _go_on(self) -> None:

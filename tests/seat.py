@@ -57,6 +57,10 @@ class Wire:
         self.replies.append(Deferred())
         return self.replies[-1]
 
+    @property
+    def leaving(self) -> bool:
+        return self.closing
+
     def close(self) -> Deferred[None]:
         self.closing = True
         return succeed(None)

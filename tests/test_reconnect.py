@@ -389,7 +389,9 @@ class BrokenLinkTests(SynchronousTestCase):
         self.world.answers["quit"] = refused("bad_argument")
         ana = self.world.arrive(name="ana", room="lobby")
         ana.connection.request("quit", "x" * 2_000).addErrback(lambda _: None)
+        self.assertTrue(ana.connection.leaving)
         self.world.flush()
+        self.assertFalse(ana.connection.leaving)
         self.lose()
         self.assertTrue(ana.connection.linked)
 
