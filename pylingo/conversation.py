@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pylingo import looks, names
@@ -94,7 +94,7 @@ class Conversation:
         self.connection: Connection | None = None
         self.commands: list[CommandHelp] = []
         self.people: dict[str, None] = {}
-        self.pending: dict[object, str] = {}
+        self.pending: dict[Deferred[AnyEvent], str] = {}
         self.unsent: list[str] = []
         """What could not be sent before the connection ended."""
         self._view: View
@@ -202,7 +202,7 @@ class Conversation:
         """Commands for people, by each of their names, with what they are for."""
         return [
             (looks.tidy(name), looks.tidy(f"{row.arguments}  {row.help}"))
-            for row in (*self.commands, *([IGNORE] if self.commands else ()))
+            for row in self.commands
             if row.name not in WIRE
             for name in (row.name, *row.aliases)
         ]
@@ -345,10 +345,8 @@ class Conversation:
 
     def _follow(self, event: Heard) -> None:
         match event:
-            case Welcome():
-                self.commands = list(event.commands)
-            case Help() if len(event.commands) > 1:
-                self.commands = list(event.commands)
+            case Welcome() | Help() if len(event.commands) > 1:
+                self.commands = [*event.commands, IGNORE]
             case Joined(users=None):
                 # Who came while we did is in the list already.
                 self._count += event.user not in self.people
@@ -372,9 +370,9 @@ class Conversation:
                 if event.user in self.people:
                     del self.people[event.user]
                     self.people[event.to] = None
-                if _user_key(event.user) in self._ignored:
-                    del self._ignored[_user_key(event.user)]
-                    self._ignored[_user_key(event.to)] = looks.tidy(event.to)
+                if names.kept(event.user) in self._ignored:
+                    del self._ignored[names.kept(event.user)]
+                    self._ignored[names.kept(event.to)] = looks.tidy(event.to)
             case Done(user=str()) if self.room is not None:
                 # The name of before is in the list still, and may be somebody else's next.
                 self._ask_who()
@@ -430,8 +428,7 @@ class Conversation:
         return self.connection is not None and self.connection.leaving
 
     def request(self, command: str, body: str = "", *, quiet: bool = False) -> Deferred[AnyEvent]:
-        if self.connection is None:
-            return fail(ChatError("gone", "There is no connection yet."))
+        assert self.connection is not None
         return self.connection.request(command, body, quiet=quiet)
 
     def show(self, lines: Iterable[Line]) -> None:
@@ -466,20 +463,20 @@ class Conversation:
             self._send(request)
 
     def _ignores(self, event: Message | Private) -> bool:
-        return bool(self._ignored) and _user_key(event.user) in self._ignored
+        return bool(self._ignored) and names.kept(event.user) in self._ignored
 
     def _ignore(self, name: str) -> None:
         """Hide what somebody says, here and as long as this runs; or show it again."""
         name = looks.tidy(name)
-        if _user_key(name) == _user_key(self.user):
+        if names.kept(name) == names.kept(self.user):
             said = "That is you. /ignore NAME hides what somebody else says."
         elif not name:
             whom = ", ".join(self._ignored.values()) or "nobody"
             said = f"You ignore {whom}. /ignore NAME hides what somebody says, or shows it again."
-        elif self._ignored.pop(_user_key(name), None) is not None:
+        elif self._ignored.pop(names.kept(name), None) is not None:
             said = f"What {name} says is shown again."
         else:
-            self._ignored[_user_key(name)] = name
+            self._ignored[names.kept(name)] = name
             said = f"What {name} says is not shown to you any more. /ignore {name} shows it again."
         self.tell(f"-- {said}")
 
@@ -504,9 +501,8 @@ class Conversation:
         sent = self.request(request.command, request.body)
         draft = _draft(request) if request.command.casefold() in SAID else ""
         if draft:
-            key = object()
-            self.pending[key] = draft
-            sent.addBoth(self._acknowledged, key)
+            self.pending[sent] = draft
+            sent.addBoth(self._acknowledged, sent)
         else:
             sent.addErrback(self._unsure, request)
         # That it was refused is heard as an event.
@@ -517,8 +513,8 @@ class Conversation:
             self.tell(f"!! /{request.command} {request.body}: {why.getErrorMessage()}")
         return why
 
-    def _acknowledged(self, result: object, key: object) -> object:
-        text = self.pending.pop(key)
+    def _acknowledged(self, result: object, sent: Deferred[AnyEvent]) -> object:
+        text = self.pending.pop(sent)
         if isinstance(result, Failure) and code(result) == "gone":
             self.unsent.append(text)
         elif isinstance(result, Failure) and code(result) == "unsure":
@@ -551,14 +547,6 @@ def _narrow(line: str) -> str:
     """`line` with slashes at its beginning, where an input method has made wide ones of them."""
     rest = line.lstrip("／")
     return "/" * (len(line) - len(rest)) + rest
-
-
-def _user_key(name: str) -> str:
-    """What a name is compared by: the server's key, or nearly."""
-    try:
-        return names.user(name).key
-    except ChatError:
-        return name.casefold()
 
 
 def _nothing() -> None:

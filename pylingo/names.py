@@ -68,7 +68,7 @@ def room(text: str, *, known: bool = False) -> Name:
 
 
 def kept(text: str) -> str:
-    """The key of a name that was stored; of what would be none today, all of it."""
+    """The key of a name that was stored, or heard; of what would be none today, all of it."""
     try:
         return user(text, known=True).key
     except ChatError:
