@@ -264,6 +264,7 @@ class Connection:
         if self._final is not None:
             return fail(ChatError("gone", self._final))
         started = self._started = Deferred()
+        self._pulse.start(PULSE / 4, now=False)
         # In this order, for a try may fail at once.
         self._service.whenConnected(failAfterFailures=1).addErrback(self._unreachable)
         self._service.startService()
@@ -373,7 +374,7 @@ class Connection:
             self._wire.transport.abortConnection()
 
     def _unreachable(self, why: Failure) -> None:
-        if self._started is not None and why.check(CancelledError) is None:
+        if why.check(CancelledError) is None:
             self._fail_start(_sentence(why, self.where))
 
     def _fail_start(self, sentence: str, code: str = "unreachable") -> None:
@@ -412,8 +413,6 @@ class Connection:
     def _made(self, wire: _Wire) -> None:
         self._wire = wire
         self._sign()
-        if not self._pulse.running:
-            self._pulse.start(PULSE / 4, now=False)
         self._arriving = ensureDeferred(self._arrive(wire))
         self._arriving.addErrback(self._not_arrived)
 
@@ -448,7 +447,7 @@ class Connection:
             elif self.untrusted:
                 self._final = self.doubt = self._stranger(wire, why)
         if self._final is not None:
-            self.stop(self._final)
+            self.stop()
         elif not (wire.welcomed or wire.refused) and (wire.broken or "SSL" in why):
             why = self._stranger(wire, why)
         if was_linked or self._final is not None or why != self._told:

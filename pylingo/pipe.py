@@ -101,7 +101,8 @@ class Pipe(LineReceiver):
         if command in MOVES:
             self._way, self._astray = reply, ""
             reply.addErrback(self._strayed, reply, request.body)
-        reply.addErrback(self._refused)
+        # That it was refused is heard as an event.
+        reply.addErrback(lambda why: why.trap(ChatError))
         reply.addCallback(self._answered)
         if self.connection.unanswered >= MOST_UNANSWERED and not self.paused:
             self.pauseProducing()
@@ -129,11 +130,12 @@ class Pipe(LineReceiver):
                 "The output cannot be written, and nothing more is sent. Make room for it on its "
                 "disk, and start pylingo again."
             )
+        self._status = 1
         self._output = False
-        self._finish(1)
+        self._finish()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        self._finish(self._status)
+        self._finish()
 
     # What the server's side says.
 
@@ -165,7 +167,7 @@ class Pipe(LineReceiver):
         self._closing = True
         self.connection.part()
         # What nobody reads is not waited for any longer either.
-        self._clock.callLater(PARTING, self._finish, 1)
+        self._clock.callLater(PARTING, self._finish)
 
     def failed(self, trouble: ChatError) -> None:
         """There was no getting in."""
@@ -199,10 +201,6 @@ class Pipe(LineReceiver):
         rest = "" if self._ended else ", and what comes after that in the input was not sent"
         return f" {lines} not acknowledged{rest}."
 
-    def _refused(self, why: Failure) -> None:
-        """It was heard as an event."""
-        why.trap(ChatError)
-
     def _answered(self, _: object) -> None:
         if self._ended:
             self._leave()
@@ -215,9 +213,9 @@ class Pipe(LineReceiver):
         self._closing = True
         self.connection.close()
 
-    def _finish(self, status: int) -> None:
+    def _finish(self) -> None:
         if not self.finished.called:
-            self.finished.callback(status)
+            self.finished.callback(self._status)
 
 
 async def converse(reactor: Any, options: argparse.Namespace) -> int:
