@@ -62,8 +62,8 @@ SHOWN_PENDING = 5
 """Lines that wait to be acknowledged, shown above the prompt."""
 PATIENCE = 2.0
 """Seconds within which a second Ctrl-C ends it."""
-SIZE = 80, 24
-"""Columns and rows of a terminal that does not know how many it has."""
+SIZE = Size(rows=24, columns=80)
+"""That of a terminal that does not know how many it has."""
 SOON = 0.01
 """Seconds until more keys are handed on, where there are very many."""
 
@@ -206,9 +206,7 @@ class Screen(TwistedProtocol):
         self._keyboard: int = cast(Any, self._input).pipe.write_fd
         os.set_blocking(self._keyboard, False)
         stream: Any = _Stream(self.transport)
-        self._output = self._output_type(
-            stream, lambda: Size(*reversed(self._known_size())), term=self._term
-        )
+        self._output = self._output_type(stream, self._known_size, term=self._term)
         self._session: PromptSession[str] = PromptSession(
             self._prompt,
             input=self._input,
@@ -333,7 +331,7 @@ class Screen(TwistedProtocol):
 
     def _print(self) -> None:
         lines, self._lines = self._lines, []
-        columns, _ = self._known_size()
+        columns = self._known_size().columns
         told = (_hung(line, columns) for line in lines)
         text = FormattedText([piece for line in told for piece in (*line, ("", "\n"))])
         print_formatted_text(self._output, text, STYLE, color_depth=self._app.color_depth)
@@ -353,13 +351,13 @@ class Screen(TwistedProtocol):
 
     # Drawing and keys.
 
-    def _known_size(self) -> tuple[int, int]:
+    def _known_size(self) -> Size:
         columns, rows = self._size()
-        return columns or SIZE[0], rows or SIZE[1]
+        return Size(rows or SIZE.rows, columns or SIZE.columns)
 
     def _height(self) -> Dimension:
         """What is typed takes half of the screen at most, a menu of completions as much."""
-        columns, rows = self._known_size()
+        rows, columns = self._known_size()
         most = max(1, rows // 2)
         window = self._window
         lines = window.content.preferred_height(columns, most, True, window.get_line_prefix) or 1
@@ -373,7 +371,7 @@ class Screen(TwistedProtocol):
             pieces.append(("class:pending", f"… and {len(waiting) - SHOWN_PENDING} more\n"))
         for text in waiting[-SHOWN_PENDING:]:
             first = plain([("", text.strip().split("\n")[0])])
-            room = max(10, self._known_size()[0] - 14)
+            room = max(10, self._known_size().columns - 14)
             line = first[: room // 2].translate(PIECES)
             pieces.append(("class:pending", f"… {line} (sending)\n"))
         return FormattedText([*pieces, ("class:prompt", self._desk.prompt.translate(PIECES))])
