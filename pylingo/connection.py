@@ -200,8 +200,8 @@ class Connection:
         self.welcome: Welcome | None = None
         self.closing: Closing | None = None
         """What the server said when it ended this for good."""
-        self.doubt = ""
-        """Why this ended although the server was trusted before."""
+        self.ended = ""
+        """Why this ended, if it was neither asked for nor for want of a link."""
         self.closed: Deferred[None] = Deferred()
         """Fires when the connection has ended for good."""
         self._hear = heard
@@ -445,7 +445,7 @@ class Connection:
             elif self.leaving and all(one.quiet or one.leaves for one in self._requests):
                 self._final = why  # There is nothing to come back for.
             elif self.untrusted:
-                self._final = self.doubt = self._stranger(wire, why)
+                self._final = self.ended = self._stranger(wire, why)
         if self._final is not None:
             self.stop()
         elif not (wire.welcomed or wire.refused) and (wire.broken or "SSL" in why):
@@ -614,7 +614,7 @@ class Connection:
             if trouble:
                 if self._started is None:
                     # It was trusted before. To try again and again would not tell why.
-                    self._final = self.doubt = trouble
+                    self._final = self.ended = trouble
                 wire.abort(trouble)
                 return
         match event:
@@ -635,6 +635,7 @@ class Connection:
                 if event.reason in FINAL or not self._reconnect:
                     self.closing = event
                     self._final = event.text
+                    self.ended = "" if event.reason == "bye" else event.text
             case _:
                 pass
         self._follow(event)

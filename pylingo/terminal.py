@@ -125,11 +125,12 @@ class _Talk:
             conversation.arrived()
             self._saving.start(SAVED, now=False)
             await connection.closed
-            return _last_words(connection)
         except ChatError as refused:
             return str(refused)
         except CancelledError:
             return ""
+        else:
+            return connection.ended
         finally:
             signal.signal(signal.SIGCONT, signal.SIG_DFL)
             if self._saving.running:
@@ -194,14 +195,6 @@ class _Talk:
         connection = self._conversation.connection
         if connection is not None and connection.ticket is not None and (memory := self._mine()):
             self._reactor.callInThread(memory.remember, connection.ticket)
-
-
-def _last_words(connection: Connection) -> str:
-    """What to say when it was not the person who ended it."""
-    closing = connection.closing
-    if connection.doubt:
-        return connection.doubt
-    return closing.text if closing is not None and closing.reason != "bye" else ""
 
 
 class Tty:

@@ -254,7 +254,7 @@ class TrustTests(SynchronousTestCase):
         world.link.drop()
         world.wait(10)
         self.assertEqual(ana.closed, [None])
-        self.assertEqual(ana.connection.doubt, "You have changed.")
+        self.assertEqual(ana.connection.ended, "You have changed.")
         self.assertIsNotNone(ana.connection.ticket)
         self.assertEqual(len(world.links), 2)
         for link in world.links[1:]:

@@ -471,7 +471,7 @@ class BrokenLinkTests(SynchronousTestCase):
         self.lose()
         self.world.lose(why)
         self.world.flush()
-        self.assertIn("no authority", ana.connection.doubt)
+        self.assertIn("no authority", ana.connection.ended)
         self.assertEqual(ana.closed, [None])
 
     def test_paused(self) -> None:
