@@ -112,7 +112,7 @@ class Conversation:
         """The day of the newest message that was shown."""
         self._ignored: dict[str, str] = {}
         """Whose messages are not shown: their names, by the keys that names are compared by."""
-        self.abandon: Callable[[], None] = _nothing
+        self.abandon: Callable[[], None] = lambda: None
         """Told that the person does not want to wait for a connection."""
 
     # What the screen shows of it.
@@ -547,7 +547,3 @@ def _narrow(line: str) -> str:
     """`line` with slashes at its beginning, where an input method has made wide ones of them."""
     rest = line.lstrip("／")
     return "/" * (len(line) - len(rest)) + rest
-
-
-def _nothing() -> None:
-    """There is nothing to give up."""

@@ -155,19 +155,17 @@ class Requests:
         self._later = deque(one for one in self._later if one.request.re in self._waiting)
         return dropped
 
-    def _send(self, pending: Pending) -> None:
-        if not pending.begun:
-            pending.begun, pending.room = True, self._room()
-        if pending.command in MOVES:
-            self._moving = pending
-        self._write(encode(pending.request))
-
     def _flow(self) -> None:
         while self.linked and self._moving is None and self._later:
             underway = len(self._waiting) - len(self._later)
             if underway >= MOST_UNDERWAY or (underway and self._later[0].command in ALONE):
                 break
-            self._send(self._later.popleft())
+            pending = self._later.popleft()
+            if not pending.begun:
+                pending.begun, pending.room = True, self._room()
+            if pending.command in MOVES:
+                self._moving = pending
+            self._write(encode(pending.request))
 
 
 def refuse(pendings: Iterable[Pending], code: str, text: str) -> None:
