@@ -488,6 +488,11 @@ class LinkTests(Seat):
         self.assertEqual(self.said(), ["-- /topic waits until you are connected again."])
         self.assertIn(("topic", "tea"), self.line.asked)
 
+    def test_quit(self) -> None:
+        """The command asks the server, with its reason; the connection knows the rest."""
+        self.talk.typed("/quit bye")
+        self.assertEqual((self.line.asked[-1], self.line.stopped), (("quit", "bye"), False))
+
     def test_leave_in_a_pause(self) -> None:
         """In a pause there is nothing to end in good order: leaving is at once."""
         self.assertFalse(self.talk.urgent)
