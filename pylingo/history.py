@@ -23,7 +23,7 @@ it elsewhere and returns a Deferred. What runs there is marked as blocking.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from heapq import merge
 from itertools import chain, islice
@@ -124,7 +124,8 @@ class Log:
     def write(self, change: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
         """Make a change, blocking, in the next transaction; the result is what `change` returns.
 
-        Fails with what `change` raised, or with `sqlite3.Error` if it could not be committed.
+        Fails with what `change` raised, or with `sqlite3.Error` if it could not be committed, or
+        `MemoryError`.
         """
         done: Deferred[T] = Deferred()
         self._changes.append((change, done, self.last))
@@ -245,7 +246,7 @@ class Log:
         changes: list[Waiting],
         states: dict[object, Change],
     ) -> None:
-        if not isinstance(why.value, sqlite3.Error):
+        if not isinstance(why.value, sqlite3.Error | MemoryError):
             self._log.failure("storing failed", why)
         else:
             if not self.failing:
@@ -436,7 +437,7 @@ def _before(connection: sqlite3.Connection, place: str, upto: int) -> Iterator[M
 
 def _after(
     connection: sqlite3.Connection, place: str, after: int, upto: int
-) -> Iterator[Message | Private]:
+) -> Generator[Message | Private, None, None]:
     """The messages of a place with ids after one and up to another, the oldest first."""
     query = "SELECT target, said FROM batches WHERE place = ? AND last > ? ORDER BY last"
     with closing(connection.execute(query, (place, after))) as rows:
@@ -458,11 +459,17 @@ def _missed(
     each = [_after(connection, place, after, upto) for place, after in places]
     messages: list[Any] = []
     size = 0
-    for message in merge(*each, key=attrgetter("id")):
-        messages.append(message)
-        size += len(message.text.encode())
-        if len(messages) == PIECE or size > LARGEST_PIECE:
-            return messages, False
+    try:
+        for message in merge(*each, key=attrgetter("id")):
+            messages.append(message)
+            size += len(message.text.encode())
+            if len(messages) == PIECE or size > LARGEST_PIECE:
+                return messages, False
+    finally:
+        # Where one of them fails, its traceback keeps the others; and as long as a query is not at
+        # its end, all that this connection reads is as old as that.
+        for one in each:
+            one.close()
     return messages, True
 
 

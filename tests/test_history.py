@@ -538,9 +538,24 @@ class FailureTests(LogTestCase):
         self.house.commits.hold()
         self.ana.say("hi", re=1)
         self.house.settle()
-        self.house.commits.waiting[0].answer.errback(MemoryError())
-        self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
+        self.house.commits.waiting[0].answer.errback(RuntimeError())
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertEqual([event.code for event in self.heard], ["internal"])
+
+    def test_no_memory(self) -> None:
+        """Where SQLite finds no memory, what is to be kept is tried again, as with a full disk."""
+        kept: list[str] = []
+        self.log.keep("state", lambda _: kept.append("tried"))
+        self.house.commits.hold()
+        self.ana.say("hi", re=1)
+        self.house.settle()
+        self.house.commits.waiting.popleft().answer.errback(MemoryError())
+        self.house.commits.release()
+        self.assertTrue(self.log.failing)
+        self.assertEqual([event.code for event in self.heard], ["internal"])
+        self.ana.say("hi", re=2)
+        self.house.settle()
+        self.assertEqual((kept, self.log.failing), (["tried"], False))
 
 
 class FullTests(LogTestCase):
@@ -759,6 +774,33 @@ class ReadTests(LogTestCase):
         done = self.log.read(lambda connection: connection.execute("SELECT nonsense"))
         self.house.settle()
         self.failureResultOf(done, sqlite3.Error)
+
+    def test_fails_once(self) -> None:
+        """A read that failed in one of several places does not keep the others in the past."""
+        self.house = House(self.mktemp())
+        self.addCleanup(lambda: self.house.database.close())
+        (ana, _), (ben, _) = self.house.user("ana", "lobby"), self.house.user("ben", "lobby")
+        for number in range(3):
+            ana.say(f"said {number}")
+            ana.tell(ben, f"told {number}")
+            self.house.settle()
+        decode = history._decode
+
+        def fail(said: str) -> list[Any]:
+            if "told" in said:
+                raise sqlite3.OperationalError("disk I/O error")
+            return decode(said)
+
+        self.patch(history, "_decode", fail)
+        log = self.house.log
+        missed = log.missed([("#lobby", 0), (ben.place, 0)], self.house.registry.last)
+        self.house.settle()
+        # With its traceback, and with that what was being read.
+        failure = self.failureResultOf(missed, sqlite3.Error)
+        ana.say("said after it")
+        self.house.settle()
+        tail = self.result(log.tail("#lobby", self.house.registry.last))
+        self.assertEqual(texts(tail)[-1], "said after it", failure)
 
 
 def ids(messages: Sequence[Message | Private | Post]) -> list[int]:
