@@ -212,17 +212,18 @@ class Accounts:
             raise ChatError("bad_argument", "Your name has changed. Register once more.")
         account = Account(name, hash, self._log.last)
         row = (name.key, name.shown, hash, account.read)
-        self._put(name.key, account)
+        # Nobody else can have the name from now on; but it is no account yet to write to or to ban.
+        self._looks[name.skeleton] = account
 
         async def store() -> None:
             insert = "INSERT INTO accounts VALUES (?, ?, ?, ?)"
             try:
                 await self._log.write(lambda connection: connection.execute(insert, row))
             except Exception:
-                del self.known[name.key]
                 if self._looks.get(name.skeleton) is account:
                     del self._looks[name.skeleton]
                 raise
+            self._put(name.key, account)
             if self._registry.users.get(name.key) is user:
                 account.host = user.host
                 self._become(user, account)

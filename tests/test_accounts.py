@@ -340,6 +340,49 @@ class BrokenOffTests(SynchronousTestCase):
         ben.ask("msg", "ana hi")
         self.assertEqual(texts(back.hear()), ["hi"])
 
+    def test_told_while_registering(self) -> None:
+        """Until the name is an account, what is said to it is said to who has it, here."""
+        ana, ben = self.house.visitor("ana"), self.house.visitor("ben")
+        for number, stored in enumerate((False, True)):
+            self.house.commits.hold()
+            asked = ana.begin("register", SECRET)
+            self.house.hashes.release()
+            said = ben.begin("msg", f"ana {number}")
+            if not stored:
+                self.house.break_disk()
+            self.house.commits.step()
+            self.house.mend_disk()
+            self.house.commits.release()
+            self.assertIsInstance(ben.reply(said), Sent)
+            self.assertIsInstance(ana.reply(asked), Done if stored else Error)
+            self.assertEqual(texts(ana.hear()), [str(number)])
+
+    def test_login_while_registering(self) -> None:
+        """It can be logged in to when it is stored, and not before; a failure is no trouble."""
+        ana, eve = self.house.visitor("ana"), self.house.visitor("eve")
+        self.house.commits.hold()
+        ana.begin("register", SECRET)
+        asked = eve.begin("login", f"ana {SECRET}")
+        self.house.break_disk()
+        self.house.commits.step()
+        self.house.mend_disk()
+        self.house.commits.release()
+        self.assertEqual(eve.reply(asked).code, "wrong_password")
+        self.house.wait(5)
+        self.assertIsNone(eve.wire.door.user.account)
+        self.assertIsInstance(ana.ask("register", SECRET), Done)
+
+    def test_banned_while_registering(self) -> None:
+        """Who is banned in the moment of becoming an account is put out."""
+        boss, reg = self.house.visitor("boss", "den"), self.house.visitor("reg", "den")
+        self.house.commits.hold()
+        reg.begin("register", SECRET)
+        boss.begin("ban", "reg")
+        self.house.commits.release()
+        reg.hear()
+        self.assertEqual(boss.ask("users").users, ["boss"])
+        self.assertEqual(reg.ask("join", "den").code, "forbidden")
+
     def test_register_and_linger(self) -> None:
         """A session that is resumed after all that is the account's, too."""
         ana = self.house.visitor("ana")
