@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import sqlite3
 
 from twisted.logger import Logger
 
@@ -30,7 +31,7 @@ async def resume(door: Door, body: str) -> None:
         door.user = user
         user.resume(door.hear)
         _log.info("{user} is back", user=user.name.shown)
-    await _catch_up(door, fresh, int(number))
+    await _catch_up(door, fresh, token, int(number))
 
 
 @command("enter", "PASSWORD", "Give the server's password, where it has one.", cost=3, open=True)
@@ -125,12 +126,18 @@ async def _found(door: Door, token: str) -> User:
     return back if isinstance(back, User) else chat.sessions.revive(back)
 
 
-async def _catch_up(door: Door, token: str, after: int) -> None:
-    """Tell a resumed user what was missed, in pieces, then go on live."""
+async def _catch_up(door: Door, token: str, used: str, after: int) -> None:
+    """Tell a resumed user what was missed, in pieces, then go on live.
+
+    The `token` is for the next time; where it cannot be stored, that is the one that was `used`.
+    """
     user, chat = door.user, door.chat
     # What is heard live waits; what the log has by the next piece is dropped, for it is in there.
     door.hold()
-    await chat.log.flushed()
+    try:
+        await chat.log.kept()
+    except sqlite3.Error:
+        token = used
     room = user.room
     door.reply(
         Resumed(

@@ -747,6 +747,16 @@ class RestartTests(DoorTestCase):
         self.house = self.house.restart()
         self.assertEqual(self.visitor().ask("resume", f"{ana.welcome.session} 0").user, "ana")
 
+    def test_resumed_while_failing(self) -> None:
+        """Where a new token cannot be stored, the one that was used stays the way back."""
+        ana = self.visitor("ana", "lobby")
+        ana.drop()
+        self.house.break_disk()
+        token = self.visitor().ask("resume", f"{ana.welcome.session} 0").session
+        self.restart()
+        reply = self.visitor().ask("resume", f"{token} 0")
+        self.assertEqual((reply.user, reply.room), ("ana", "lobby"))
+
     def test_state_retried(self) -> None:
         """A session that could not be stored is stored when the disk is well again."""
         self.house.break_disk()
