@@ -50,7 +50,7 @@ from pylingo.protocol import (
     Welcome,
 )
 from pylingo.rooms import NAMES_WITH_JOINED, Registry, Room, User
-from pylingo.schema import Database
+from pylingo.schema import Database, trouble
 from pylingo.sessions import Sessions
 
 NEAR = 0.75
@@ -481,8 +481,11 @@ async def _enter(door: Door, name: Name) -> None:
     replayed: list[Message] = []
     try:
         replayed = await messages
-    except sqlite3.Error:
-        _log.failure("the history cannot be read")
+    except sqlite3.Error as error:
+        if trouble(error):
+            _log.error("the history cannot be read: {why}", why=error)
+        else:
+            _log.failure("the history cannot be read")
     door.reply(
         Joined(
             room=room.name.shown,

@@ -595,7 +595,7 @@ class ChatFactory(Factory):
             for count, door in enumerate(tuple(self.doors), 1):
                 # It may have gone since.
                 if door in self.doors:
-                    door.look(self.now)
+                    self._look_at(door)
                 if count % several == 0:
                     await deferLater(self.clock, 0)
             expired = self.registry.expire(self.now, most=MOST_LINGERING)
@@ -607,6 +607,12 @@ class ChatFactory(Factory):
             pass
         except Exception:  # noqa: BLE001 - the next look may be better
             self._log.failure("looking at the connections failed")
+
+    def _look_at(self, door: ChatProtocol) -> None:
+        try:
+            door.look(self.now)
+        except Exception:  # noqa: BLE001 - the others are to be looked at, too
+            self._log.failure("looking at {host} failed", host=door.host)
 
     async def clean(self) -> None:
         """Every now and then, remove some of what is too old to be kept."""

@@ -248,6 +248,8 @@ class ChatService(Service):
         except BaseException as why:
             # The threads would keep the process.
             self._close()
+            if isinstance(why, DatabaseError):
+                raise CannotStart(f"pylingo: {why}") from None
             if isinstance(why, sqlite3.Error) and trouble(why):
                 raise CannotStart(f"pylingo: {unusable(self._options['database'], why)}") from None
             raise

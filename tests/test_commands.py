@@ -300,10 +300,15 @@ class JoinTests(CommandTestCase):
         """Where the history cannot be read, one is in the room all the same."""
         ana = self.visitor("ana")
         self.house.reads.hold()
-        id = ana.begin("join", "lobby")
-        self.house.reads.waiting.popleft().answer.errback(sqlite3.OperationalError("disk I/O"))
-        self.assertIsInstance(ana.reply(id), Joined)
-        self.assertEqual(len(self.flushLoggedErrors(sqlite3.Error)), 1)
+        bug, disk = sqlite3.OperationalError("bug"), sqlite3.OperationalError("disk I/O error")
+        disk.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        for error in (bug, disk):
+            id = ana.begin("join", "lobby")
+            self.house.reads.waiting.popleft().answer.errback(error)
+            self.assertIsInstance(ana.reply(id), Joined)
+        # The disk is no fault of ours.
+        logged = self.flushLoggedErrors(sqlite3.Error)
+        self.assertEqual([failure.value for failure in logged], [bug])
 
 
 class JoinWhileTalkingTests(CommandTestCase):

@@ -723,6 +723,18 @@ class BoundTests(DoorTestCase):
         self.assertTrue(ben.closed)
         self.assertEqual(ana.ask("users").users, ["ana", "ben"])
 
+    def test_look_fails(self) -> None:
+        """What goes wrong with one connection keeps nobody from looking at the others."""
+        ana, ben = self.visitor("ana"), self.visitor("ben")
+
+        def fail(now: float) -> None:
+            raise RuntimeError(now)
+
+        self.patch(ana.wire.door, "look", fail)
+        self.house.wait(65, alive=False)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 65)
+        self.assertEqual([e.reason for e in ben.hear() if isinstance(e, Closing)], ["idle"])
+
     def test_half_a_frame(self) -> None:
         """Bytes that make no whole request are no sign of life."""
         ana = self.visitor("ana")

@@ -391,6 +391,15 @@ class ServiceTests(ServiceTestCase):
         self.assertIn("cannot be used", str(end.code))
         self.assertEqual(threading.active_count(), threads)
 
+    async def test_gone_bad(self) -> None:
+        """So does one that was of use when the options were looked at, and is not any more."""
+        path = self.mktemp()
+        options = parsed("--port", "0", "--interface", LOCAL, "--database", path)
+        other = Database(path)
+        end = self.assertRaises(CannotStart, ChatService(options, reactor).privilegedStartService)
+        other.close()
+        self.assertIn("in use by another", str(end.code))
+
     async def test_no_address_of_ours(self) -> None:
         """So does an address that this machine does not have; it is not the port then."""
         options = parsed("--port", "0", "--interface", "192.0.2.1", "--database", MEMORY)
