@@ -38,7 +38,6 @@ async def dial(
     # Loaded here, for they take a while.
     from platformdirs import user_config_path
     from twisted.internet.endpoints import wrapClientTLS
-    from twisted.internet.ssl import optionsForClientTLS
 
     from pylingo import tls
 
@@ -49,13 +48,13 @@ async def dial(
         folder = Path(os.devnull)  # There is no home.
     known = tls.KnownHosts(folder / "known_hosts")
     pin = tls.Pin(where, known)
+    try:
+        vouched, pinned = tls.Caller(options.host), tls.Caller(options.host, vouched=False)
+    except ValueError:
+        raise ChatError(
+            "unreachable", f"{where} is no name that a host can have. Check the spelling."
+        ) from None
     if pin.expected is None:
-        try:
-            vouched = optionsForClientTLS(options.host)
-        except ValueError:
-            raise ChatError(
-                "unreachable", f"{where} is no name that a host can have. Check the spelling."
-            ) from None
         made = connection(wrapClientTLS(vouched, plain))
         try:
             await made.start()
@@ -65,7 +64,7 @@ async def dial(
         else:
             return made
     while True:
-        made = connection(wrapClientTLS(tls.unverified(), plain), check=pin)
+        made = connection(wrapClientTLS(pinned, plain), check=pin)
         try:
             await made.start()
         except ChatError:

@@ -11,13 +11,20 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import service_identity
 from OpenSSL import SSL, crypto
-from twisted.internet.ssl import CertificateOptions, TLSVersion
+from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
+from service_identity.pyopenssl import extract_patterns
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import CertificateOptions, TLSVersion, optionsForClientTLS
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 LIFETIME = timedelta(days=3650)
 """How long a certificate of our own making is good."""
@@ -60,6 +67,23 @@ def serve(path: Path) -> tuple[CertificateOptions, str]:
     return options, fingerprint(first)
 
 
+def root(files: Iterable[Path]) -> Path | None:
+    """Which of some PEM files has a certificate that is its own issuer, at the end of a chain."""
+    from cryptography import x509
+
+    for path in files:
+        try:
+            pem = path.read_bytes()
+            first, *chain = x509.load_pem_x509_certificates(pem)
+        except (OSError, ValueError):
+            continue
+        if b"PRIVATE KEY-" not in pem:
+            chain.append(first)
+        if any(one.issuer == one.subject for one in chain):
+            return path
+    return None
+
+
 def make(path: Path) -> None:
     """Make a certificate and key of our own, readable by their owner only.
 
@@ -70,7 +94,9 @@ def make(path: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    host = socket.gethostname()[:64] or "localhost"
+    host = socket.gethostname()[:64]
+    if not (host and host.isascii()):
+        host = "localhost"  # Linux takes any bytes for its name, a certificate does not.
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
     certificate = (
@@ -113,7 +139,7 @@ class KnownHosts:
     def find(self, where: str) -> str | None:
         """The fingerprint known for a server."""
         try:
-            lines = self.path.read_text(errors="replace").splitlines()
+            lines = self.path.read_text("utf-8", errors="replace").splitlines()
         except OSError:
             return None
         known = dict(words[:2] for line in lines if len(words := line.split()) > 1)
@@ -123,12 +149,19 @@ class KnownHosts:
         """Remember a fingerprint. Raises `CertificateError` where that cannot be done."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with self.path.open("a+", errors="replace") as file:
+            with self.path.open("a+b", buffering=0) as file:
                 # Somebody may have edited it, and left the last line without an end.
                 file.seek(0)
-                text = file.read()
-                end = "\n" if text and not text.endswith("\n") else ""
-                file.write(f"{end}{where} {print}\n")
+                known = file.read()
+                end = "\n" if known and not known.endswith(b"\n") else ""
+                line = f"{end}{where} {print}\n".encode(errors="replace")
+                try:
+                    while line:
+                        line = line[file.write(line) :]
+                except OSError:
+                    # Half a fingerprint would be taken for that of another certificate.
+                    file.truncate(len(known))
+                    raise
         except OSError as error:
             raise CertificateError(
                 f"The certificate cannot be remembered in {self.path}: {error.strerror}."
@@ -166,15 +199,43 @@ class Pin:
         return "" if self.seen == self.expected else self.changed
 
 
-def unverified() -> CertificateOptions:
-    """For a client that looks at the certificate itself, with a `Pin`."""
-    return CertificateOptions(verify=False, raiseMinimumTo=TLSVersion.TLSv1_2)
+@implementer(IOpenSSLClientConnectionCreator)
+class Caller:
+    """The client's side of TLS. It asks for the server by name, for there may be several.
+
+    If `vouched`, an authority has to vouch for the certificate, and for that name; otherwise it is
+    for a `Pin` to look at. Raises `ValueError` for what is no name that a host can have.
+    """
+
+    def __init__(self, host: str, *, vouched: bool = True) -> None:
+        self._options = optionsForClientTLS(host)
+        numeric = isIPAddress(host) or isIPv6Address(host)
+        self._name = IPAddress_ID(host) if numeric else DNS_ID(host)
+        self._vouched = vouched
+
+    def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
+        connection = self._options.clientConnectionForTLS(protocol)
+        if self._vouched:
+            connection.set_verify(SSL.VERIFY_PEER, self._verify)
+        else:
+            connection.set_verify(SSL.VERIFY_NONE, lambda *_: True)
+        return connection
+
+    def _verify(
+        self, _: SSL.Connection, certificate: crypto.X509, _error: int, depth: int, ok: int
+    ) -> bool:
+        """In place of Twisted's, which lets a certificate pass whose names it cannot make out."""
+        if depth or not ok:
+            return bool(ok)
+        try:
+            verify_service_identity(extract_patterns(certificate), [self._name], [])
+        except (service_identity.CertificateError, service_identity.VerificationError):
+            return False
+        return True
 
 
 def doubtful(why: Failure) -> bool:
     """Whether a connection failed because no authority vouches for the certificate."""
-    from service_identity import VerificationError
-
-    return bool(why.check(VerificationError)) or (
+    return bool(why.check(service_identity.VerificationError)) or (
         isinstance(why.value, SSL.Error) and "certificate verify failed" in str(why.value)
     )

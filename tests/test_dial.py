@@ -73,7 +73,7 @@ class DialTests(SynchronousTestCase):
 
     def test_no_name_of_a_host(self) -> None:
         """A name that no host can have is told as that."""
-        for host in ("chat_1", "a..b", "x" * 70):
+        for host in ("chat_1", "a..b", "x" * 70, "1234"):
             why = self.failureResultOf(self.dial(host=host), ChatError)
             self.assertIn(f"{host}:5000 is no name", str(why.value))
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
+import socket
 import stat
 import subprocess
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from OpenSSL import SSL
 from service_identity import VerificationError
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -55,6 +60,14 @@ class MakeTests(SynchronousTestCase):
         link.symlink_to(target)
         self.assertRaises(CertificateError, tls.make, link)
         self.assertFalse(target.exists())
+
+    def test_host_name(self) -> None:
+        """A machine may have any name; what no certificate can have is left out."""
+        for name in ("höst", "h\udcffst", "", "my_host", "x" * 70):
+            self.patch(socket, "gethostname", lambda name=name: name)
+            self.path.unlink(missing_ok=True)
+            tls.make(self.path)
+            self.assertTrue(tls.serve(self.path))
 
     def test_no_place(self) -> None:
         """Where it cannot be written, the sentence says where, why, and what to do."""
@@ -231,6 +244,23 @@ class KnownHostsTests(SynchronousTestCase):
         self.path.write_bytes(b"\xff\xfe\x00 x\n\n \nnonsense\nexample.org:5000 AA:BB\n")
         self.assertEqual(self.known.find("example.org:5000"), "AA:BB")
 
+    def test_no_space(self) -> None:
+        """Where the disk becomes full, the file is as it was: half a line would be a lie."""
+        self.known.add("other.example:5000", "AA:BB")
+        before = self.path.read_bytes()
+
+        class Full(io.FileIO):
+            def write(self, data: Any) -> int:
+                if len(data) < 9:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return super().write(data[:9])
+
+        disk = self.patch(Path, "open", lambda path, *_, **__: Full(path, "a+"))
+        error = self.assertRaises(CertificateError, self.known.add, "example.org:5000", "CC:DD:EE")
+        disk.restore()
+        self.assertIn("No space left", str(error))
+        self.assertEqual(self.path.read_bytes(), before)
+
     def test_not_writable(self) -> None:
         """Where it cannot be remembered, the sentence says so."""
         self.path.mkdir(parents=True)
@@ -283,6 +313,74 @@ class PinTests(SynchronousTestCase):
             self.assertFalse(tls.doubtful(Failure(why)))
 
 
+class CallerTests(SynchronousTestCase):
+    """What a client asks for, and whom it believes."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        openssl(
+            "req", "-x509", "-nodes", "-days", "9", "-subj", "/CN=authority", "-keyout", "ca.key",
+            "-out", "ca.pem", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+            cwd=self.folder,
+        )  # fmt: skip
+        trusted = patch.dict(os.environ, SSL_CERT_FILE=str(self.folder / "ca.pem"))
+        trusted.start()
+        self.addCleanup(trusted.stop)
+
+    def server(self, *names: str) -> CertificateOptions:
+        """One whose certificate the authority has signed for `names`."""
+        (self.folder / "names").write_text(f"subjectAltName={','.join(names)}" if names else "")
+        openssl(
+            "req", "-nodes", "-subj", "/CN=localhost", "-keyout", "x.key", "-out", "x.csr",
+            "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", cwd=self.folder,
+        )  # fmt: skip
+        openssl(
+            "x509", "-req", "-in", "x.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "9",
+            "-CAcreateserial", "-extfile", "names", "-out", "x.pem", cwd=self.folder,
+        )  # fmt: skip
+        both = self.folder / "both.pem"
+        parts = [(self.folder / name).read_bytes() for name in ("x.key", "x.pem")]
+        both.write_bytes(b"".join(parts))
+        return tls.serve(both)[0]
+
+    def meet(self, caller: tls.Caller, server: CertificateOptions) -> bytes | None:
+        """Shake hands; the result is the name that was asked for. Raises `SSL.Error`."""
+        client: Any = TLSMemoryBIOFactory(caller, True, Factory.forProtocol(Protocol))
+        near = caller.clientConnectionForTLS(client.buildProtocol(None))
+        far = SSL.Connection(server.getContext(), None)
+        near.set_connect_state()
+        far.set_accept_state()
+        for _ in range(4):
+            for one, other in ((near, far), (far, near)):
+                with contextlib.suppress(SSL.WantReadError):
+                    one.do_handshake()
+                with contextlib.suppress(SSL.WantReadError):
+                    other.bio_write(one.bio_read(65536))
+        return far.get_servername()
+
+    def test_vouched_for(self) -> None:
+        """A certificate for the host is taken; the host is asked for by its name, not address."""
+        server = self.server("DNS:localhost", "IP:127.0.0.1")
+        self.assertEqual(self.meet(tls.Caller("localhost"), server), b"localhost")
+        self.assertIsNone(self.meet(tls.Caller("127.0.0.1"), server))
+
+    def test_not_vouched_for(self) -> None:
+        """One for another host is refused, and so is one for none, or for what is no name."""
+        for names in (("DNS:other.example",), (), ("DNS:*.localhost",), ("IP:127.0.0.2",)):
+            server = self.server(*names)
+            for host in ("localhost", "127.0.0.1"):
+                error = self.assertRaises(SSL.Error, self.meet, tls.Caller(host), server)
+                self.assertTrue(tls.doubtful(Failure(error)), (names, host))
+
+    def test_for_a_pin(self) -> None:
+        """Where a pin looks at it, any will do; and it is the one for that name."""
+        tls.make(self.folder / "own.pem")
+        for server in (self.server(), tls.serve(self.folder / "own.pem")[0]):
+            asked = self.meet(tls.Caller("localhost", vouched=False), server)
+            self.assertEqual(asked, b"localhost")
+
+
 class Client:
     """The encrypting side of a `Visitor`, without sockets."""
 
@@ -324,8 +422,12 @@ class Client:
         except (SSL.WantReadError, SSL.ZeroReturnError, SSL.Error):
             return None
 
+    def write(self, data: bytes) -> None:
+        """Make a record of it, to be sent with what comes next."""
+        self._connection.send(data)
+
     def send(self, *frames: bytes) -> None:
-        self._connection.send(b"".join(frames))
+        self.write(b"".join(frames))
         self.pump()
 
 
@@ -402,6 +504,36 @@ class EncryptedDoorTests(SynchronousTestCase):
         self.assertIsInstance(events(ana.plain)[-1], Closing)
         self.house.wait(5, alive=False)
         self.assertTrue(ana.wire.disconnected)
+
+    def test_busy_for_nothing(self) -> None:
+        """Who keeps TLS busy, and says next to nothing, waits for it as for many requests."""
+        good, bad = self.client(), self.client()
+        for client in (good, bad):
+            client.pump()
+            client.send(request("hello", "", 1))
+        for _ in range(30):
+            good.send(request("pong"))
+        long = request("ping", "x" * 10_000, 2)
+        for byte in long[:2_000]:
+            bad.write(bytes([byte]))
+        bad.pump()
+        doors = [door for door in self.house.factory.doors if door.paused]
+        self.assertEqual([door.transport for door in doors], [bad.wire.door])
+        bad.send(long[2_000:])
+        good.send(request("ping", "", 3))
+        self.assertEqual([events(one.plain)[-1].re for one in (good, bad)], [3, 1])
+        self.house.wait(60)
+        bad.pump()
+        self.assertEqual(events(bad.plain)[-1].re, 2)
+
+    def test_busy_at_first(self) -> None:
+        """Who has said nothing yet, and keeps TLS busy, is cut off."""
+        bad = self.client()
+        bad.pump()
+        for byte in request("ping", "x" * 10_000, 2)[:900]:
+            bad.write(bytes([byte]))
+        bad.pump()
+        self.assertTrue(bad.wire.disconnected)
 
     def test_idle(self) -> None:
         """An encrypted connection that falls silent is asked, and then dropped, as any other."""
