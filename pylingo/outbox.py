@@ -274,7 +274,11 @@ class Outbox:
 
     def send(self, frames: bytes) -> None:
         """Send `frames` now; nothing waits ahead of them."""
-        self.transport.write(frames)
+        # The transport's own buffer has no bound.
+        end = _whole(frames, MOST_WAITING) if len(frames) > MOST_WAITING else len(frames)
+        self.transport.write(frames[:end])
+        if end < len(frames):
+            self._put(frames[end:])
 
     def clear(self) -> None:
         """Forget what has not been handed on; what has been ends with a whole frame."""
@@ -376,9 +380,7 @@ class SocketOutbox(Outbox):
         end = len(frames)
         if end - sent > MOST_WAITING:
             # First the frame that was cut, alone: whatever comes of the rest, it has to be whole.
-            end = 0
-            while end <= sent:
-                end += 4 + int.from_bytes(frames[end : end + 4], "big")
+            end = _whole(frames, sent)
         self._frames.append(frames[sent:end])
         self.size = end - sent
         self._turn.high = max(self._turn.high, self.size)
@@ -412,6 +414,14 @@ class SocketOutbox(Outbox):
 def _direct(hear: object) -> TypeGuard[SocketOutbox]:
     """Whether it is a socket, and nothing waits ahead of it."""
     return type(hear) is SocketOutbox and hear.open
+
+
+def _whole(frames: bytes, place: int) -> int:
+    """Where the frame ends that has the byte at `place`."""
+    end = 0
+    while end <= place:
+        end += 4 + int.from_bytes(frames[end : end + 4], "big")
+    return end
 
 
 def _newer(events: Sequence[Event], frames: bytes, after: int, private: bool) -> bytes:

@@ -290,6 +290,26 @@ class OutboxTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertGreater(self.owner.overflows, 0)
 
+    def test_large(self) -> None:
+        """A transport is not handed more than may wait, for it has no bound of its own."""
+        taken: list[bytes] = []
+
+        def write(data: bytes) -> None:
+            taken.append(data)
+            self.box.pauseProducing()
+
+        self.patch(self.transport, "write", write)
+        frame = encode(Notice(text="x" * 100_000))
+        few, many = MOST_WAITING // len(frame) + 1, 2 * MOST_WAITING // len(frame) + 2
+        self.box.put(frame * few)
+        self.clock.advance(0)
+        self.assertEqual((taken, self.owner.overflows), ([frame * few], 0))
+        self.box.resumeProducing()
+        self.box.put(frame * many)
+        self.clock.advance(0)
+        self.assertEqual((taken[1:], self.owner.overflows), ([frame * few], 1))
+        self.assertEqual(self.box.size, len(frame) * (many - few))
+
     def test_kind(self) -> None:
         """Only a plain connection is sent to directly."""
         self.assertIs(type(self.box), Outbox)
