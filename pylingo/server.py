@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
@@ -69,6 +70,10 @@ DEAD = 60.0
 """Seconds without one after which it is dropped."""
 STALLED = 30.0
 """Seconds that a peer which has something to read may take nothing of it."""
+SPARE = 16 * 1024
+"""Bytes that TLS may take for itself, as for its handshake."""
+BARREN = 256
+"""Bytes that it takes past that, and that cost as much as a request."""
 FIRST_REQUEST = 10.0
 """Seconds that a new connection has to send a whole request."""
 MAPPED = "::ffff:"
@@ -132,6 +137,8 @@ class ChatProtocol(Int32StringReceiver):
     """That frame, where there is to be one."""
     _replied = False
     """Whether the request that is carried out was answered."""
+    _barren = -SPARE
+    """Bytes of TLS that have come past what it may take."""
     _running: Deferred[None] | None = None
 
     def __init__(self, factory: ChatFactory, address: IAddress | None) -> None:
@@ -144,9 +151,12 @@ class ChatProtocol(Int32StringReceiver):
 
     def connectionMade(self) -> None:
         transport = self.transport
-        self.plain = ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport)
+        encrypted = ISSLTransport.providedBy(transport)
+        self.plain = ITCPTransport.providedBy(transport) and not encrypted
         if self.plain:
             transport.setTcpNoDelay(True)
+        if encrypted:
+            transport.dataReceived = partial(self._encrypted, transport.dataReceived)
         kind = SocketOutbox if self.plain else Outbox
         self.outbox = kind(transport, self.factory.turn, self)
         self.hear = self.outbox
@@ -154,7 +164,20 @@ class ChatProtocol(Int32StringReceiver):
         self.deadline = self.heard_at + FIRST_REQUEST
         self.factory.came(self)
 
+    def _encrypted(self, decrypt: Callable[[bytes], None], data: bytes) -> None:
+        """What only keeps TLS busy has to be paid for, too: new keys again and again, for one."""
+        self._barren = max(self._barren, -SPARE) + len(data)
+        decrypt(data)
+        if self._barren > BARREN and not self.welcomed:
+            self.transport.abortConnection()
+        elif self._barren > BARREN and self.factory.rate:
+            cost, self._barren = divmod(self._barren, BARREN)
+            self._charge(cost)
+
     def dataReceived(self, data: bytes) -> None:
+        # What carries something may be three times as large: a record has some 25 bytes of its own,
+        # and the smallest request as many.
+        self._barren -= 3 * len(data)
         if not self.closing:
             Int32StringReceiver.dataReceived(self, data)
 
