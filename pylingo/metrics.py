@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.twisted import MetricsResource
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
@@ -48,6 +47,21 @@ class Figures:
             yield CounterMetricFamily(f"pylingo_{name}", help, count)
 
 
+class Page(Resource):
+    """All figures, as text."""
+
+    isLeaf = True
+
+    def __init__(self, factory: ChatFactory) -> None:
+        Resource.__init__(self)
+        self._registry = CollectorRegistry()
+        self._registry.register(Figures(factory))
+
+    def render_GET(self, request: Request) -> bytes:
+        request.setHeader("content-type", CONTENT_TYPE_LATEST)
+        return generate_latest(self._registry)
+
+
 class Health(Resource):
     """Says ``ok``, for as long as messages can be stored."""
 
@@ -67,10 +81,8 @@ class Health(Resource):
 
 def site(factory: ChatFactory) -> Site:
     """``/metrics`` and ``/health``."""
-    registry = CollectorRegistry()
-    registry.register(Figures(factory))
     root = Resource()
-    root.putChild(b"metrics", MetricsResource(registry))
+    root.putChild(b"metrics", Page(factory))
     root.putChild(b"health", Health(factory))
     # Somebody asks every few seconds: that is nothing for the log.
     return Site(root, logPath=os.devnull)

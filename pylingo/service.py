@@ -130,6 +130,11 @@ class Options(BaseOptions):
                 # On this machine alone, unless it says otherwise.
                 text += ":interface=127.0.0.1"
             self["metrics"] = _endpoint("--metrics", text)
+        if self["database"] != MEMORY:
+            # Whatever leads to it, two servers must not use it.
+            self["database"] = path = os.path.realpath(self["database"])
+            if os.path.isdir(path):
+                raise UsageError(f"--database {path} is a folder. Name a file in it.")
         self["motd"] = _text(self["motd"]) if self["motd"] else ""
         self["certificate"] = None
         if self["tls"]:
@@ -139,9 +144,6 @@ class Options(BaseOptions):
             self["password"] = _text(self["password-file"]).partition("\n")[0].strip()
             if not self["password"]:
                 raise UsageError(f"The first line of {self['password-file']} is empty.")
-        if self["database"] != MEMORY:
-            # Whatever leads to it, two servers must not use it.
-            self["database"] = os.path.realpath(self["database"])
 
     @property
     def encrypted(self) -> str:
@@ -173,9 +175,20 @@ class Options(BaseOptions):
 def _endpoint(option: str, text: str) -> IStreamServerEndpoint:
     from twisted.internet import reactor
 
-    if text.startswith("tls:") and not any(Path(text.split(":")[1]).glob("*.pem")):
-        # It would be looked for with each connection, and none would come about.
-        raise UsageError(f"{option} {text}: there is no certificate (*.pem) in that folder.")
+    if text.startswith("tls:"):
+        from pylingo import tls
+
+        files = [*Path(text.split(":")[1]).glob("**/*.pem")]
+        if not files:
+            # It would be looked for with each connection, and none would come about.
+            raise UsageError(f"{option} {text}: there is no certificate (*.pem) in that folder.")
+        root = tls.root(files)
+        if root is not None:
+            # Twisted would look for the issuer of that one without an end.
+            raise UsageError(
+                f"{option} {text}: {root} has the certificate of an authority that no other "
+                "vouches for. Clients have that themselves; take it out of the file."
+            )
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     except Exception as error:  # noqa: BLE001 - each kind of endpoint has its own ways to fail
@@ -258,6 +271,12 @@ class ChatService(Service):
             encrypted=self._options.encrypted,
             database=self._options["database"],
         )
+
+    def startService(self) -> None:
+        """Serve; `twist` starts services with this alone."""
+        if self._database is None:
+            self.privilegedStartService()
+        Service.startService(self)
 
     def stopService(self) -> Deferred[None]:
         """Close the doors, tell everyone, store everything."""
@@ -346,12 +365,17 @@ def _obey_signals() -> None:
 
 def _remedy(trouble: Exception) -> str:
     """What to do when there is no listening at a place."""
-    why = getattr(getattr(trouble, "socketError", None), "errno", None)
-    if why == errno.EADDRINUSE:
-        return "Stop what listens there, or choose another port."
-    if why == errno.EACCES:
-        return "Choose a port above 1023; those below are for the administrator."
-    return "Choose an address of this machine, or leave --interface away for all of them."
+    error = getattr(trouble, "socketError", None)
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE:
+            return "Stop what listens there, or choose another port."
+        case errno.EACCES:
+            return "Choose a port above 1023; those below are for the administrator."
+        case errno.EADDRNOTAVAIL | errno.EINVAL:
+            return "Choose an address of this machine, or leave --interface away for all of them."
+    if isinstance(error, socket.gaierror):
+        return "Choose an address of this machine, or leave --interface away for all of them."
+    return "Choose another place with --endpoint, or with --port and --interface."
 
 
 def _raise_limit() -> None:

@@ -167,11 +167,11 @@ class OptionTests(SynchronousTestCase):
 class SiteTests(ServiceTestCase):
     """The pages over real sockets."""
 
-    async def get(self, path: str, port: int) -> tuple[str, str]:
+    async def get(self, path: str, port: int, field: str = "X: x") -> tuple[str, str]:
         """The head and the body of a page."""
         endpoint = TCP4ClientEndpoint(reactor, LOCAL, port)
         page: Any = await endpoint.connect(Factory.forProtocol(Page))
-        page.transport.write(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+        page.transport.write(f"GET {path} HTTP/1.0\r\nHost: x\r\n{field}\r\n\r\n".encode())
         head, _, body = (await page.done).decode().partition("\r\n\r\n")
         return head, body
 
@@ -198,6 +198,9 @@ class SiteTests(ServiceTestCase):
         self.assertEqual(figures["pylingo_users"], 1)
         self.assertEqual(figures["pylingo_messages_total"], 0)
         self.assertEqual(len(figures), len(NAMES))
+        for accept in ("application/openmetrics-text; version=abc", "*/*;q=x"):
+            head, _ = await self.get("/metrics", port, f"Accept: {accept}")
+            self.assertEqual(head.split()[1], "200")
         head, body = await self.get("/health", port)
         self.assertEqual((head.split()[1], body), ("200", "ok\n"))
         head, _ = await self.get("/nothing", port)

@@ -123,6 +123,14 @@ class OptionsTests(SynchronousTestCase):
         options = parsed("--database", loop)
         self.assertIn("--database", str(self.assertRaises(SystemExit, makeService, options)))
 
+    def test_folder(self) -> None:
+        """A folder is no database."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for path in ("/", str(folder)):
+            for more in ((), ("--tls", "auto")):
+                self.assertIn("Name a file in it", self.refused("--database", path, *more))
+
     def test_remedy(self) -> None:
         """What the sentence about a wrong endpoint says to do can be done."""
         self.assertIn(
@@ -147,6 +155,12 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("certificate", self.refused("--metrics", f"tls:{folder}:0"))
         tls.make(folder / "default.pem")
         self.assertEqual(parsed("--endpoint", f"tls:{folder}:0").encrypted, "encrypted")
+        pem = (folder / "default.pem").read_bytes()
+        (folder / "damaged.pem").write_text("nonsense")
+        for root in (pem[pem.index(b"-----BEGIN CERT") : pem.index(b"-----BEGIN PRIV")], pem + pem):
+            (folder / "root.pem").write_bytes(root)
+            self.assertIn("root.pem", self.refused("--endpoint", f"tls:{folder}:0"))
+        (folder / "root.pem").unlink()
         both = parsed("--endpoint", f"tls:{folder}:0", "--endpoint", "tcp:0")
         self.assertEqual(both.encrypted, "partly encrypted")
         self.assertIn("endpoint", self.refused("--endpoint", "ssl:0:privateKey=nowhere.pem"))
@@ -371,6 +385,23 @@ class ServiceTests(ServiceTestCase):
         self.assertIn(str(self.port), str(end.code))
         self.assertIn("another port", str(end.code))
         await second.stopService()
+
+    async def test_bad_place(self) -> None:
+        """What cannot be listened at for another reason ends it with advice that fits."""
+        for endpoint in ("unix:/nowhere/at/all", "tcp:99999"):
+            options = parsed("--endpoint", endpoint, "--database", MEMORY)
+            service = ChatService(options, reactor)
+            end = self.assertRaises(SystemExit, service.privilegedStartService)
+            self.assertIn("another place with --endpoint", str(end.code))
+            await service.stopService()
+
+    async def test_started_at_once(self) -> None:
+        """It serves where nothing is done with privileges first, as under `twist`."""
+        arguments = ("--port", "0", "--interface", LOCAL, "--database", MEMORY)
+        service = ChatService(parsed(*arguments), reactor)
+        service.startService()
+        self.addCleanup(self.stop, service)
+        self.assertTrue(any("ChatFactory" in text for text in self.logged))
 
     async def test_damaged(self) -> None:
         """A database that turns out to be damaged ends it with a sentence; no thread is left."""
