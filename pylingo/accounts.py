@@ -258,6 +258,7 @@ class Accounts:
     def enter(self, user: User, account: Account) -> None:
         """After a login, when nobody else is that account: `user` is, and goes by its name."""
         if user.account != account.name.key:
+            self._registry.remember(user)
             self._become(user, account)
         user.rename(account.name)
         for room in tuple(user.rooms):
@@ -352,7 +353,8 @@ class Accounts:
             for room in user.rooms:
                 if user.place in room.rules.operators:
                     del room.rules.operators[user.place]
-                    self._registry.promote(room, "@" + account.name.key)
+                    room.rules.operators["@" + account.name.key] = None
+                    self.keep(room)
         elif owners.get(user.account) is user:
             # What that account is operator of, it stays.
             del owners[user.account]
@@ -462,8 +464,12 @@ def _guests(connection: sqlite3.Connection) -> int:
 
 def _change(connection: sqlite3.Connection, key: str, hash: str, session: int) -> None:
     connection.execute("UPDATE accounts SET hash = ? WHERE key = ?", (hash, key))
-    # Who knows the old password may have logged in with it.
-    connection.execute("DELETE FROM sessions WHERE account = ? AND id != ?", (key, session))
+    # Who knows the old password may have logged in with it; and a later login may have taken the
+    # account away from that session.
+    connection.execute(
+        "DELETE FROM sessions WHERE id != ? AND (account = ? OR (account IS NULL AND key = ?))",
+        (session, key, key),
+    )
 
 
 def _keep(

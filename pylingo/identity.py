@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from pylingo.accounts import wrong
 from pylingo.commands import Door, banned_here, command, is_number, locked_out, saved
 from pylingo.protocol import LARGEST_MESSAGE_ID, ChatError, Closing, Done, Resumed
-from pylingo.rooms import NAMES_WITH_JOINED, User
+from pylingo.rooms import NAMES_WITH_JOINED, Gone, User
 from pylingo.sessions import Asleep
 
 _log = Logger()
@@ -115,9 +115,12 @@ async def _found(door: Door, token: str) -> User:
         guest, entered = back.account is None, back.entered
     else:
         guest, entered = not chat.accounts.restorable(back.account, door.user), True
-    if guest and chat.registry.rules.banned(door.user) is not None:
+    # Whoever asks with an account goes on without it.
+    here = door.user
+    as_guest = Gone(here.name, f"~{here.session}", here.host, here.session)
+    if guest and chat.registry.rules.banned(as_guest) is not None:
         raise banned_here()
-    if isinstance(back, Asleep) and chat.registry.rules.banned(back.person) is not None:
+    if isinstance(back, Asleep) and back.banned(chat.registry.rules):
         raise banned_here()
     if not entered:
         raise locked_out()

@@ -30,6 +30,8 @@ async def topic(door: Door, body: str) -> Topic:
     room = door.user.here
     if body.strip():
         _empowered(door)
+        if door.chat.registry.rules.muted(door.user):
+            raise muted_everywhere()
         text = names.remark(body, "topic")
         room.topic = "" if text == NO_TOPIC else text
         topic = Topic(room=room.name.shown, topic=room.topic, user=door.user.name.shown)
@@ -74,7 +76,7 @@ def invite(door: Door, body: str) -> Done:
 
 @command("kick", "USER [REASON]", "Send somebody out of your room.")
 async def kick(door: Door, body: str) -> Done:
-    name, reason = _who(body)
+    name, reason = _who(door, body)
     await _last_said(door, name)
     room = _empowered(door)
     user = door.chat.registry.user(name)
@@ -86,7 +88,7 @@ async def kick(door: Door, body: str) -> Done:
 
 @command("ban", "USER [REASON]", "Keep somebody out of your room.", cost=3)
 async def ban(door: Door, body: str) -> Done:
-    name, reason = _who(body)
+    name, reason = _who(door, body)
     await _last_said(door, name)
     await _recall(door, name)
     room = _empowered(door)
@@ -124,7 +126,7 @@ async def unban(door: Door, body: str) -> Done:
 
 @command("mute", "USER [REASON]", "Silence somebody in your room.", cost=3)
 async def mute(door: Door, body: str) -> Done:
-    name, reason = _who(body)
+    name, reason = _who(door, body)
     await _recall(door, name)
     room = _empowered(door)
     sanction = _sanction(door, name, reason, address=False)
@@ -150,9 +152,9 @@ async def unmute(door: Door, body: str) -> Done:
 @command("op", "USER", "Make somebody an operator of your room.")
 async def op(door: Door, body: str) -> Done:
     room = _room(door)
-    name, _ = _who(body)
+    name, _ = _who(door, body)
     registry = door.chat.registry
-    user = registry.users.get(name.key)
+    user = registry.users.get(name.key) or registry.owners.get(name.key)
     here = user if user in room.members else None
     if here is None and name.key not in door.chat.accounts.known:
         raise ChatError("no_such_user", f"{name} is not in {room.name} and has no account.")
@@ -170,7 +172,7 @@ async def op(door: Door, body: str) -> Done:
 @command("deop", "USER", "Make somebody, or yourself, an operator no more.")
 async def deop(door: Door, body: str) -> Done:
     room = _room(door)
-    name, _ = _who(body)
+    name, _ = _who(door, body)
     registry = door.chat.registry
     user = registry.users.get(name.key)
     place = user.place if user is not None else "@" + name.key
@@ -230,9 +232,11 @@ def _rules(door: Door, room: Room | None) -> Rules:
     return room.rules if room is not None else door.chat.registry.rules
 
 
-def _who(body: str) -> tuple[Name, str]:
+def _who(door: Door, body: str) -> tuple[Name, str]:
+    """Whom it is about, and why; who is muted everywhere has no words for that either."""
     who, _, reason = body.strip().partition(" ")
-    return names.user(who, known=True), names.remark(reason, "reason")
+    name, reason = names.user(who, known=True), names.remark(reason, "reason")
+    return name, "" if door.chat.registry.rules.muted(door.user) else reason
 
 
 async def _last_said(door: Door, name: Name) -> None:
@@ -326,7 +330,7 @@ def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -
 async def _lift(
     door: Door, room: Room | None, sanctions: dict[str, Sanction], body: str, what: str
 ) -> Done:
-    name, _ = _who(body)
+    name, _ = _who(door, body)
     user = door.chat.registry.users.get(name.key)
     # By the name it was when it came, by the one that is shown, or by today's.
     shown = _plain(name.shown)
@@ -337,7 +341,9 @@ async def _lift(
     )
     if sanction is None:
         raise ChatError("no_such_user", f"{name} is not {what}.")
-    del sanctions[sanction.key]
+    # It may have been given by several names of the same one.
+    for same in [one for one in sanctions.values() if one.place == sanction.place]:
+        del sanctions[same.key]
     for one in tuple(door.chat.registry.users.values()):
         if sanction.means(one) and one is not door.user:
             one.hears((Notice(text=f"You are not {what} any more."),))

@@ -738,6 +738,10 @@ class Registry:
         del self.users[user.name.key]
         if self._user_looks.get(user.name.skeleton) is user:
             del self._user_looks[user.name.skeleton]
+        self.remember(user)
+
+    def remember(self, user: User) -> None:
+        """Keep in mind the name of a guest who goes, or who will go by another."""
         # Who never used the name that all guests have at first is not known by it.
         if user.account is None and (user.said or not user.name.key.startswith("guest-")):
             self.gone.pop(user.name.key, None)

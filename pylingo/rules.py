@@ -9,7 +9,7 @@ Nothing here knows who is in the room; that is `rooms.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pylingo.names import Name
@@ -113,8 +113,14 @@ class Rules:
 
     def add(self, sanctions: dict[str, Sanction], sanction: Sanction) -> None:
         """Ban or mute. Raises `ChatError` ``bad_argument`` where there are too many."""
-        if len(sanctions) >= MOST_SANCTIONS and sanction.key not in sanctions:
+        before = sanctions.get(sanction.key)
+        again = before is not None and before.place == sanction.place
+        if len(sanctions) >= MOST_SANCTIONS and not again:
             raise ChatError("bad_argument", "There are too many of those. Lift one first.")
+        if before is not None and not again:
+            # Somebody else had that name then, and is not let off for it. No name has a space.
+            key = f"{before.key} {before.place}"
+            sanctions[key] = replace(before, key=key)
         sanctions[sanction.key] = sanction
 
 

@@ -23,6 +23,7 @@ from pylingo.history import DAY, MOST_RESENT, STEP, Log
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing
 from pylingo.rooms import Gone, Hear, Registry, Room, User, silence
+from pylingo.rules import Rules
 
 TOKEN = 24
 """Random bytes in a token: 192 bits."""
@@ -39,11 +40,14 @@ class Asleep:
     since: int
     handed: int | None
 
-    @property
-    def person(self) -> Gone:
-        """Whose it is, as rules see one; from where is not known."""
-        place = f"~{self.id}" if self.account is None else f"@{self.account}"
-        return Gone(names.user(self.name, known=True), place, "", self.id)
+    def banned(self, rules: Rules) -> bool:
+        """Whether `rules` keep out whose it is, or was; from where is not known."""
+        name = names.user(self.name, known=True)
+        # One that another login has taken the account from has the name of it still.
+        whose = [f"@{self.account or name.key}"]
+        if self.account is None:
+            whose.append(f"~{self.id}")
+        return any(rules.banned(Gone(name, place, "", self.id)) is not None for place in whose)
 
 
 class Sessions:
@@ -141,7 +145,7 @@ class Sessions:
             # That it was locked meanwhile is known from the database, if that could be told.
             unsure = room.locked and self._log.failing
             # Whoever has the account by now: it may be the session that was banned.
-            if unsure or room.rules.banned(stored.person) is not None:
+            if unsure or stored.banned(room.rules):
                 return
         user.rooms[user.join(name)] = stored.since
 
@@ -224,10 +228,11 @@ class Sessions:
         """End a lingering user whose account has gone to another; it can be resumed, as a guest."""
         user.quit("replaced")
         self.drop(user)
-        session = (user.session,)
+        # The name of the account tells whose it was.
+        row = (user.account, user.account, user.session)
+        update = "UPDATE sessions SET account = NULL, name = ?, key = ? WHERE id = ?"
         self._log.keep(
-            ("account", user.session),
-            lambda c: c.execute("UPDATE sessions SET account = NULL WHERE id = ?", session),
+            ("account", user.session), lambda connection: connection.execute(update, row)
         )
 
     def refresh(self) -> None:

@@ -291,6 +291,20 @@ class PasswordTests(SynchronousTestCase):
             self.assertIsInstance(house.visitor().ask("login", "ana mellon"), Done)
             house = house.restart()
 
+    def test_changed_elsewhere(self) -> None:
+        """It ends a session, too, that has lost the account to a later login."""
+        cheapen(self)
+        house = House(self.mktemp())
+        first = house.owner("ana", "den")
+        first.drop()
+        second = house.owner("ana")
+        self.assertIsInstance(second.ask("password", "mellon"), Done)
+        reply = house.visitor().ask("resume", f"{first.welcome.session} 0")
+        self.assertEqual(reply.code, "not_resumable")
+        second.drop()
+        reply = house.visitor().ask("resume", f"{second.welcome.session} 0")
+        self.assertEqual(reply.user, "ana")
+
     def test_change_of_a_guest(self) -> None:
         """Who is not logged in has no password to change."""
         self.assertEqual(House().visitor("ana").ask("password", "x").code, "forbidden")
@@ -650,6 +664,15 @@ class KeptTests(SynchronousTestCase):
         self.assertIsInstance(guest.ask("topic", "mine"), Topic)
         guest.ask("leave")
         self.assertEqual(self.rooms(), ["den"])
+
+    def test_login_as_an_operator(self) -> None:
+        """Being operator goes to the account for good, also to one that was operator before."""
+        guest = self.house.visitor("tmp", "den")
+        self.house.owner("fay").ask("close")
+        guest.ask("op", "fay")
+        guest.ask("login", f"fay {SECRET}")
+        rows = self.house.database.reader.execute("SELECT place FROM operators").fetchall()
+        self.assertEqual(rows, [("@fay",)])
 
     def test_look_alikes(self) -> None:
         """Names and rooms of before it was known that they look alike are there, and good."""

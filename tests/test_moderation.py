@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any, cast
 
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
@@ -365,6 +366,73 @@ class BanTests(HouseTestCase):
         back = self.house.visitor()
         self.assertIsNone(back.ask("resume", f"{token} 0").room)
         self.error(back, "forbidden", "join", "den")
+
+    def test_superseded(self) -> None:
+        """A session that lost its account to a later login is banned with the account."""
+        for server, restarted in product((False, True), repeat=2):
+            self.house = House(self.mktemp(), **self.options)
+            boss = self.house.owner("boss", "" if server else "den")
+            eve = self.house.owner("eve", "den")
+            eve.ask("name", "other")
+            eve.drop()
+            self.house.owner("eve")
+            self.done(boss, "ban", "eve")
+            if restarted:
+                self.house = self.house.restart(**self.options)
+            reply = self.house.visitor().ask("resume", f"{eve.welcome.session} 0")
+            if server:
+                self.assertEqual(reply.code, "forbidden")
+            else:
+                self.assertIsNone(reply.room)
+
+    def test_logged_in_since(self) -> None:
+        """A guest who has logged in is banned, and muted, by the name that was seen before."""
+        ana = self.house.visitor("ana", "den")
+        self.house.owner("sock").ask("close")
+        eve = self.house.visitor("eve", "den")
+        eve.ask("say", "something rude")
+        eve.ask("leave")
+        eve.ask("login", f"sock {SECRET}")
+        self.done(ana, "mute", "eve")
+        self.done(ana, "ban", "eve")
+        self.error(eve, "forbidden", "join", "den")
+        self.assertEqual([*self.house.registry.rooms["den"].rules.bans], ["sock"])
+
+    def test_by_several_names(self) -> None:
+        """To lift what was given twice, by two names of the same one, is to lift it."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        for command, name in (("mute", "zoe"), ("ban", "ida")):
+            self.done(ana, command, eve.ask("name", "eve").to)
+            eve.ask("name", name)
+            self.done(ana, command, name)
+            self.done(ana, f"un{command}", name)
+        self.assertIsInstance(eve.ask("join", "den"), Joined)
+        self.assertIsInstance(eve.ask("say", "hi"), Sent)
+
+    def test_two_of_a_name(self) -> None:
+        """Who is banned stays so when another one comes by that name, and is banned as well."""
+        ana = self.house.visitor("ana", "den")
+        first, second = self.house.visitor("eve", host=HERE), self.house.visitor(host=THERE)
+        self.done(ana, "ban", "eve")
+        first.ask("name", "other")
+        second.ask("name", "eve")
+        self.done(ana, "ban", "eve")
+        self.error(first, "forbidden", "join", "den")
+        self.error(second, "forbidden", "join", "den")
+        self.error(self.house.visitor(host=HERE), "forbidden", "join", "den")
+        for _ in range(2):
+            self.done(ana, "unban", "eve")
+        self.assertIsInstance(first.ask("join", "den"), Joined)
+
+    def test_guest_by_login(self) -> None:
+        """A guest's session is not resumed from a banned address, whoever asks for it."""
+        boss = self.house.owner("boss", host=THERE)
+        self.house.owner("bob", host=HERE).ask("close")
+        token = self.asleep(self.house.visitor("ana", host=HERE))
+        self.house.visitor("eve", host=HERE)
+        self.done(boss, "ban", "eve")
+        bob = self.house.owner("bob", host=HERE)
+        self.error(bob, "forbidden", "resume", f"{token} 0")
 
     def test_namesake_away(self) -> None:
         """Who is away with the name of a banned guest is kept out as who comes with it."""
@@ -782,6 +850,16 @@ class AdminTests(HouseTestCase):
         self.done(self.boss, "mute", "eve")
         self.error(eve, "forbidden", "invite", "ben")
         self.assertEqual(ben.hear(), [])
+
+    def test_muted_have_no_words(self) -> None:
+        """Nor to say something by a topic, or by a reason, to whom they may moderate."""
+        eve, ben = self.house.visitor("eve", "den"), self.house.visitor("ben", "den")
+        self.done(self.boss, "mute", "eve")
+        ben.hear()
+        self.error(eve, "forbidden", "topic", "ben is silly")
+        for command in ("mute", "kick", "ban"):
+            self.done(eve, command, "ben you are silly")
+        self.assertNotIn("silly", str(ben.hear()))
 
     def test_announce(self) -> None:
         """An announcement is heard by everyone, in whatever room or none."""

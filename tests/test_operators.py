@@ -244,6 +244,14 @@ class OperatorTests(HouseTestCase):
         self.done(ben, "op", "away")
         self.assertTrue(self.operates(self.house.owner("away", "den")))
 
+    def test_op_by_account(self) -> None:
+        """Who goes by another name than the account's is told, too."""
+        ana, bob = self.house.visitor("ana", "den"), self.house.owner("bob", "den")
+        bob.ask("name", "robert")
+        bob.hear()
+        self.done(ana, "op", "bob")
+        self.assertEqual([type(event) for event in bob.hear()], [Notice])
+
     def test_op_nobody(self) -> None:
         """A guest who is elsewhere cannot be made one, nor can nobody."""
         ana = self.house.visitor("ana", "den")

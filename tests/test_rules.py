@@ -109,11 +109,22 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(rules.muted(ben), sanction("ben", "@ben"))
 
     def test_again(self) -> None:
-        """A second ban of the same name takes the place of the first."""
+        """A second ban of the same guest takes the place of the first."""
         rules = Rules()
         rules.add(rules.bans, sanction("eve", "~5"))
-        rules.add(rules.bans, sanction("eve", "~6", HOST))
-        self.assertEqual(list(rules.bans.values()), [sanction("eve", "~6", HOST)])
+        rules.add(rules.bans, sanction("eve", "~5", HOST))
+        self.assertEqual(list(rules.bans.values()), [sanction("eve", "~5", HOST)])
+
+    def test_namesakes(self) -> None:
+        """One of another guest who goes by the same name now leaves the first where it was."""
+        rules = Rules()
+        for session in (5, 6, 7):
+            rules.add(rules.bans, sanction("eve", f"~{session}"))
+        for session in (5, 6, 7):
+            self.assertIsNotNone(rules.banned(person("other", f"~{session}")))
+        self.assertIsNotNone(rules.banned(person("eve", "~8")))
+        self.assertIsNone(rules.banned(person("other", "~8")))
+        self.assertEqual(len(rules.bans), 3)
 
     def test_most(self) -> None:
         """There is a bound; a ban that is there can still be changed, or lifted."""
@@ -123,7 +134,8 @@ class RulesTests(SynchronousTestCase):
         error = self.assertRaises(ChatError, rules.add, rules.bans, sanction("mallory", "~5000"))
         self.assertEqual((error.code, error.fatal), ("bad_argument", False))
         rules.add(rules.mutes, sanction("mallory", "~5000"))
-        rules.add(rules.bans, sanction("eve7", "~5001", HOST))
+        rules.add(rules.bans, sanction("eve7", "~8", HOST))
+        self.assertRaises(ChatError, rules.add, rules.bans, sanction("eve7", "~5001"))
         del rules.bans["eve7"]
         rules.add(rules.bans, sanction("mallory", "~5000"))
         self.assertEqual(len(rules.bans), MOST_SANCTIONS)
