@@ -16,6 +16,7 @@ import re
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
+from functools import cache, partial
 from string import ascii_uppercase
 from typing import Any, Protocol, cast
 
@@ -31,11 +32,17 @@ from prompt_toolkit.completion import (
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition, has_completions
-from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.formatted_text import (
+    FormattedText,
+    fragment_list_to_text,
+    fragment_list_width,
+    to_formatted_text,
+)
 from prompt_toolkit.history import History
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.layout import Dimension
+from prompt_toolkit.layout.controls import UIContent
 from prompt_toolkit.layout.processors import (
     Processor,
     TabsProcessor,
@@ -86,11 +93,18 @@ _NAMES = [
 """Without the bright ones that nobody can read on white."""
 assert len(_NAMES) == COLOURS
 
-PIECES = {0x200D: "+", **{0x1F1E6 + n: letter for n, letter in enumerate(ascii_uppercase)}}
+PIECES = {
+    0x200D: "+",
+    0xFE0F: "\u200b",
+    **{0x1F3FB + n: "＋" for n in range(5)},
+    **{0x1F1E6 + n: letter for n, letter in enumerate(ascii_uppercase)},
+}
 """What stands in the line that is typed for what joins several characters into one picture.
 
 Terminals disagree about how many columns such a picture has; the cursor, and the prompt with it,
 would be where nobody looks for them."""
+ENDLESS = 10**6
+"""Rows of a line that has no room at all beside what stands before it."""
 
 STYLE = Style.from_dict(
     {
@@ -229,8 +243,12 @@ class Screen(TwistedProtocol):
         buffer.on_text_changed += lambda _: self._desk.typing(buffer.text)
         self._app = self._session.app
         self._app.renderer.cpr_not_supported_callback = None
+        self._erase = self._app.renderer.erase
+        self._app.renderer.erase = self._clear  # type: ignore[method-assign]
         self._window = self._app.layout.current_window
         self._window.height = self._height
+        control = cast(Any, self._window.content)
+        control.create_content = _measured(control.create_content)
         running = asyncio.ensure_future(
             self._session.prompt_async(
                 handle_sigint=False, set_exception_handler=False, pre_run=self._begun
@@ -335,6 +353,11 @@ class Screen(TwistedProtocol):
         told = (_hung(line, columns) for line in lines)
         text = FormattedText([piece for line in told for piece in (*line, ("", "\n"))])
         print_formatted_text(self._output, text, STYLE, color_depth=self._app.color_depth)
+
+    def _clear(self, leave_alternate_screen: bool = True) -> None:
+        """Take the prompt away from its first column on, wherever the terminal has the cursor."""
+        self._output.write_raw("\r")
+        self._erase(leave_alternate_screen)
 
     def _begun(self) -> None:
         if self._left:
@@ -507,6 +530,38 @@ class _Pieces(Processor):
     def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
         fragments = transformation_input.fragments
         return Transformation([(style, text.translate(PIECES)) for style, text, *_ in fragments])
+
+
+def _measured(create: Callable[..., UIContent]) -> Callable[..., UIContent]:
+    """What `create` makes, with the rows that its lines will really have.
+
+    prompt_toolkit forgets the column at the end of a row that is left free where a wide character
+    does not fit, so that the last row, and the cursor in it, would not be seen.
+    """
+
+    def measured(*given: Any, **named: Any) -> UIContent:
+        content: Any = create(*given, **named)
+        content.get_height_for_line = cache(partial(_rows, content))
+        return cast(UIContent, content)
+
+    return measured
+
+
+def _rows(
+    content: UIContent, line: int, width: int, prefix: Any, slice_stop: int | None = None
+) -> int:
+    def before(row: int) -> int:
+        return fragment_list_width(to_formatted_text(prefix(line, row))) if prefix else 0
+
+    row, column = divmod(before(0), max(width, 1))
+    for character in fragment_list_to_text(content.get_line(line))[:slice_stop]:
+        size = get_cwidth(character)
+        if column + size > width:
+            row, column = row + 1, before(row + 1)
+            if column + size > width:
+                return ENDLESS
+        column += size
+    return row + 1
 
 
 class _Completer(Completer):

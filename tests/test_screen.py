@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
+from unicodedata import category
 
+import pyte
 from prompt_toolkit.history import InMemoryHistory
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -247,12 +249,29 @@ class TypingTests(ScreenTests):
         """What terminals join to one picture is typed in pieces, and handed on as it is."""
 
         async def scene() -> None:
-            text = "👩\u200d👧 🇩🇪"
+            text = "👩\u200d👧 🇩🇪 👍🏽 ☎\ufe0f"
             await self.type(text)
             await self.until(lambda: self.glass.shows("DE"))
-            self.assertEqual(self.glass.cursor.x, len("[lobby] ana> ") + 2 + 1 + 2 + 1 + 2)
+            await self.until(lambda: self.glass.shows("☎"))
+            width = 2 + 1 + 2 + 1 + 2 + 1 + 2 + 2 + 1 + 1
+            self.assertEqual(self.glass.cursor.x, len("[lobby] ana> ") + width)
+            self.assertNotIn("\ufe0f".encode(), self.raw)
             await self.type("\r")
             await self.typed(text)
+
+        self.at(scene)
+
+    def test_wide_to_the_end(self) -> None:
+        """All of a long line is seen, where wide characters leave a column free in each row."""
+        self.glass = self.carrier.glass = Glass(61, 16)
+
+        async def scene() -> None:
+            await self.say(*(f"line {number}" for number in range(20)))
+            for count in (112, 113, 141, 142):
+                await self.type("漢" * (count - 1) + "終")
+                await self.until(lambda: self.glass.before.endswith("終"))
+                await self.type("\r")
+                await self.until(lambda: not self.glass.shows("漢"))
 
         self.at(scene)
 
@@ -615,6 +634,25 @@ class PrintingTests(ScreenTests):
             await self.before("[lobby] ana> hello ")
             await self.type("my \r")
             await self.typed("hello my world")
+
+        self.at(scene)
+
+    def test_other_widths(self) -> None:
+        """They are whole also on a terminal that has other ideas of what is typed."""
+        width = pyte.screens.wcwidth
+
+        def other(character: str) -> int:
+            return 1 if category(character) == "Mc" else int(width(character))
+
+        self.patch(pyte.screens, "wcwidth", other)
+
+        async def scene() -> None:
+            await self.type("कामा पाया")
+            await self.until(lambda: self.glass.shows("पाया"))
+            for text in ("first message", "second message"):
+                await self.say(text)
+            self.assertIn("first message", self.glass.rows)
+            self.assertIn("second message", self.glass.rows)
 
         self.at(scene)
 
