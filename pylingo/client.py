@@ -38,9 +38,17 @@ def main(arguments: list[str] | None = None) -> None:
         for one in (signal.SIGHUP, signal.SIGQUIT):
             if signal.getsignal(one) is not signal.SIG_IGN:
                 signal.signal(one, lambda *_: reactor.callFromThread(reactor.stop))
+        reactor.addSystemEventTrigger("during", "shutdown", _obey_signals)
         raise SystemExit(await converse(reactor, options))
 
     react(talk)
+
+
+def _obey_signals() -> None:
+    """All is put away; a signal ends what waits still, such as for a name server that is silent."""
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(one) is not signal.SIG_IGN:
+            signal.signal(one, signal.SIG_DFL)
 
 
 def _open_streams() -> None:

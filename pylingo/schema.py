@@ -293,8 +293,9 @@ def _folded(name: bytes | None) -> str | None:
 
 
 def _upgrade(connection: sqlite3.Connection, version: int) -> None:
-    # A database that cannot be written should be known now, not with the first message.
-    connection.executescript("BEGIN IMMEDIATE; ROLLBACK;")
+    # A database that cannot be written should be known now, not with the first message. Only what
+    # writes something finds out.
+    connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {version}; ROLLBACK;")
     if version < len(STEPS):
         connection.create_function("folded", 1, _folded)
         steps = "".join(STEPS[version:])

@@ -20,7 +20,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.protocol import Request, encode
-from tests.journey import Client, Glass, Server, Terminal, surroundings, until
+from tests.journey import Client, Glass, Process, Server, Terminal, surroundings, until
 
 LEFT, TAB, UP = "\x1b[D", "\t", "\x1b[A"
 CTRL_C, CTRL_D, ALT_ENTER = "\x03", "\x04", "\x1b\r"
@@ -209,11 +209,32 @@ class PipeJourneys(Journey):
             self.assertEqual(refused.wait(), 1)
         (complaint,) = refused.err.splitlines()
         self.assertIn("Start the server", complaint)
-        unknown = self.client("no-such-host.invalid", stdin=subprocess.DEVNULL)
+        # Also where those who should know answer nothing at all, it is over soon.
+        unknown = self.client(
+            "no-such-host.invalid", stdin=subprocess.DEVNULL,
+            environment={"RES_OPTIONS": "timeout:1 attempts:1"},
+        )  # fmt: skip
         self.assertEqual(unknown.wait(), 1)
         (complaint,) = unknown.err.splitlines()
         self.assertIn("no-such-host.invalid", complaint)
         self.assertEqual(refused.out + unknown.out, "")
+
+    def test_silent_name_server(self) -> None:
+        """Nobody has to wait for the answer of a name server, but to say so twice."""
+        program = (
+            "import socket, time; from pylingo.client import main\n"
+            "socket.getaddrinfo = lambda *_: print('asked', flush=True) or time.sleep(60)\n"
+            "main(['host.invalid'])"
+        )
+        asking = Process(["-c", program], self.home / "pipes", stdin=subprocess.DEVNULL)
+        self.addCleanup(asking.kill)
+        asking.prints("asked")
+
+        def ended() -> bool:
+            asking.process.send_signal(signal.SIGINT)
+            return asking.process.poll() is not None
+
+        until(ended)
 
     def test_not_our_server(self) -> None:
         """What is no PyLingo server is told from one, also if it never says a word."""
