@@ -25,6 +25,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
+    IProtocol,
     IReactorTime,
     ISSLTransport,
     ITCPTransport,
@@ -155,7 +156,8 @@ class ChatProtocol(Int32StringReceiver):
         self.plain = ITCPTransport.providedBy(transport) and not encrypted
         if self.plain:
             transport.setTcpNoDelay(True)
-        if encrypted:
+        if encrypted and IProtocol.providedBy(transport):
+            # What decrypts is a protocol on the transport.
             transport.dataReceived = partial(self._encrypted, transport.dataReceived)
         kind = SocketOutbox if self.plain else Outbox
         self.outbox = kind(transport, self.factory.turn, self)
