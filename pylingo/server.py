@@ -158,7 +158,8 @@ class ChatProtocol(Int32StringReceiver):
             transport.setTcpNoDelay(True)
         if encrypted and IProtocol.providedBy(transport):
             # What decrypts is a protocol on the transport.
-            transport.dataReceived = partial(self._encrypted, transport.dataReceived)
+            decrypt = transport.dataReceived
+            transport.dataReceived = partial(self._encrypted, decrypt)  # type: ignore[method-assign]
         kind = SocketOutbox if self.plain else Outbox
         self.outbox = kind(transport, self.factory.turn, self)
         self.hear = self.outbox
