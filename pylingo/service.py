@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import Any, ClassVar
 
 from twisted.application.service import Service
@@ -40,6 +41,8 @@ LARGEST_MOTD = 16 * 1024
 """Bytes of a message of the day."""
 BACKLOG = 511
 """Connections that may wait to be accepted."""
+TOGETHER = 0.2
+"""Seconds within which several signals to stop are one."""
 
 
 def whole(text: str) -> int:
@@ -352,15 +355,25 @@ def makeService(options: Options) -> ChatService:
         # The terminal was closed that it was started from.
         running: Any = reactor
         signal.signal(signal.SIGHUP, lambda *_: running.callFromThread(running.stop))
-    # When it is being stopped already, a second signal ends it at once.
-    reactor.addSystemEventTrigger("before", "shutdown", _obey_signals)
+    reactor.addSystemEventTrigger("before", "shutdown", _hold_signals)
     return ChatService(options, reactor)
 
 
-def _obey_signals() -> None:
+def _hold_signals() -> None:
+    """It is being stopped: another signal ends it at once, unless it came with the first.
+
+    What ends a group of processes may send one to the process, and one to the group.
+    """
+    begun = monotonic()
+
+    def again(number: int, _: object) -> None:
+        if monotonic() - begun > TOGETHER:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, again)
 
 
 def _remedy(trouble: Exception) -> str:

@@ -183,6 +183,15 @@ class PipeJourneys(Journey):
             self.assertIn("pylingo: The server is shutting down.", person.err)
             self.assertEqual(len(person.err.splitlines()), 1, person.err)
 
+    def test_server_stops_twice(self) -> None:
+        """Who stops a group of processes sends two signals; that is no hurry."""
+        server = self.serve()
+        ana = self.person(server, "ana")
+        server.process.send_signal(signal.SIGTERM)
+        server.stop(signal.SIGTERM)
+        self.assertEqual(ana.wait(), 1)
+        self.assertIn("pylingo: The server is shutting down.", ana.err)
+
     def test_server_loses_its_terminal(self) -> None:
         """A terminal that is closed ends the server as Ctrl-C does."""
         server = self.serve()

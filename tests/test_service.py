@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
 import time
 from pathlib import Path
@@ -373,6 +374,22 @@ class ServiceTests(ServiceTestCase):
         while service.factory.doors:
             await deferLater(reactor, 0.02)
         self.assertLess(time.monotonic() - begun, 2)
+
+    def test_second_signal(self) -> None:
+        """A second signal ends it at once, but for one that came with the first."""
+        for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self.addCleanup(signal.signal, one, signal.getsignal(one))
+        now, raised = 1.0, []
+        self.patch(service, "monotonic", lambda: now)
+        self.patch(signal, "raise_signal", raised.append)
+        service._hold_signals()
+        handler: Any = signal.getsignal(signal.SIGTERM)
+        handler(signal.SIGTERM, None)
+        self.assertEqual(raised, [])
+        now += 1.0
+        handler(signal.SIGTERM, None)
+        self.assertEqual(raised, [signal.SIGTERM])
+        self.assertIs(signal.getsignal(signal.SIGTERM), signal.SIG_DFL)
 
     async def test_port_taken(self) -> None:
         """A port that is taken ends it with a sentence."""
