@@ -379,7 +379,8 @@ class ServiceTests(ServiceTestCase):
         """A second signal ends it at once, but for one that came with the first."""
         for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self.addCleanup(signal.signal, one, signal.getsignal(one))
-        now, raised = 1.0, []
+        now = 1.0
+        raised: list[int] = []
         self.patch(service, "monotonic", lambda: now)
         self.patch(signal, "raise_signal", raised.append)
         service._hold_signals()
