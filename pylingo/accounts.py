@@ -27,6 +27,7 @@ from pylingo.names import Name
 from pylingo.protocol import ChatError
 from pylingo.rooms import Registry, Room, User
 from pylingo.rules import Sanction
+from pylingo.sessions import LOST
 
 T = TypeVar("T")
 
@@ -468,7 +469,7 @@ def _change(connection: sqlite3.Connection, key: str, hash: str, session: int) -
     # account away from that session.
     connection.execute(
         "DELETE FROM sessions WHERE id != ? AND (account = ? OR (account IS NULL AND key = ?))",
-        (session, key, key),
+        (session, key, f"{LOST}{key}"),
     )
 
 

@@ -139,7 +139,7 @@ async def _catch_up(door: Door, token: str, used: str, after: int) -> None:
     door.hold()
     try:
         await chat.log.kept()
-    except sqlite3.Error:
+    except (sqlite3.Error, MemoryError):
         token = used
     room = user.room
     door.reply(

@@ -341,11 +341,13 @@ async def _lift(
     )
     if sanction is None:
         raise ChatError("no_such_user", f"{name} is not {what}.")
-    # It may have been given by several names of the same one.
-    for same in [one for one in sanctions.values() if one.place == sanction.place]:
-        del sanctions[same.key]
-    for one in tuple(door.chat.registry.users.values()):
-        if sanction.means(one) and one is not door.user:
+    # It may have been given by several names of the same one, and before a login and after it.
+    whom = [one for one in door.chat.registry.users.values() if sanction.means(one)]
+    for same in tuple(sanctions.values()):
+        if same.place == sanction.place or any(map(same.means, whom)):
+            del sanctions[same.key]
+    for one in whom:
+        if one is not door.user:
             one.hears((Notice(text=f"You are not {what} any more."),))
     await _kept(door, room)
     return Done(text=f"{sanction.shown} is not {what} any more.")
@@ -362,7 +364,7 @@ async def _kept(door: Door, room: Room | None) -> None:
     door.chat.accounts.keep(room)
     try:
         await door.chat.log.kept()
-    except sqlite3.Error:
+    except (sqlite3.Error, MemoryError):
         raise ChatError(
             "internal",
             "It is so now, but could not be stored: if the server ends before it can be, it is "

@@ -742,6 +742,10 @@ class Registry:
 
     def remember(self, user: User) -> None:
         """Keep in mind the name of a guest who goes, or who will go by another."""
+        before = self.gone.get(user.name.key)
+        if before is not None and before.session != user.session:
+            # Whoever was seen by that name last, it was not that one.
+            del self.gone[user.name.key]
         # Who never used the name that all guests have at first is not known by it.
         if user.account is None and (user.said or not user.name.key.startswith("guest-")):
             self.gone.pop(user.name.key, None)

@@ -71,8 +71,8 @@ DEAD = 60.0
 """Seconds without one after which it is dropped."""
 STALLED = 30.0
 """Seconds that a peer which has something to read may take nothing of it."""
-SPARE = 16 * 1024
-"""Bytes that TLS may take for itself, as for its handshake."""
+SPARE = 20 * 1024
+"""Bytes that TLS may take for itself, as for its handshake, and a record that is not whole yet."""
 BARREN = 256
 """Bytes that it takes past that, and that cost as much as a request."""
 FIRST_REQUEST = 10.0

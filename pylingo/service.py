@@ -133,11 +133,8 @@ class Options(BaseOptions):
                 # On this machine alone, unless it says otherwise.
                 text += ":interface=127.0.0.1"
             self["metrics"] = _endpoint("--metrics", text)
-        if self["database"] != MEMORY:
-            # Whatever leads to it, two servers must not use it.
-            self["database"] = path = os.path.realpath(self["database"])
-            if os.path.isdir(path):
-                raise UsageError(f"--database {path} is a folder. Name a file in it.")
+        if os.path.isdir(self["database"]):
+            raise UsageError(f"--database {self['database']} is a folder. Name a file in it.")
         self["motd"] = _text(self["motd"]) if self["motd"] else ""
         self["certificate"] = None
         if self["tls"]:
@@ -147,6 +144,9 @@ class Options(BaseOptions):
             self["password"] = _text(self["password-file"]).partition("\n")[0].strip()
             if not self["password"]:
                 raise UsageError(f"The first line of {self['password-file']} is empty.")
+        if self["database"] != MEMORY:
+            # Whatever leads to it, two servers must not use it.
+            self["database"] = os.path.realpath(self["database"])
 
     @property
     def encrypted(self) -> str:

@@ -27,6 +27,10 @@ from pylingo.rules import Rules
 
 TOKEN = 24
 """Random bytes in a token: 192 bits."""
+LOST = "@ "
+"""Begins the name of a session that a later login has taken the account of that name from.
+
+No name has a space, so nobody else is called so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,10 @@ class Asleep:
 
     def banned(self, rules: Rules) -> bool:
         """Whether `rules` keep out whose it is, or was; from where is not known."""
-        name = names.user(self.name, known=True)
-        # One that another login has taken the account from has the name of it still.
-        whose = [f"@{self.account or name.key}"]
-        if self.account is None:
-            whose.append(f"~{self.id}")
+        name = names.user(self.name.removeprefix(LOST), known=True)
+        whose = [] if self.account is not None else [f"~{self.id}"]
+        if self.account is not None or self.name.startswith(LOST):
+            whose.append(f"@{self.account or name.key}")
         return any(rules.banned(Gone(name, place, "", self.id)) is not None for place in whose)
 
 
@@ -228,8 +231,8 @@ class Sessions:
         """End a lingering user whose account has gone to another; it can be resumed, as a guest."""
         user.quit("replaced")
         self.drop(user)
-        # The name of the account tells whose it was.
-        row = (user.account, user.account, user.session)
+        name = f"{LOST}{user.account}"
+        row = (name, name, user.session)
         update = "UPDATE sessions SET account = NULL, name = ?, key = ? WHERE id = ?"
         self._log.keep(
             ("account", user.session), lambda connection: connection.execute(update, row)

@@ -97,8 +97,13 @@ class _Talk:
         try:
             with self._tty:
                 trouble = await self._talk()
+            return self._part(trouble)
         finally:
+            # What is still to end then, such as a name server's silence, may be cut short.
             self._finished.callback(None)
+
+    def _part(self, trouble: str) -> int:
+        """Remember what the next run should know, and say the last words; the exit status."""
         connection, unsent = self._conversation.connection, self._conversation.unsent
         if connection is not None and (memory := self._mine()) is not None:
             memory.remember(None if connection.closing else connection.ticket)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -68,18 +69,22 @@ def serve(path: Path) -> tuple[CertificateOptions, str]:
 
 
 def root(files: Iterable[Path]) -> Path | None:
-    """Which of some PEM files has a certificate that is its own issuer, at the end of a chain."""
+    """Which of some PEM files has a certificate that is its own issuer, and not the server's."""
     from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    keys, found = [], []
     for path in files:
         try:
             pem = path.read_bytes()
-            first, *chain = x509.load_pem_x509_certificates(pem)
-        except (OSError, ValueError):
+        except OSError:
             continue
-        if b"PRIVATE KEY-" not in pem:
-            chain.append(first)
-        if any(one.issuer == one.subject for one in chain):
+        with suppress(ValueError, TypeError):
+            keys.append(load_pem_private_key(pem, None).public_key())
+        with suppress(ValueError):
+            found += [(path, one) for one in x509.load_pem_x509_certificates(pem)]
+    for path, one in found:
+        if one.issuer == one.subject and one.public_key() not in keys:
             return path
     return None
 
@@ -123,7 +128,8 @@ def make(path: Path) -> None:
     except OSError as error:
         if not isinstance(error, FileExistsError):
             # Half of one would be in the way of the next try.
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
         raise CertificateError(
             f"The certificate {path} cannot be written: {error.strerror}. "
             "Choose another place for the database, or give a file with --tls."

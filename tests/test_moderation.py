@@ -398,6 +398,39 @@ class BanTests(HouseTestCase):
         self.error(eve, "forbidden", "join", "den")
         self.assertEqual([*self.house.registry.rooms["den"].rules.bans], ["sock"])
 
+    def test_used_by_another_since(self) -> None:
+        """A name that somebody else has used since does not stand for the guest of before."""
+        self.house.owner("sock").ask("close")
+        ana, zed = self.house.visitor("ana", "den"), self.house.owner("zed", "den")
+        for name, further in (("bob", ("login", f"sock {SECRET}")), ("cid", ("name", "dan"))):
+            guest = self.house.visitor(name, "den")
+            guest.ask(*further)
+            zed.ask("name", name)
+            zed.ask("name", "zed")
+            self.error(ana, "no_such_user", "ban", name)
+
+    def test_namesake_of_an_account(self) -> None:
+        """Nor does the account that somebody else has made of it: the guest comes back."""
+        boss = self.house.owner("boss")
+        ben = self.house.visitor("ben", "den")
+        guest = self.house.visitor("eve", "den")
+        token = self.asleep(guest)
+        eve = self.house.owner("eve")
+        self.done(eve, "password", "another")
+        self.done(ben, "ban", "eve")
+        self.done(boss, "ban", "eve")
+        reply = self.house.visitor().ask("resume", f"{token} 0")
+        self.assertEqual((reply.user[:6], reply.room), ("guest-", "den"))
+
+    def test_before_and_after_a_login(self) -> None:
+        """What was given to a guest, and to the account since, is lifted in one."""
+        ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
+        self.done(ana, "mute", "eve")
+        self.done(eve, "register", SECRET)
+        self.done(ana, "mute", "eve")
+        self.done(ana, "unmute", "eve")
+        self.assertIsInstance(eve.ask("say", "hi"), Sent)
+
     def test_by_several_names(self) -> None:
         """To lift what was given twice, by two names of the same one, is to lift it."""
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")

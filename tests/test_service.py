@@ -132,6 +132,15 @@ class OptionsTests(SynchronousTestCase):
             for more in ((), ("--tls", "auto")):
                 self.assertIn("Name a file in it", self.refused("--database", path, *more))
 
+    def test_link(self) -> None:
+        """The certificate stands beside what was named, and the database is what that leads to."""
+        for folder in (here := Path(self.mktemp()), there := Path(self.mktemp())):
+            folder.mkdir()
+        (here / "chat.sqlite3").symlink_to(there.absolute() / "real.sqlite3")
+        options = parsed("--tls", "auto", "--database", str(here / "chat.sqlite3"))
+        self.assertEqual(options["database"], str(there.resolve() / "real.sqlite3"))
+        self.assertTrue((here / "chat.pem").exists())
+
     def test_remedy(self) -> None:
         """What the sentence about a wrong endpoint says to do can be done."""
         self.assertIn(
@@ -156,10 +165,16 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("certificate", self.refused("--metrics", f"tls:{folder}:0"))
         tls.make(folder / "default.pem")
         self.assertEqual(parsed("--endpoint", f"tls:{folder}:0").encrypted, "encrypted")
-        pem = (folder / "default.pem").read_bytes()
+        tls.make(folder / "root.pem")
+        certificate, key = re.split(b"(?=-----BEGIN PRIV)", (folder / "root.pem").read_bytes())
         (folder / "damaged.pem").write_text("nonsense")
-        for root in (pem[pem.index(b"-----BEGIN CERT") : pem.index(b"-----BEGIN PRIV")], pem + pem):
-            (folder / "root.pem").write_bytes(root)
+        (folder / "key.pem").write_bytes(key)
+        (folder / "root.pem").write_bytes(certificate)
+        self.assertEqual(parsed("--endpoint", f"tls:{folder}:0").encrypted, "encrypted")
+        (folder / "key.pem").unlink()
+        default = (folder / "default.pem").read_bytes()
+        for chain in (certificate, default + certificate):
+            (folder / "root.pem").write_bytes(chain)
             self.assertIn("root.pem", self.refused("--endpoint", f"tls:{folder}:0"))
         (folder / "root.pem").unlink()
         both = parsed("--endpoint", f"tls:{folder}:0", "--endpoint", "tcp:0")

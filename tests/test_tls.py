@@ -71,6 +71,7 @@ class MakeTests(SynchronousTestCase):
 
     def test_no_place(self) -> None:
         """Where it cannot be written, the sentence says where, why, and what to do."""
+        self.assertRaises(CertificateError, tls.make, Path("/dev/null/x.pem"))
         error = self.assertRaises(CertificateError, tls.make, self.path / "nowhere" / "x.pem")
         self.assertIn("nowhere", str(error))
         self.assertIn("--tls", str(error))
@@ -395,7 +396,7 @@ class Client:
         self._taken = 0
         self.wire.door.makeConnection(self.wire)
 
-    def pump(self) -> None:
+    def pump(self, pieces: int = 1 << 20) -> None:
         """Let both sides talk until they have nothing more to say."""
         for _ in range(20):
             self._attempt(self._connection.do_handshake)
@@ -405,8 +406,8 @@ class Client:
                     break
                 self.plain += data
             out = self._attempt(lambda: self._connection.bio_read(1 << 20))
-            if out:
-                self.wire.arrive(out)
+            for start in range(0, len(out or b""), pieces):
+                self.wire.arrive(out[start : start + pieces])
             self.house.settle()
             self.wire.turn()
             more = self.wire.value()[self._taken :]
@@ -526,11 +527,19 @@ class EncryptedDoorTests(SynchronousTestCase):
         bad.pump()
         self.assertEqual(events(bad.plain)[-1].re, 2)
 
+    def test_large_at_first(self) -> None:
+        """The largest record, in the pieces of a network, is nothing to be cut off for."""
+        client = self.client()
+        client.pump()
+        client.write(request("ping", "x" * (16_384 - 50), 1))
+        client.pump(pieces=1_400)
+        self.assertEqual(events(client.plain)[-1].re, 1)
+
     def test_busy_at_first(self) -> None:
         """Who has said nothing yet, and keeps TLS busy, is cut off."""
         bad = self.client()
         bad.pump()
-        for byte in request("ping", "x" * 10_000, 2)[:900]:
+        for byte in request("ping", "x" * 10_000, 2)[:1_100]:
             bad.write(bytes([byte]))
         bad.pump()
         self.assertTrue(bad.wire.disconnected)
