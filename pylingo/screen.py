@@ -35,7 +35,6 @@ from prompt_toolkit.filters import Condition, has_completions
 from prompt_toolkit.formatted_text import (
     FormattedText,
     fragment_list_to_text,
-    fragment_list_width,
     to_formatted_text,
 )
 from prompt_toolkit.history import History
@@ -550,14 +549,19 @@ def _measured(create: Callable[..., UIContent]) -> Callable[..., UIContent]:
 def _rows(
     content: UIContent, line: int, width: int, prefix: Any, slice_stop: int | None = None
 ) -> int:
-    def before(row: int) -> int:
-        return fragment_list_width(to_formatted_text(prefix(line, row))) if prefix else 0
+    def before(row: int) -> str:
+        return fragment_list_to_text(to_formatted_text(prefix(line, row))) if prefix else ""
 
-    row, column = divmod(before(0), max(width, 1))
+    row = column = 0
+    for character in before(0):
+        size = get_cwidth(character)
+        if column + size > width:
+            row, column = row + 1, 0
+        column += size
     for character in fragment_list_to_text(content.get_line(line))[:slice_stop]:
         size = get_cwidth(character)
         if column + size > width:
-            row, column = row + 1, before(row + 1)
+            row, column = row + 1, get_cwidth(before(row + 1))
             if column + size > width:
                 return ENDLESS
         column += size

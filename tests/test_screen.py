@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Coroutine
 from functools import partial
+from string import ascii_uppercase
 from typing import Any
 from unicodedata import category
 
@@ -273,6 +274,19 @@ class TypingTests(ScreenTests):
                 await self.type("\r")
                 await self.until(lambda: not self.glass.shows("漢"))
 
+        self.at(scene)
+
+    def test_prompt_to_the_end(self) -> None:
+        """So is it where the prompt fills the first row, to its last column."""
+        self.glass = self.carrier.glass = Glass(len(self.desk.prompt), 16)
+
+        async def scene() -> None:
+            await self.say(*(f"line {number}" for number in range(20)))
+            for letter in ascii_uppercase:
+                await self.type(letter)
+                await self.until(partial(self.glass.shows, letter))
+
+        self.desk.bar = "example.org"
         self.at(scene)
 
     def test_long_line(self) -> None:
