@@ -28,9 +28,7 @@ from pylingo.rules import Rules
 TOKEN = 24
 """Random bytes in a token: 192 bits."""
 LOST = "@ "
-"""Begins the name of a session that a later login has taken the account of that name from.
-
-No name has a space, so nobody else is called so."""
+"""Begins the stored name of a session that a later login took the account from; that follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +41,15 @@ class Asleep:
     room: str | None
     since: int
     handed: int | None
+    lost: str | None
+    """The account that a later login took from it."""
 
     def banned(self, rules: Rules) -> bool:
         """Whether `rules` keep out whose it is, or was; from where is not known."""
-        name = names.user(self.name.removeprefix(LOST), known=True)
+        name, account = names.user(self.name, known=True), self.account or self.lost
         whose = [] if self.account is not None else [f"~{self.id}"]
-        if self.account is not None or self.name.startswith(LOST):
-            whose.append(f"@{self.account or name.key}")
+        if account is not None:
+            whose.append(f"@{account}")
         return any(rules.banned(Gone(name, place, "", self.id)) is not None for place in whose)
 
 
@@ -231,8 +231,9 @@ class Sessions:
         """End a lingering user whose account has gone to another; it can be resumed, as a guest."""
         user.quit("replaced")
         self.drop(user)
-        name = f"{LOST}{user.account}"
-        row = (name, name, user.session)
+        # No name has a space, so nobody else is called so.
+        lost = f"{LOST}{user.account}"
+        row = (f"{lost} {user.name}", lost, user.session)
         update = "UPDATE sessions SET account = NULL, name = ?, key = ? WHERE id = ?"
         self._log.keep(
             ("account", user.session), lambda connection: connection.execute(update, row)
@@ -263,7 +264,13 @@ def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Asleep
         " WHERE (token = ? OR fresh = ?) AND seen > ?",
         (token, token, oldest),
     ).fetchone()
-    return Asleep(*row) if row else None
+    if row is None:
+        return None
+    id, name, account, room, since, handed = row
+    lost = None
+    if name.startswith(LOST):
+        lost, _, name = name.removeprefix(LOST).partition(" ")
+    return Asleep(id, name, account, room, since, handed, lost)
 
 
 def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:

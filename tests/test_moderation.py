@@ -385,6 +385,15 @@ class BanTests(HouseTestCase):
             else:
                 self.assertIsNone(reply.room)
 
+    def test_superseded_in_peace(self) -> None:
+        """Otherwise it comes back as a guest, by the name that it had, and to the room."""
+        eve = self.house.owner("eve", "den")
+        eve.ask("name", "other")
+        eve.drop()
+        self.house.owner("eve")
+        reply = self.house.visitor().ask("resume", f"{eve.welcome.session} 0")
+        self.assertEqual((reply.user, reply.room), ("other", "den"))
+
     def test_logged_in_since(self) -> None:
         """A guest who has logged in is banned, and muted, by the name that was seen before."""
         ana = self.house.visitor("ana", "den")
