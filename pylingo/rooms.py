@@ -743,8 +743,9 @@ class Registry:
     def remember(self, user: User) -> None:
         """Keep in mind the name of a guest who goes, or who will go by another."""
         before = self.gone.get(user.name.key)
-        if before is not None and before.session != user.session:
-            # Whoever was seen by that name last, it was not that one.
+        here = (one.session for one in self.users.values())
+        if before is not None and before.session != user.session and before.session in here:
+            # Who was seen by that name last is not that one, who is here still.
             del self.gone[user.name.key]
         # Who never used the name that all guests have at first is not known by it.
         if user.account is None and (user.said or not user.name.key.startswith("guest-")):

@@ -133,8 +133,8 @@ class Options(BaseOptions):
                 # On this machine alone, unless it says otherwise.
                 text += ":interface=127.0.0.1"
             self["metrics"] = _endpoint("--metrics", text)
-        if os.path.isdir(self["database"]):
-            raise UsageError(f"--database {self['database']} is a folder. Name a file in it.")
+        if os.path.isdir(path := os.path.realpath(self["database"])):
+            raise UsageError(f"--database {path} is a folder. Name a file in it.")
         self["motd"] = _text(self["motd"]) if self["motd"] else ""
         self["certificate"] = None
         if self["tls"]:
@@ -240,6 +240,8 @@ class ChatService(Service):
         self._ports: list[IListeningPort] = []
         self._pools: list[ThreadPool] = []
         self._database: Database | None = None
+        self._held = False
+        """Whether signals wait for us."""
 
     def privilegedStartService(self) -> None:
         """Open the database and the doors, while ports below 1024 can be had."""
@@ -286,6 +288,23 @@ class ChatService(Service):
         Service.stopService(self)
         return ensureDeferred(self._stop())
 
+    def hold_signals(self) -> None:
+        """It is being stopped: another signal ends it at once, unless it came with the first.
+
+        What ends a group of processes may send one to the process, and one to the group.
+        """
+        begun = monotonic()
+        self._held = True
+
+        def again(number: int, _: object) -> None:
+            if monotonic() - begun > TOGETHER:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, again)
+
     def _build(self) -> ChatFactory:
         options, reactor = self._options, self._reactor
         database = self._database = Database(options["database"])
@@ -330,6 +349,10 @@ class ChatService(Service):
     async def _stop(self) -> None:
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         await self.factory.stop()
+        if self._held:
+            # A disk that hangs would hold up our own handler, too.
+            for one in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(one, signal.SIG_DFL)
         self._close()
 
     def _close(self) -> None:
@@ -355,25 +378,9 @@ def makeService(options: Options) -> ChatService:
         # The terminal was closed that it was started from.
         running: Any = reactor
         signal.signal(signal.SIGHUP, lambda *_: running.callFromThread(running.stop))
-    reactor.addSystemEventTrigger("before", "shutdown", _hold_signals)
-    return ChatService(options, reactor)
-
-
-def _hold_signals() -> None:
-    """It is being stopped: another signal ends it at once, unless it came with the first.
-
-    What ends a group of processes may send one to the process, and one to the group.
-    """
-    begun = monotonic()
-
-    def again(number: int, _: object) -> None:
-        if monotonic() - begun > TOGETHER:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, again)
+    service = ChatService(options, reactor)
+    reactor.addSystemEventTrigger("before", "shutdown", service.hold_signals)
+    return service
 
 
 def _remedy(trouble: Exception) -> str:

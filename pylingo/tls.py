@@ -71,6 +71,7 @@ def serve(path: Path) -> tuple[CertificateOptions, str]:
 def root(files: Iterable[Path]) -> Path | None:
     """Which of some PEM files has a certificate that is its own issuer, and not the server's."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     keys, found = [], []
@@ -79,13 +80,14 @@ def root(files: Iterable[Path]) -> Path | None:
             pem = path.read_bytes()
         except OSError:
             continue
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, UnsupportedAlgorithm):
             keys.append(load_pem_private_key(pem, None).public_key())
         with suppress(ValueError):
             found += [(path, one) for one in x509.load_pem_x509_certificates(pem)]
     for path, one in found:
-        if one.issuer == one.subject and one.public_key() not in keys:
-            return path
+        with suppress(ValueError, UnsupportedAlgorithm):
+            if one.issuer == one.subject and one.public_key() not in keys:
+                return path
     return None
 
 

@@ -418,6 +418,15 @@ class BanTests(HouseTestCase):
             zed.ask("name", "zed")
             self.error(ana, "no_such_user", "ban", name)
 
+    def test_hidden_by_another(self) -> None:
+        """It stands for one who is gone, though, for nobody is to hide them by borrowing it."""
+        ana, zed = self.house.visitor("ana", "den"), self.house.owner("zed")
+        eve = self.house.visitor("eve", "den", host=HERE)
+        eve.ask("close")
+        zed.ask("name", "eve")
+        zed.ask("name", "zed")
+        self.assertIn("eve is banned", self.done(ana, "ban", "eve"))
+
     def test_namesake_of_an_account(self) -> None:
         """Nor does the account that somebody else has made of it: the guest comes back."""
         boss = self.house.owner("boss")

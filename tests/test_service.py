@@ -128,7 +128,7 @@ class OptionsTests(SynchronousTestCase):
         """A folder is no database."""
         folder = Path(self.mktemp())
         folder.mkdir()
-        for path in ("/", str(folder)):
+        for path in ("", "/", str(folder)):
             for more in ((), ("--tls", "auto")):
                 self.assertIn("Name a file in it", self.refused("--database", path, *more))
 
@@ -390,7 +390,7 @@ class ServiceTests(ServiceTestCase):
             await deferLater(reactor, 0.02)
         self.assertLess(time.monotonic() - begun, 2)
 
-    def test_second_signal(self) -> None:
+    async def test_second_signal(self) -> None:
         """A second signal ends it at once, but for one that came with the first."""
         for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self.addCleanup(signal.signal, one, signal.getsignal(one))
@@ -398,7 +398,10 @@ class ServiceTests(ServiceTestCase):
         raised: list[int] = []
         self.patch(service, "monotonic", lambda: now)
         self.patch(signal, "raise_signal", raised.append)
-        service._hold_signals()
+        options = parsed("--port", "0", "--interface", LOCAL, "--database", MEMORY)
+        chat = ChatService(options, reactor)
+        chat.startService()
+        chat.hold_signals()
         handler: Any = signal.getsignal(signal.SIGTERM)
         handler(signal.SIGTERM, None)
         self.assertEqual(raised, [])
@@ -406,6 +409,9 @@ class ServiceTests(ServiceTestCase):
         handler(signal.SIGTERM, None)
         self.assertEqual(raised, [signal.SIGTERM])
         self.assertIs(signal.getsignal(signal.SIGTERM), signal.SIG_DFL)
+        await chat.stopService()
+        # Closing the database may hang, and no handler of ours would be called.
+        self.assertIs(signal.getsignal(signal.SIGINT), signal.SIG_DFL)
 
     async def test_port_taken(self) -> None:
         """A port that is taken ends it with a sentence."""

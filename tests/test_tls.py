@@ -123,6 +123,16 @@ class ServeTests(SynchronousTestCase):
         self.assertIn("both.pem", str(error))
         self.assertIn("--tls auto", str(error))
 
+    def test_root(self) -> None:
+        """A root is a certificate that is its own issuer, and whose key is not there, if known."""
+        usual = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+        odd = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp160r1")
+        for kind, known in ((usual, True), (odd, False)):
+            self.made(*kind)
+            files = [self.folder / "cert.pem", self.folder / "key.pem"]
+            self.assertIsNone(tls.root(files))
+            self.assertEqual(tls.root(files[:1]), files[0] if known else None)
+
     def test_kinds(self) -> None:
         """Keys of every usual kind will do, before the certificate or behind it."""
         for kind in (
