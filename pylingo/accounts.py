@@ -221,6 +221,7 @@ class Accounts:
             try:
                 await self._log.write(lambda connection: connection.execute(insert, row))
             except Exception:
+                # For whatever reason: the name is free again.
                 if self._looks.get(name.skeleton) is account:
                     del self._looks[name.skeleton]
                 raise
@@ -298,6 +299,7 @@ class Accounts:
             try:
                 await self._log.write(lambda connection: _change(connection, key, hash, session))
             except Exception:
+                # For whatever reason: the password is the one that is stored.
                 account.hash = before
                 raise
 

@@ -157,7 +157,7 @@ class ChatProtocol(Int32StringReceiver):
         if self.plain:
             transport.setTcpNoDelay(True)
         if encrypted and IProtocol.providedBy(transport):
-            # What decrypts is a protocol on the transport.
+            # What decrypts is a protocol on the transport, and tells nobody what it had to do.
             decrypt = transport.dataReceived
             transport.dataReceived = partial(self._encrypted, decrypt)  # type: ignore[method-assign]
         kind = SocketOutbox if self.plain else Outbox

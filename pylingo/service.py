@@ -241,7 +241,7 @@ class ChatService(Service):
         self._pools: list[ThreadPool] = []
         self._database: Database | None = None
         self._held = False
-        """Whether signals wait for us."""
+        """Whether a handler of ours decides what a signal does."""
 
     def privilegedStartService(self) -> None:
         """Open the database and the doors, while ports below 1024 can be had."""
@@ -386,14 +386,12 @@ def makeService(options: Options) -> ChatService:
 def _remedy(trouble: Exception) -> str:
     """What to do when there is no listening at a place."""
     error = getattr(trouble, "socketError", None)
-    match getattr(error, "errno", None):
-        case errno.EADDRINUSE:
-            return "Stop what listens there, or choose another port."
-        case errno.EACCES:
-            return "Choose a port above 1023; those below are for the administrator."
-        case errno.EADDRNOTAVAIL | errno.EINVAL:
-            return "Choose an address of this machine, or leave --interface away for all of them."
-    if isinstance(error, socket.gaierror):
+    why = getattr(error, "errno", None)
+    if why == errno.EADDRINUSE:
+        return "Stop what listens there, or choose another port."
+    if why == errno.EACCES:
+        return "Choose a port above 1023; those below are for the administrator."
+    if why in (errno.EADDRNOTAVAIL, errno.EINVAL) or isinstance(error, socket.gaierror):
         return "Choose an address of this machine, or leave --interface away for all of them."
     return "Choose another place with --endpoint, or with --port and --interface."
 

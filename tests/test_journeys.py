@@ -230,6 +230,7 @@ class PipeJourneys(Journey):
 
     def test_silent_name_server(self) -> None:
         """Nobody has to wait for the answer of a name server, but to say so twice."""
+        # One that says nothing for a minute, which is longer than a test may wait.
         program = (
             "import socket, time; from pylingo.client import main\n"
             "socket.getaddrinfo = lambda *_: print('asked', flush=True) or time.sleep(60)\n"
