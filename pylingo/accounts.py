@@ -150,7 +150,7 @@ class Accounts:
         self._turn = FairLock()
         """There is one thread for passwords; who waits for a turn has not tried yet."""
         for key, shown, hash, read in connection.execute("SELECT * FROM accounts"):
-            self._put(key, Account(names.user(shown, known=True), hash, read))
+            self._put(key, Account(names.stored(shown, key), hash, read))
         # Who was forgotten has no way back into an account that somebody else may make.
         connection.execute(
             "DELETE FROM sessions WHERE account IS NOT NULL"
@@ -438,7 +438,7 @@ def _load(connection: sqlite3.Connection, registry: Registry) -> None:
     all_rules = {"": registry.rules}
     for key, shown, topic, lock, maker in connection.execute("SELECT * FROM rooms"):
         if key:
-            room = registry.restore(names.room(shown, known=True), maker)
+            room = registry.restore(names.stored(shown, key), maker)
             room.topic = topic
             all_rules[key] = room.rules
         all_rules[key].lock = lock

@@ -335,7 +335,8 @@ def _decode(said: str) -> list[Line]:
 
 
 def _newest(connection: sqlite3.Connection) -> int:
-    query = "SELECT max(last) FROM batches UNION ALL SELECT max(id) FROM sessions"
+    query = """SELECT max(last) FROM batches UNION ALL SELECT max(id) FROM sessions
+        UNION ALL SELECT max(read) FROM accounts"""
     return max(id or 0 for (id,) in connection.execute(query))
 
 

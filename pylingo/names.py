@@ -75,6 +75,14 @@ def kept(text: str) -> str:
         return text
 
 
+def stored(shown: str, key: str) -> Name:
+    """The name that was stored with its key; the key alone, where the name itself was damaged."""
+    try:
+        return user(shown, known=True)
+    except ChatError:
+        return Name(key, key, key)
+
+
 def composed(text: str) -> str:
     """`text` with each letter and its accents as one character where there is one for them.
 

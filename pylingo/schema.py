@@ -172,6 +172,10 @@ class Database:
         except OSError:
             return  # The server may not look there any more, as after `twistd --uid`.
         if found != self._files:
+            # What is still in the log beside it goes home, wherever that is by now: the next server
+            # would take it for the log of what was put in its place.
+            with suppress(sqlite3.Error):
+                self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             error = sqlite3.OperationalError(
                 "its files were removed, or others put in their place; restart the server"
             )
@@ -183,7 +187,9 @@ class Database:
         return [(file.st_dev, file.st_ino) for file in map(os.stat, self._paths)]
 
     def close(self) -> None:
-        """Close it. What was committed is in the file."""
+        """Close it. What was committed is in the file, also where that was moved."""
+        with suppress(sqlite3.Error):
+            self.check()
         self.reader.close()
         self.writer.close()
         self._release()
@@ -207,6 +213,8 @@ def unusable(path: str, error: sqlite3.Error) -> str:
         remedy = "Another program is writing to it; try again when that has ended"
     elif code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         remedy = "Give it, and its folder, to the user whom the server runs as"
+    elif code == sqlite3.SQLITE_FULL:
+        remedy = "Make room on its disk"
     else:
         remedy = "Mend it or put a copy back"
     return (
@@ -238,6 +246,12 @@ def _guard(path: str) -> IO[bytes]:
 def _connect(path: str) -> sqlite3.Connection:
     connection = None
     if path != MEMORY:
+        if _size(path) == 0 < _size(f"{path}-wal"):
+            # SQLite would remove it, and what was said last is in it.
+            raise DatabaseError(
+                f"The database {path} is not there, but its newest part is, in {path}-wal. Put the "
+                "database back beside it, move that away, too, or choose another with --database."
+            )
         # What people said to each other is for the owner's eyes; if it cannot be made, SQLite
         # says why. One that is there is not opened: to close it would end all locks of this
         # process on it, and the next program that reads it would take it for unused.
@@ -269,6 +283,14 @@ def _connect(path: str) -> sqlite3.Connection:
             raise
         raise DatabaseError(unusable(path, error)) from None
     return connection
+
+
+def _size(path: str) -> int:
+    """Bytes of a file, 0 of one that is not there."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def _version(connection: sqlite3.Connection, path: str) -> int:

@@ -705,6 +705,17 @@ class KeptTests(SynchronousTestCase):
         visitor = self.house.visitor()
         self.assertEqual(visitor.ask("resume", f"{token} 0").code, "not_resumable")
 
+    def test_damaged_names(self) -> None:
+        """A name that was damaged on the disk is shown as what it is compared by."""
+        ana = self.house.owner("Ana", "Den")
+        ana.ask("close")
+        writer = self.house.database.writer
+        writer.execute("UPDATE accounts SET name = 'A\x0ea'")
+        writer.execute("UPDATE rooms SET name = 'D n' WHERE key != ''")
+        self.restart()
+        self.assertEqual(self.rooms(), ["den"])
+        self.assertEqual(self.house.owner("ana").ask("join", "den").room, "den")
+
     def test_removed(self) -> None:
         """What is left of a room that was removed by hand is in nobody's way."""
         ana = self.house.owner("ana", "den")

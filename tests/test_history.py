@@ -164,6 +164,16 @@ class AppendTests(LogTestCase):
         self.assertEqual(house.log.last, last)
         self.assertGreater(house.log.number(), last)
 
+    def test_ids_after_reading(self) -> None:
+        """Nor is one given again up to which somebody has read, though all else of then is gone."""
+        house = House(self.mktemp())
+        house.owner("ana").ask("close")
+        (read,) = house.database.writer.execute("SELECT read FROM accounts").fetchone()
+        house.database.writer.execute("DELETE FROM sessions")
+        house = house.restart(after=-DAY)
+        self.addCleanup(house.database.close)
+        self.assertGreater(house.log.number(), read)
+
     def test_at(self) -> None:
         """The time of a message is that of its id, in milliseconds."""
         self.ana.say("hi", re=1)

@@ -84,6 +84,40 @@ class DatabaseTests(SynchronousTestCase):
         database.check()
         self.open(":memory:").check()
 
+    def test_moved_away(self) -> None:
+        """What was written last moves with its file, and does not go to what takes its place."""
+
+        def look(database: Database) -> None:
+            self.assertRaises(sqlite3.OperationalError, database.check)
+
+        Database(f"{self.path}-new").close()
+        new = Path(f"{self.path}-new").read_bytes()
+        for number, ending in enumerate((Database.close, look)):
+            path = f"{self.path}-{number}"
+            database = self.open(path)
+            database.writer.executemany("INSERT INTO batches VALUES (?, ?, ?, ?)", batches(3))
+            os.rename(path, f"{path}-away")
+            Path(path).write_bytes(new)
+            ending(database)
+            self.assertEqual(os.path.getsize(f"{path}-wal"), 0)
+            with closing(sqlite3.connect(f"file:{path}-away?immutable=1", uri=True)) as moved:
+                rows = moved.execute("SELECT * FROM batches").fetchall()
+            self.assertEqual(rows, batches(3))
+            self.assertEqual(Path(path).read_bytes(), new)
+
+    def test_moved_after_a_crash(self) -> None:
+        """Without the file, what is in the log beside it is not thrown away."""
+        database = self.open(self.path)
+        database.writer.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", BATCH)
+        crashed = f"{self.path}-crashed"
+        shutil.copy(self.path, crashed)
+        shutil.copy(f"{self.path}-wal", f"{crashed}-wal")
+        os.rename(crashed, f"{crashed}-away")
+        self.assertIn("-wal", self.refused(crashed))
+        os.rename(f"{crashed}-away", crashed)
+        rows = self.open(crashed).reader.execute("SELECT * FROM batches").fetchall()
+        self.assertEqual(rows, [BATCH])
+
     def test_out_of_sight(self) -> None:
         """Who has opened it, and may not look there any more, can still write."""
         os.mkdir(self.path, 0o700)
