@@ -80,7 +80,7 @@ async def kick(door: Door, body: str) -> Done:
     await _last_said(door, name)
     room = _empowered(door)
     user = door.chat.registry.user(name)
-    _spare(door, user)
+    _spare(door, user.name, user.place)
     _remove(door, room, user, "kicked", reason)
     await door.chat.log.flushed()
     return Done(text=f"{user.name} was kicked.")
@@ -176,8 +176,8 @@ async def deop(door: Door, body: str) -> Done:
     registry = door.chat.registry
     user = registry.users.get(name.key)
     place = user.place if user is not None else "@" + name.key
-    if place != door.user.place and place.removeprefix("@") in door.chat.accounts.admins:
-        raise _untouchable(name)
+    if place != door.user.place:
+        _spare(door, name, place)
     if not registry.retire(room, place):
         raise ChatError("no_such_user", f"{name} is no operator of {room.name}.")
     one = user or registry.owners.get(name.key)
@@ -269,16 +269,12 @@ async def _recall(door: Door, name: Name) -> None:
             registry.gone.setdefault(name.key, gone)
 
 
-def _spare(door: Door, user: User) -> None:
-    """Raises `ChatError` ``forbidden`` for admins, and for oneself."""
-    if door.chat.accounts.admin(user):
-        raise _untouchable(user.name)
-    if user is door.user:
+def _spare(door: Door, name: Name, place: str) -> None:
+    """Raises `ChatError`: ``forbidden`` for an admin's place, ``bad_argument`` for one's own."""
+    if place[0] == "@" and place[1:] in door.chat.accounts.admins:
+        raise ChatError("forbidden", f"{name} is an admin. Nobody can do that to an admin.")
+    if place == door.user.place:
         raise ChatError("bad_argument", "That is you. Name somebody else.")
-
-
-def _untouchable(name: Name) -> ChatError:
-    return ChatError("forbidden", f"{name} is an admin. Nobody can do that to an admin.")
 
 
 def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction:
@@ -287,17 +283,13 @@ def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction
     account = one.account if isinstance(one, User) else None
     if name.key in accounts.known:
         account = name.key
-    by = door.user.name.shown
     if account is not None:
-        if account in accounts.admins:
-            raise _untouchable(name)
-        if account == door.user.account:
-            raise ChatError("bad_argument", "That is you. Name somebody else.")
-        return Sanction(account, name.shown, "@" + account, "", by, reason)
-    one = one or door.chat.registry.user(name)
-    if isinstance(one, User):
-        _spare(door, one)
-    return Sanction(name.key, name.shown, one.place, one.host if address else "", by, reason)
+        key, place, host = account, "@" + account, ""
+    else:
+        one = one or door.chat.registry.user(name)
+        key, place, host = name.key, one.place, one.host if address else ""
+    _spare(door, name, place)
+    return Sanction(key, name.shown, place, host, door.user.name.shown, reason)
 
 
 def _note(sanction: Sanction, what: str, room: Room | None) -> None:
