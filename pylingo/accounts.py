@@ -175,7 +175,7 @@ class Accounts:
 
     def admin(self, user: User) -> bool:
         """Whether `user` is an admin."""
-        return user.account is not None and user.account in self.admins
+        return user.account in self.admins
 
     def powerful(self, user: User, room: Room) -> bool:
         """Whether `user` may moderate `room`."""
@@ -222,8 +222,7 @@ class Accounts:
                 await self._log.write(lambda connection: connection.execute(insert, row))
             except Exception:
                 # For whatever reason: the name is free again.
-                if self._looks.get(name.skeleton) is account:
-                    del self._looks[name.skeleton]
+                del self._looks[name.skeleton]
                 raise
             self._put(name.key, account)
             if self._registry.users.get(name.key) is user:
@@ -269,9 +268,8 @@ class Accounts:
 
     def restore(self, user: User, key: str) -> None:
         """A resumed session was logged in; so it is again, unless another one is by now."""
-        account = self.known.get(key)
-        if account is not None and self.restorable(key):
-            self._become(user, account)
+        if self.restorable(key):
+            self._become(user, self.known[key])
 
     def restorable(self, key: str | None, by: User | None = None) -> bool:
         """Whether a session that was logged in to that account would be, if it were resumed now.
