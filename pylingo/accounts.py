@@ -356,7 +356,7 @@ class Accounts:
                     del room.rules.operators[user.place]
                     room.rules.operators["@" + account.name.key] = None
                     self.keep(room)
-        elif owners.get(user.account) is user:
+        else:
             # What that account is operator of, it stays.
             del owners[user.account]
         user.account = account.name.key

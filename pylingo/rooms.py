@@ -433,7 +433,7 @@ class Registry:
         """How many of the rooms that exist somebody has made, by place."""
         self.users: dict[str, User] = {}
         self.owners: dict[str, User] = {}
-        """Who is logged in, by account."""
+        """Who is logged in, by account: all users that have one, and one for each."""
         self.rooms: dict[str, Room] = {}
         self.former: dict[str, Room] = {}
         """Rooms of guests from before the server was started again: they may come back."""
@@ -608,7 +608,7 @@ class Registry:
     def forget(self, user: User) -> None:
         """Let go of a user who has left every room."""
         self.lingering.pop(user, None)
-        if user.account is not None and self.owners.get(user.account) is user:
+        if user.account is not None:
             del self.owners[user.account]
         self._drop(user)
 
