@@ -166,9 +166,9 @@ class Room:
 
     __slots__ = ("maker", "members", "name", "place", "rules", "topic")
 
-    def __init__(self, name: Name) -> None:
+    def __init__(self, name: Name, maker: str = "") -> None:
         self.name = name
-        self.maker = ""
+        self.maker = maker
         """The place of who has made it."""
         self.place = "#" + name.key
         """Where the log files what is said here."""
@@ -485,7 +485,7 @@ class Registry:
         """The room of that name, made if need be.
 
         Raises `ChatError`: ``name_taken`` for a look-alike of another room's name, ``forbidden``
-        for a `maker` who runs too many.
+        for a `maker` who has made too many.
         """
         room = self.rooms.get(name.key)
         if room is None:
@@ -507,14 +507,12 @@ class Registry:
                 f"{MOST_ROOMS} rooms that you have made are there still. Use one of them, or "
                 "give one up: /unlock it, /deop yourself, and leave it.",
             )
-        room = self._room_looks[name.skeleton] = Room(name)
-        room.maker = place
+        room = self._room_looks[name.skeleton] = Room(name, place)
         return room
 
     def restore(self, name: Name, maker: str) -> Room:
         """A room that was kept: it may be older than what is known of look-alikes."""
-        room = self.rooms[name.key] = Room(name)
-        room.maker = maker
+        room = self.rooms[name.key] = Room(name, maker)
         self.made[maker] += 1
         self._room_looks.setdefault(name.skeleton, room)
         return room
