@@ -251,7 +251,7 @@ class Accounts:
             raise wrong()
         # What was said before, here or by who is logged in elsewhere, is answered before.
         await self._log.flushed()
-        if self._registry.rules.bans.get(account.name.key):
+        if account.name.key in self._registry.rules.bans:
             raise ChatError("forbidden", "That name is banned here. Ask an admin.")
         account.host = user.host
         return account

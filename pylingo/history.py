@@ -268,11 +268,10 @@ class Log:
             done.errback(why)
 
     def _next(self, _: object) -> None:
-        self._storing = False
-        if self._posts or self._changes or (self._states and not self.failing):
+        self._storing = bool(self._posts or self._changes or (self._states and not self.failing))
+        if self._storing:
             # The end of this turn would be too early: what has come while the last group was
             # told has not been read yet.
-            self._storing = True
             self._clock.callLater(0, self._soon)
 
 

@@ -280,7 +280,8 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
             f"knows {len(STEPS)}). Upgrade PyLingo, or choose another with --database."
         )
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    if "sessions" not in tables if version else tables:
+    ours = "sessions" in tables if version else not tables
+    if not ours:
         raise DatabaseError(
             f"The database {path} is not PyLingo's. Choose another with --database."
         )
