@@ -207,7 +207,7 @@ class Outbox:
         elif turn.final:
             self._owner.ended(turn.frames)
         elif self._held is not None:
-            # In turns, for a pair of each would be a thing more to be kept and collected.
+            # By turns in one list: a pair of them would be one more object to make and collect.
             self._held.append(events)
             self._held.append(turn.frames)
         else:

@@ -523,7 +523,7 @@ class Registry:
             here = {member.place for member in room.members}
             gone = [one for one in room.rules.operators if one[0] == "~" and one not in here]
             if gone:
-                # There may be many; with the last of them the room is passed on, and kept.
+                # There may be many, and `retire` looks for an heir and stores: once is enough.
                 for place in gone[1:]:
                     del room.rules.operators[place]
                 self.retire(room, gone[0])
@@ -650,7 +650,7 @@ class Registry:
                     apart[recipient].append(post.event())
                     if recipient.hear is not silence:  # Nobody has heard it then.
                         recipient.told = post.id
-            # An answer to what is not heard here, or not any more.
+            # The answer, where it does not come among what the room hears.
             if post.re is None:
                 pass
             elif post.hear is post.sender.hear:
@@ -667,7 +667,7 @@ class Registry:
     def _telling(
         self, members: dict[User, None], posts: Sequence[Post], apart: dict[User, list[Stored]]
     ) -> Telling:
-        """What was said in one room; who is to hear of more than that gets it with the rest."""
+        """What was said in one room, but for those who hear more: they get all of it in `apart`."""
         users = members.copy()
         telling = Telling(users, [post.event() for post in posts], {})
         talkers = telling.talkers
@@ -743,9 +743,9 @@ class Registry:
         before = self.gone.get(user.name.key)
         here = (one.session for one in self.users.values())
         if before is not None and before.session != user.session and before.session in here:
-            # Who was seen by that name last is not that one, who is here still.
+            # That one is still here, by another name, and this name means somebody else by now.
             del self.gone[user.name.key]
-        # Who never used the name that all guests have at first is not known by it.
+        # A guest's first name is one to be known by only if something was said under it.
         if user.account is None and (user.said or not user.name.key.startswith("guest-")):
             self.gone.pop(user.name.key, None)
             self.gone[user.name.key] = Gone(user.name, user.place, user.host, user.session)
