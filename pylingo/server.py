@@ -371,11 +371,12 @@ class ChatProtocol(Int32StringReceiver):
 
     def _do(self, word: str, body: str) -> int:
         """Carry out a request; the result is what it costs."""
-        cost = 1
-        command = None
         try:
             command = find(word)
-            cost = command.cost
+        except ChatError as error:
+            self._refuse(error)
+            return 1
+        try:
             if not self.admitted:
                 self.admitted = admit(self, command)
             if command.waits or self.chat.log.full:
@@ -385,10 +386,10 @@ class ChatProtocol(Int32StringReceiver):
                 if reply is not None:
                     self._answer(reply)
         except ChatError as error:
-            self._refuse(error if command is None else command.explain(error, body))
+            self._refuse(command.explain(error, body))
         except Exception:  # noqa: BLE001 - a bug in one command is no reason to end the chat
             self._broken(Failure(), replied=False)
-        return cost
+        return command.cost
 
     def _charge(self, cost: int) -> None:
         """Let the next request wait until the one just read is paid for (a token bucket)."""
