@@ -293,7 +293,7 @@ class Outbox:
         frames = self._frames
         if not frames or self.blocked:
             return
-        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        data = b"".join(frames)
         frames.clear()
         self._reopen()
         self.send(data)
