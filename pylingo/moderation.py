@@ -154,7 +154,7 @@ async def op(door: Door, body: str) -> Done:
     room = _room(door)
     name, _ = _who(door, body)
     registry = door.chat.registry
-    user = registry.users.get(name.key) or registry.owners.get(name.key)
+    user = registry.called(name)
     here = user if user in room.members else None
     if here is None and name.key not in door.chat.accounts.known:
         raise ChatError("no_such_user", f"{name} is not in {room.name} and has no account.")
@@ -174,15 +174,14 @@ async def deop(door: Door, body: str) -> Done:
     room = _room(door)
     name, _ = _who(door, body)
     registry = door.chat.registry
-    user = registry.users.get(name.key)
+    user = registry.called(name)
     place = user.place if user is not None else "@" + name.key
     if place != door.user.place:
         _spare(door, name, place)
     if not registry.retire(room, place):
         raise ChatError("no_such_user", f"{name} is no operator of {room.name}.")
-    one = user or registry.owners.get(name.key)
-    if one is not None and one is not door.user:
-        one.hears((Notice(text=f"You are no operator of {room.name} any more."),))
+    if user is not None and user is not door.user:
+        user.hears((Notice(text=f"You are no operator of {room.name} any more."),))
     await _kept(door, room)
     return Done(text=f"{name} is no operator of {room.name} any more.")
 
@@ -249,14 +248,12 @@ async def _last_said(door: Door, name: Name) -> None:
 def _meant(door: Door, name: Name) -> User | Gone | None:
     """Whom a moderator means by `name`: who has it, or has that account, or had it last."""
     registry = door.chat.registry
-    user, gone = registry.users.get(name.key), registry.gone.get(name.key)
-    if user is None and name.key in door.chat.accounts.known:
-        return registry.owners.get(name.key)
-    if user is None and gone is not None:
-        # Perhaps only the name is gone.
-        here = (one for one in registry.users.values() if one.session == gone.session)
-        user = next(here, None)
-    return user or gone
+    user, gone = registry.called(name), registry.gone.get(name.key)
+    if user is not None or name.key in door.chat.accounts.known or gone is None:
+        return user
+    # Perhaps only the name is gone.
+    here = (one for one in registry.users.values() if one.session == gone.session)
+    return next(here, gone)
 
 
 async def _recall(door: Door, name: Name) -> None:

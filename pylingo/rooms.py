@@ -468,6 +468,10 @@ class Registry:
                 f"Nobody here is called {name}. Check the spelling; in a room, /users has them.",
             ) from None
 
+    def called(self, name: Name) -> User | None:
+        """Who has that name, or the account of that name."""
+        return self.users.get(name.key) or self.owners.get(name.key)
+
     def claim(self, name: Name, user: User) -> None:
         """Give `name` to `user` in place of the old one. Raises `ChatError` ``name_taken``."""
         # The name of an account may be older than what is known of look-alikes.
