@@ -312,7 +312,10 @@ class User:
         if len(self.rooms) < 2:
             self.registry.several.discard(self)
         room.tell(left)
-        self.registry.left(room, self)
+        if self.account is None:
+            # Guests who leave stop being operators.
+            self.registry.retire(room, self.place)
+        self.registry.close(room)
         return left
 
     def say(self, text: str, *, action: bool = False, re: RequestId | None = None) -> None:
@@ -538,12 +541,6 @@ class Registry:
     def known(self, name: Name) -> Room | None:
         """The room of that name, also one that waits for those who were in it."""
         return self.rooms.get(name.key) or self.former.get(name.key)
-
-    def left(self, room: Room, user: User) -> None:
-        """Guests who leave stop being operators; an empty room that nothing keeps is forgotten."""
-        if user.account is None:
-            self.retire(room, user.place)
-        self.close(room)
 
     def retire(self, room: Room, place: str) -> bool:
         """End somebody's being operator, and pass on a room without one; whether they were one.
