@@ -184,9 +184,9 @@ class Accounts:
     def reserved(self, name: Name, user: User) -> None:
         """Raises `ChatError` where `name` is somebody else's account's, or looks like it."""
         holder = self.known.get(name.key)
-        if holder is not None and user.account == name.key:
-            return  # It may be older than what is known of look-alikes.
         if holder is not None:
+            if user.account == name.key:
+                return  # It may be older than what is known of look-alikes.
             raise ChatError(
                 "name_registered",
                 f"The name {holder.name} is registered. If it is yours: /login {holder.name}",

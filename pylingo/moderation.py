@@ -28,17 +28,17 @@ _log = Logger()
 @command("topic", "[TEXT]", "Read the topic; operators set it, - takes it away.")
 async def topic(door: Door, body: str) -> Topic:
     room = door.user.here
-    if body.strip():
-        _empowered(door)
-        if door.chat.registry.rules.muted(door.user):
-            raise muted_everywhere()
-        text = names.remark(body, "topic")
-        room.topic = "" if text == NO_TOPIC else text
-        topic = Topic(room=room.name.shown, topic=room.topic, user=door.user.name.shown)
-        room.tell(topic, but=door.user)
-        await _kept(door, room)
-        return topic
-    return Topic(room=room.name.shown, topic=room.topic, user="")
+    if not body.strip():
+        return Topic(room=room.name.shown, topic=room.topic, user="")
+    _empowered(door)
+    if door.chat.registry.rules.muted(door.user):
+        raise muted_everywhere()
+    text = names.remark(body, "topic")
+    room.topic = "" if text == NO_TOPIC else text
+    changed = Topic(room=room.name.shown, topic=room.topic, user=door.user.name.shown)
+    room.tell(changed, but=door.user)
+    await _kept(door, room)
+    return changed
 
 
 @command("lock", "PASSWORD", "Let only those join your room who know the password.", cost=3)
