@@ -175,7 +175,7 @@ class Accounts:
 
     def admin(self, user: User) -> bool:
         """Whether `user` is an admin."""
-        return user.account is not None and user.account in self.admins
+        return user.account in self.admins
 
     def powerful(self, user: User, room: Room) -> bool:
         """Whether `user` may moderate `room`."""
@@ -184,9 +184,9 @@ class Accounts:
     def reserved(self, name: Name, user: User) -> None:
         """Raises `ChatError` where `name` is somebody else's account's, or looks like it."""
         holder = self.known.get(name.key)
-        if holder is not None and user.account == name.key:
-            return  # It may be older than what is known of look-alikes.
         if holder is not None:
+            if user.account == name.key:
+                return  # It may be older than what is known of look-alikes.
             raise ChatError(
                 "name_registered",
                 f"The name {holder.name} is registered. If it is yours: /login {holder.name}",
@@ -222,8 +222,7 @@ class Accounts:
                 await self._log.write(lambda connection: connection.execute(insert, row))
             except Exception:
                 # For whatever reason: the name is free again.
-                if self._looks.get(name.skeleton) is account:
-                    del self._looks[name.skeleton]
+                del self._looks[name.skeleton]
                 raise
             self._put(name.key, account)
             if self._registry.users.get(name.key) is user:
@@ -252,7 +251,7 @@ class Accounts:
             raise wrong()
         # What was said before, here or by who is logged in elsewhere, is answered before.
         await self._log.flushed()
-        if self._registry.rules.bans.get(account.name.key):
+        if account.name.key in self._registry.rules.bans:
             raise ChatError("forbidden", "That name is banned here. Ask an admin.")
         account.host = user.host
         return account
@@ -269,9 +268,8 @@ class Accounts:
 
     def restore(self, user: User, key: str) -> None:
         """A resumed session was logged in; so it is again, unless another one is by now."""
-        account = self.known.get(key)
-        if account is not None and self.restorable(key):
-            self._become(user, account)
+        if self.restorable(key):
+            self._become(user, self.known[key])
 
     def restorable(self, key: str | None, by: User | None = None) -> bool:
         """Whether a session that was logged in to that account would be, if it were resumed now.
@@ -358,7 +356,7 @@ class Accounts:
                     del room.rules.operators[user.place]
                     room.rules.operators["@" + account.name.key] = None
                     self.keep(room)
-        elif owners.get(user.account) is user:
+        else:
             # What that account is operator of, it stays.
             del owners[user.account]
         user.account = account.name.key

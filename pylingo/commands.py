@@ -351,13 +351,11 @@ def me(door: Door, body: str) -> None:
 def msg(door: Door, body: str) -> None:
     who, _, text = body.lstrip().partition(" ")
     name, registry, user = names.user(who, known=True), door.chat.registry, door.user
-    account = door.chat.accounts.known.get(name.key)
-    here = registry.owners.get(name.key) if account is not None else None
-    other = here or registry.users.get(name.key)
-    if account is not None and here is None:
-        user.write("@" + name.key, account.name, text, re=door.re)
-    elif other is not None:
+    other, account = registry.called(name), door.chat.accounts.known.get(name.key)
+    if other is not None:
         user.tell(other, text, re=door.re, called=name.key)
+    elif account is not None:
+        user.write("@" + name.key, account.name, text, re=door.re)
     elif not user.answered(text, door.re, name.key):
         registry.user(name)  # which raises that there is none
 

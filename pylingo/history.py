@@ -134,7 +134,7 @@ class Log:
         return done
 
     def keep(self, key: object, state: Change) -> None:
-        """Make a change that replaces an earlier one of the same `key`, sooner or later."""
+        """Make a change some time; one of the same `key` that still waits is dropped for it."""
         # At the end again: it may touch the same rows as one that came in between.
         self._states.pop(key, None)
         self._states[key] = state
@@ -268,11 +268,10 @@ class Log:
             done.errback(why)
 
     def _next(self, _: object) -> None:
-        self._storing = False
-        if self._posts or self._changes or (self._states and not self.failing):
+        self._storing = bool(self._posts or self._changes or (self._states and not self.failing))
+        if self._storing:
             # The end of this turn would be too early: what has come while the last group was
             # told has not been read yet.
-            self._storing = True
             self._clock.callLater(0, self._soon)
 
 
@@ -398,7 +397,7 @@ _INSERTS = tuple(
 
 
 def _said(connection: sqlite3.Connection, upto: int) -> dict[int, dict[int, int]]:
-    # No batch is of before and after the server was started.
+    # No batch has messages from before and after a restart.
     query = "SELECT place, target, said FROM batches WHERE last <= ? ORDER BY last DESC"
     with closing(connection.execute(query, (upto,))) as rows:
         every = ((line, row) for *row, batch in rows for line in reversed(_decode(batch)))

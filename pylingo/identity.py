@@ -23,11 +23,10 @@ async def resume(door: Door, body: str) -> None:
         raise ChatError("bad_argument", "Give the session's token and the last message's id.")
     # What was said here before is answered here, while the one who said it is.
     await door.chat.log.flushed()
-    host = door.user.host
     user = await _found(door, token)
     fresh = door.chat.sessions.token(user, used=token)
-    user.host = host
     if user is not door.user:
+        user.host = door.user.host
         door.user = user
         user.resume(door.hear)
         _log.info("{user} is back", user=user.name.shown)
@@ -174,19 +173,20 @@ async def _replay(door: Door, places: list[tuple[str, int]], *, private: bool = 
     If `private`, these are the places of one user alone.
     """
     user, registry, log = door.user, door.chat.registry, door.chat.log
-    complete = False
-    while not complete:
+    while True:
         upto = registry.last
         door.release(after=upto, private=private)
         door.hold()
         missed, complete = await log.missed(places, upto)
         door.replay(missed)
         await door.drained()
+        if complete:
+            break
         # Of a room that one was sent out of meanwhile, nothing more.
         here = {room.place for room in user.rooms}
         places = [
             (place, max(start, missed[-1].id))
             for place, start in places
-            if missed and (place in here or place[0] != "#")
+            if place in here or place[0] != "#"
         ]
     user.told = max(user.told, upto)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
@@ -54,12 +54,11 @@ class Page(Resource):
 
     def __init__(self, factory: ChatFactory) -> None:
         Resource.__init__(self)
-        self._registry = CollectorRegistry()
-        self._registry.register(Figures(factory))
+        self._figures = Figures(factory)
 
     def render_GET(self, request: Request) -> bytes:
         request.setHeader("content-type", CONTENT_TYPE_LATEST)
-        return generate_latest(self._registry)
+        return generate_latest(self._figures)
 
 
 class Health(Resource):

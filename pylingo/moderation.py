@@ -28,17 +28,17 @@ _log = Logger()
 @command("topic", "[TEXT]", "Read the topic; operators set it, - takes it away.")
 async def topic(door: Door, body: str) -> Topic:
     room = door.user.here
-    if body.strip():
-        _empowered(door)
-        if door.chat.registry.rules.muted(door.user):
-            raise muted_everywhere()
-        text = names.remark(body, "topic")
-        room.topic = "" if text == NO_TOPIC else text
-        topic = Topic(room=room.name.shown, topic=room.topic, user=door.user.name.shown)
-        room.tell(topic, but=door.user)
-        await _kept(door, room)
-        return topic
-    return Topic(room=room.name.shown, topic=room.topic, user="")
+    if not body.strip():
+        return Topic(room=room.name.shown, topic=room.topic, user="")
+    _empowered(door)
+    if door.chat.registry.rules.muted(door.user):
+        raise muted_everywhere()
+    text = names.remark(body, "topic")
+    room.topic = "" if text == NO_TOPIC else text
+    changed = Topic(room=room.name.shown, topic=room.topic, user=door.user.name.shown)
+    room.tell(changed, but=door.user)
+    await _kept(door, room)
+    return changed
 
 
 @command("lock", "PASSWORD", "Let only those join your room who know the password.", cost=3)
@@ -80,7 +80,7 @@ async def kick(door: Door, body: str) -> Done:
     await _last_said(door, name)
     room = _empowered(door)
     user = door.chat.registry.user(name)
-    _spare(door, user)
+    _spare(door, user.name, user.place)
     _remove(door, room, user, "kicked", reason)
     await door.chat.log.flushed()
     return Done(text=f"{user.name} was kicked.")
@@ -154,7 +154,7 @@ async def op(door: Door, body: str) -> Done:
     room = _room(door)
     name, _ = _who(door, body)
     registry = door.chat.registry
-    user = registry.users.get(name.key) or registry.owners.get(name.key)
+    user = registry.called(name)
     here = user if user in room.members else None
     if here is None and name.key not in door.chat.accounts.known:
         raise ChatError("no_such_user", f"{name} is not in {room.name} and has no account.")
@@ -174,15 +174,14 @@ async def deop(door: Door, body: str) -> Done:
     room = _room(door)
     name, _ = _who(door, body)
     registry = door.chat.registry
-    user = registry.users.get(name.key)
+    user = registry.called(name)
     place = user.place if user is not None else "@" + name.key
-    if place != door.user.place and place.removeprefix("@") in door.chat.accounts.admins:
-        raise _untouchable(name)
+    if place != door.user.place:
+        _spare(door, name, place)
     if not registry.retire(room, place):
         raise ChatError("no_such_user", f"{name} is no operator of {room.name}.")
-    one = user or registry.owners.get(name.key)
-    if one is not None and one is not door.user:
-        one.hears((Notice(text=f"You are no operator of {room.name} any more."),))
+    if user is not None and user is not door.user:
+        user.hears((Notice(text=f"You are no operator of {room.name} any more."),))
     await _kept(door, room)
     return Done(text=f"{name} is no operator of {room.name} any more.")
 
@@ -249,14 +248,12 @@ async def _last_said(door: Door, name: Name) -> None:
 def _meant(door: Door, name: Name) -> User | Gone | None:
     """Whom a moderator means by `name`: who has it, or has that account, or had it last."""
     registry = door.chat.registry
-    user, gone = registry.users.get(name.key), registry.gone.get(name.key)
-    if user is None and name.key in door.chat.accounts.known:
-        return registry.owners.get(name.key)
-    if user is None and gone is not None:
-        # Perhaps only the name is gone.
-        here = (one for one in registry.users.values() if one.session == gone.session)
-        user = next(here, None)
-    return user or gone
+    user, gone = registry.called(name), registry.gone.get(name.key)
+    if user is not None or name.key in door.chat.accounts.known or gone is None:
+        return user
+    # Perhaps only the name is gone.
+    here = (one for one in registry.users.values() if one.session == gone.session)
+    return next(here, gone)
 
 
 async def _recall(door: Door, name: Name) -> None:
@@ -269,16 +266,12 @@ async def _recall(door: Door, name: Name) -> None:
             registry.gone.setdefault(name.key, gone)
 
 
-def _spare(door: Door, user: User) -> None:
-    """Raises `ChatError` ``forbidden`` for admins, and for oneself."""
-    if door.chat.accounts.admin(user):
-        raise _untouchable(user.name)
-    if user is door.user:
+def _spare(door: Door, name: Name, place: str) -> None:
+    """Raises `ChatError`: ``forbidden`` for an admin's place, ``bad_argument`` for one's own."""
+    if place[0] == "@" and place[1:] in door.chat.accounts.admins:
+        raise ChatError("forbidden", f"{name} is an admin. Nobody can do that to an admin.")
+    if place == door.user.place:
         raise ChatError("bad_argument", "That is you. Name somebody else.")
-
-
-def _untouchable(name: Name) -> ChatError:
-    return ChatError("forbidden", f"{name} is an admin. Nobody can do that to an admin.")
 
 
 def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction:
@@ -287,17 +280,13 @@ def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction
     account = one.account if isinstance(one, User) else None
     if name.key in accounts.known:
         account = name.key
-    by = door.user.name.shown
     if account is not None:
-        if account in accounts.admins:
-            raise _untouchable(name)
-        if account == door.user.account:
-            raise ChatError("bad_argument", "That is you. Name somebody else.")
-        return Sanction(account, name.shown, "@" + account, "", by, reason)
-    one = one or door.chat.registry.user(name)
-    if isinstance(one, User):
-        _spare(door, one)
-    return Sanction(name.key, name.shown, one.place, one.host if address else "", by, reason)
+        key, place, host = account, "@" + account, ""
+    else:
+        one = one or door.chat.registry.user(name)
+        key, place, host = name.key, one.place, one.host if address else ""
+    _spare(door, name, place)
+    return Sanction(key, name.shown, place, host, door.user.name.shown, reason)
 
 
 def _note(sanction: Sanction, what: str, room: Room | None) -> None:

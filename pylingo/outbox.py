@@ -207,7 +207,7 @@ class Outbox:
         elif turn.final:
             self._owner.ended(turn.frames)
         elif self._held is not None:
-            # In turns, for a pair of each would be a thing more to be kept and collected.
+            # By turns in one list: a pair of them would be one more object to make and collect.
             self._held.append(events)
             self._held.append(turn.frames)
         else:
@@ -293,7 +293,7 @@ class Outbox:
         frames = self._frames
         if not frames or self.blocked:
             return
-        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        data = b"".join(frames)
         frames.clear()
         self._reopen()
         self.send(data)

@@ -20,7 +20,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from struct import Struct as Layout
-from typing import Annotated, Any, TypeAlias, get_args
+from typing import Annotated, Any, TypeAlias, TypeGuard, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -276,7 +276,7 @@ _COMMAND = re.compile(r"/(?![/*])(\S*)\s?(.*)", re.DOTALL)
 _request = msgspec.json.Decoder(Request).decode
 _events: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _envelopes = msgspec.json.Decoder(_Envelope)
-_anything: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+_objects = msgspec.json.Decoder(dict[str, Any])
 _BROKEN = (UnicodeDecodeError, msgspec.DecodeError, RecursionError)
 """What decoding raises for what is not as it should be."""
 _KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(AnyEvent))
@@ -372,15 +372,15 @@ def _bad_frame() -> ChatError:
 
 def _not_a_request(frame: bytes, error: msgspec.ValidationError) -> ChatError:
     try:
-        thing = _anything.decode(frame.decode())
+        id = _objects.decode(frame.decode()).get("id")
     except _BROKEN:
         return _bad_frame()
-    if not isinstance(thing, dict):
-        return _bad_frame()
-    id = thing.get("id")
-    known = id if isinstance(id, int | str) and not isinstance(id, bool) and _usable(id) else None
+    known = id if _usable(id) else None
     return BadRequest(f"A request is an object with a command. This one is not: {error}.", known)
 
 
-def _usable(id: RequestId) -> bool:
-    return len(id) <= LONGEST_ID if isinstance(id, str) else abs(id) < LARGEST_ID
+def _usable(id: object) -> TypeGuard[RequestId]:
+    """Whether it can be echoed in a reply; true and false are no integers in JSON."""
+    if isinstance(id, str):
+        return len(id) <= LONGEST_ID
+    return type(id) is int and abs(id) < LARGEST_ID

@@ -166,9 +166,9 @@ class Room:
 
     __slots__ = ("maker", "members", "name", "place", "rules", "topic")
 
-    def __init__(self, name: Name) -> None:
+    def __init__(self, name: Name, maker: str = "") -> None:
         self.name = name
-        self.maker = ""
+        self.maker = maker
         """The place of who has made it."""
         self.place = "#" + name.key
         """Where the log files what is said here."""
@@ -312,7 +312,10 @@ class User:
         if len(self.rooms) < 2:
             self.registry.several.discard(self)
         room.tell(left)
-        self.registry.left(room, self)
+        if self.account is None:
+            # Guests who leave stop being operators.
+            self.registry.retire(room, self.place)
+        self.registry.close(room)
         return left
 
     def say(self, text: str, *, action: bool = False, re: RequestId | None = None) -> None:
@@ -433,7 +436,7 @@ class Registry:
         """How many of the rooms that exist somebody has made, by place."""
         self.users: dict[str, User] = {}
         self.owners: dict[str, User] = {}
-        """Who is logged in, by account."""
+        """Who is logged in, by account: all users that have one, and one for each."""
         self.rooms: dict[str, Room] = {}
         self.former: dict[str, Room] = {}
         """Rooms of guests from before the server was started again: they may come back."""
@@ -468,6 +471,10 @@ class Registry:
                 f"Nobody here is called {name}. Check the spelling; in a room, /users has them.",
             ) from None
 
+    def called(self, name: Name) -> User | None:
+        """Who has that name, or the account of that name."""
+        return self.users.get(name.key) or self.owners.get(name.key)
+
     def claim(self, name: Name, user: User) -> None:
         """Give `name` to `user` in place of the old one. Raises `ChatError` ``name_taken``."""
         # The name of an account may be older than what is known of look-alikes.
@@ -485,7 +492,7 @@ class Registry:
         """The room of that name, made if need be.
 
         Raises `ChatError`: ``name_taken`` for a look-alike of another room's name, ``forbidden``
-        for a `maker` who runs too many.
+        for a `maker` who has made too many.
         """
         room = self.rooms.get(name.key)
         if room is None:
@@ -507,14 +514,12 @@ class Registry:
                 f"{MOST_ROOMS} rooms that you have made are there still. Use one of them, or "
                 "give one up: /unlock it, /deop yourself, and leave it.",
             )
-        room = self._room_looks[name.skeleton] = Room(name)
-        room.maker = place
+        room = self._room_looks[name.skeleton] = Room(name, place)
         return room
 
     def restore(self, name: Name, maker: str) -> Room:
         """A room that was kept: it may be older than what is known of look-alikes."""
-        room = self.rooms[name.key] = Room(name)
-        room.maker = maker
+        room = self.rooms[name.key] = Room(name, maker)
         self.made[maker] += 1
         self._room_looks.setdefault(name.skeleton, room)
         return room
@@ -525,7 +530,7 @@ class Registry:
             here = {member.place for member in room.members}
             gone = [one for one in room.rules.operators if one[0] == "~" and one not in here]
             if gone:
-                # There may be many; with the last of them the room is passed on, and kept.
+                # There may be many, and `retire` looks for an heir and stores: once is enough.
                 for place in gone[1:]:
                     del room.rules.operators[place]
                 self.retire(room, gone[0])
@@ -536,12 +541,6 @@ class Registry:
     def known(self, name: Name) -> Room | None:
         """The room of that name, also one that waits for those who were in it."""
         return self.rooms.get(name.key) or self.former.get(name.key)
-
-    def left(self, room: Room, user: User) -> None:
-        """Guests who leave stop being operators; an empty room that nothing keeps is forgotten."""
-        if user.account is None:
-            self.retire(room, user.place)
-        self.close(room)
 
     def retire(self, room: Room, place: str) -> bool:
         """End somebody's being operator, and pass on a room without one; whether they were one.
@@ -608,7 +607,7 @@ class Registry:
     def forget(self, user: User) -> None:
         """Let go of a user who has left every room."""
         self.lingering.pop(user, None)
-        if user.account is not None and self.owners.get(user.account) is user:
+        if user.account is not None:
             del self.owners[user.account]
         self._drop(user)
 
@@ -652,7 +651,7 @@ class Registry:
                     apart[recipient].append(post.event())
                     if recipient.hear is not silence:  # Nobody has heard it then.
                         recipient.told = post.id
-            # An answer to what is not heard here, or not any more.
+            # The answer, where it does not come among what the room hears.
             if post.re is None:
                 pass
             elif post.hear is post.sender.hear:
@@ -669,7 +668,7 @@ class Registry:
     def _telling(
         self, members: dict[User, None], posts: Sequence[Post], apart: dict[User, list[Stored]]
     ) -> Telling:
-        """What was said in one room; who is to hear of more than that gets it with the rest."""
+        """What was said in one room, but for those who hear more: they get all of it in `apart`."""
         users = members.copy()
         telling = Telling(users, [post.event() for post in posts], {})
         talkers = telling.talkers
@@ -745,9 +744,9 @@ class Registry:
         before = self.gone.get(user.name.key)
         here = (one.session for one in self.users.values())
         if before is not None and before.session != user.session and before.session in here:
-            # Who was seen by that name last is not that one, who is here still.
+            # That one is still here, by another name, and this name means somebody else by now.
             del self.gone[user.name.key]
-        # Who never used the name that all guests have at first is not known by it.
+        # A guest's first name is one to be known by only if something was said under it.
         if user.account is None and (user.said or not user.name.key.startswith("guest-")):
             self.gone.pop(user.name.key, None)
             self.gone[user.name.key] = Gone(user.name, user.place, user.host, user.session)

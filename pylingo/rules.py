@@ -125,7 +125,7 @@ class Rules:
 
 
 def _first(sanctions: Iterable[Sanction], user: Person) -> Sanction | None:
-    """The first that holds for `user`, of whom all is asked once, for there may be many."""
+    """The first that hits `user`. There may be many: what they ask of `user` is looked up once."""
     whose, key, host = places(user), user.name.key, user.host
     guest = user.place.startswith("~")
     for one in sanctions:

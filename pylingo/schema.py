@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import IO
 
@@ -147,18 +147,18 @@ class Database:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._guard: IO[bytes] | None = None
-        try:
-            if path != MEMORY:
-                self._guard = _guard(path)
-            self.writer = _connect(path)
-            self.reader = self.writer if path == MEMORY else _connect(path)
-            # On some network volumes SQLite has no write-ahead log.
-            self._paths = [p for p in (path, f"{path}-wal") if path != MEMORY and os.path.exists(p)]
+        self._paths: list[str] = []
+        with ExitStack() as opened:
+            if path == MEMORY:
+                self.writer = self.reader = opened.enter_context(closing(_connect(path)))
+            else:
+                opened.enter_context(_guard(path))
+                self.writer = opened.enter_context(closing(_connect(path)))
+                self.reader = opened.enter_context(closing(_connect(path)))
+                # On some network volumes SQLite has no write-ahead log.
+                self._paths = [p for p in (path, f"{path}-wal") if os.path.exists(p)]
             self._files = self._found()
-        except BaseException:
-            self._release()
-            raise
+            self._opened = opened.pop_all()
 
     def check(self) -> None:
         """Raises `sqlite3.OperationalError` where others will not find what is written from now on.
@@ -190,13 +190,7 @@ class Database:
         """Close it. What was committed is in the file, also where that was moved."""
         with suppress(sqlite3.Error):
             self.check()
-        self.reader.close()
-        self.writer.close()
-        self._release()
-
-    def _release(self) -> None:
-        if self._guard is not None:
-            self._guard.close()
+        self._opened.close()
 
 
 def trouble(error: BaseException | None) -> bool:
@@ -302,7 +296,8 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
             f"knows {len(STEPS)}). Upgrade PyLingo, or choose another with --database."
         )
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    if "sessions" not in tables if version else tables:
+    ours = "sessions" in tables if version else not tables
+    if not ours:
         raise DatabaseError(
             f"The database {path} is not PyLingo's. Choose another with --database."
         )

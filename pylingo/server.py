@@ -74,7 +74,7 @@ STALLED = 30.0
 SPARE = 20 * 1024
 """Bytes that TLS may take for itself, as for its handshake, and a record that is not whole yet."""
 BARREN = 256
-"""Bytes that it takes past that, and that cost as much as a request."""
+"""Bytes past those that cost as much as a request."""
 FIRST_REQUEST = 10.0
 """Seconds that a new connection has to send a whole request."""
 MAPPED = "::ffff:"
@@ -86,7 +86,7 @@ STORED = 1.0
 GONE = 2.0
 """Seconds that all connections have to take their last frame when the server stops."""
 FINISHED = 0.3
-"""Seconds that it waits for what the log had begun then."""
+"""Seconds that it waits for the log once more, when they are gone."""
 LOOKED_AT = 16
 """Connections that are looked at in one turn of the reactor, at least."""
 EXPIRED = 4
@@ -98,7 +98,7 @@ CLEANING = 60.0
 REFRESH = 3_600.0
 """Seconds between notes in the database that sessions are still in use."""
 PAUSE = 5.0
-"""Seconds between two looks past which it was we who did not listen, and nobody was silent."""
+"""Seconds that a look comes too late where the server itself was held up, and nobody was silent."""
 MOST_LINGERING = 10_000
 """Users that may linger without a connection."""
 
@@ -128,7 +128,7 @@ class ChatProtocol(Int32StringReceiver):
     asked = False
     """Whether a sign of life is due."""
     _behind = 0
-    """How many looks in a row found that it is we who do not read."""
+    """How many looks in a row found that we have paused the reading."""
     _debt: IDelayedCall | None = None
     _stall: tuple[float, tuple[int, int]] | None = None
     _ended = False
@@ -371,11 +371,12 @@ class ChatProtocol(Int32StringReceiver):
 
     def _do(self, word: str, body: str) -> int:
         """Carry out a request; the result is what it costs."""
-        cost = 1
-        command = None
         try:
             command = find(word)
-            cost = command.cost
+        except ChatError as error:
+            self._refuse(error)
+            return 1
+        try:
             if not self.admitted:
                 self.admitted = admit(self, command)
             if command.waits or self.chat.log.full:
@@ -385,10 +386,10 @@ class ChatProtocol(Int32StringReceiver):
                 if reply is not None:
                     self._answer(reply)
         except ChatError as error:
-            self._refuse(error if command is None else command.explain(error, body))
+            self._refuse(command.explain(error, body))
         except Exception:  # noqa: BLE001 - a bug in one command is no reason to end the chat
             self._broken(Failure(), replied=False)
-        return cost
+        return command.cost
 
     def _charge(self, cost: int) -> None:
         """Let the next request wait until the one just read is paid for (a token bucket)."""

@@ -120,7 +120,7 @@ class Sessions:
         return found
 
     def _learn(self, said: dict[int, dict[int, int]]) -> None:
-        """What those who are gone may send again; all who come back meanwhile bring the same."""
+        """Know again what those who are gone have said; several may have asked for it at once."""
         if not self._recalled:
             self._recalled = True
             self._said = said | self._said
