@@ -111,10 +111,10 @@ class Crowd:
                     self.send(link, alive)
         self.quiet()
 
-    def quiet(self, seconds: float = 0.3) -> None:
+    def quiet(self) -> None:
         """Read until nothing has come for a while."""
         end = time.monotonic() + PATIENCE
-        while self.pump(seconds):
+        while self.pump(0.3):
             if time.monotonic() > end:
                 raise Stalled("the server does not come to rest")
 
@@ -170,10 +170,10 @@ class Crowd:
             link.counts = False
             link.ended = True
 
-    def dropped(self, links: Iterable[Link], seconds: float = 5.0) -> int:
+    def dropped(self, links: Iterable[Link]) -> int:
         """How many of the neglected were closed by the server, found by reading them to the end."""
         count = 0
-        end = time.monotonic() + seconds
+        end = time.monotonic() + 5
         for link in links:
             try:
                 while True:

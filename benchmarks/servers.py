@@ -126,7 +126,7 @@ class Server:
         try:
             command = self._command()
             self._process = start(command, self._place)
-            self._wait()
+            reach(self.port, self._process, self._place)
         except BaseException:
             self.__exit__()
             raise
@@ -156,7 +156,7 @@ class Server:
 
     def log(self) -> str:
         """The end of what it printed."""
-        return (self._place / "log").read_text(errors="replace")[-2000:]
+        return printed(self._place)
 
     def _command(self) -> list[str]:
         if self.name == "pylingo":
@@ -193,9 +193,6 @@ class Server:
             tls.make(path)
         return path
 
-    def _wait(self) -> None:
-        reach(self.port, self._process, 30, self.log)
-
 
 def start(command: Sequence[str], place: Path) -> subprocess.Popen[bytes]:
     """Start `command` on the core for servers."""
@@ -211,16 +208,20 @@ def start(command: Sequence[str], place: Path) -> subprocess.Popen[bytes]:
         os.sched_setaffinity(os.getpid(), LOADING)
 
 
-def reach(port: int, process: subprocess.Popen[bytes], seconds: float, log: object = "") -> None:
-    """Wait until somebody listens on `port`. Raises `Stalled`."""
-    end = time.monotonic() + seconds
+def printed(place: Path) -> str:
+    """The end of what a process that was started there has printed."""
+    return (place / "log").read_text(errors="replace")[-2000:]
+
+
+def reach(port: int, process: subprocess.Popen[bytes], place: Path) -> None:
+    """Wait until `process`, which was started in `place`, listens on `port`. Raises `Stalled`."""
+    end = time.monotonic() + 30
     while True:
         try:
             socket.create_connection((HOST, port), 1).close()
         except OSError:
             if process.poll() is not None or time.monotonic() > end:
-                said = log() if callable(log) else log
-                raise Stalled(f"the server does not listen: {said}") from None
+                raise Stalled(f"the server does not listen: {printed(place)}") from None
             time.sleep(0.002)
         else:
             return
