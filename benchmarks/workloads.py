@@ -315,15 +315,11 @@ def _delivered(spent: Spent, deliveries: int, note: str = "") -> Figure:
     return spent.figure(deliveries / spent.seconds, deliveries, note)
 
 
-def _table(*rows: Workload) -> dict[str, Workload]:
-    return {row.name: row for row in rows}
-
-
 MUTE = frozenset({"nats"})
 """Tells nobody who comes and goes."""
 SHORT = frozenset({"ngircd"})
 """Has lines of at most 512 bytes."""
-WORKLOADS = _table(
+_ROWS = (
     Workload("ping", "one message at a time to 500 members, until the last has it",
              "ms", "lower", ping),
     Workload("flood", "64 messages in flight to 500 members", "deliveries/s", "higher", flood),
@@ -340,6 +336,7 @@ WORKLOADS = _table(
     Workload("tls", "as flood, to 200 members, over TLS",
              "deliveries/s", "higher", secret, tls=True),
 )  # fmt: skip
+WORKLOADS = {row.name: row for row in _ROWS}
 
 
 def once(workload: Workload, name: str, size: float, reactor: str = "") -> Figure:
