@@ -108,11 +108,6 @@ class Ticket:
     session: str
     last: int
 
-    @property
-    def line(self) -> str:
-        """What `resume` takes."""
-        return f"{self.session} {self.last}"
-
 
 E = TypeVar("E", bound=Event)
 Heard: TypeAlias = "AnyEvent | Connected | Disconnected"
@@ -355,15 +350,17 @@ class Connection:
 
     def resume(self, ticket: Ticket) -> Deferred[AnyEvent]:
         """Go on with an earlier session in place of the one that a first arrival got."""
-        return self._resumed(ticket, self.request("resume", ticket.line))
+        return self._resume(ticket, self.request)
 
-    def _resumed(self, ticket: Ticket, reply: Deferred[AnyEvent]) -> Deferred[AnyEvent]:
+    def _resume(
+        self, ticket: Ticket, ask: Callable[[str, str], Deferred[AnyEvent]]
+    ) -> Deferred[AnyEvent]:
         def go_on(event: AnyEvent) -> AnyEvent:
             # What the guest heard who one was meanwhile is no sign of what the session saw.
             self.ticket = Ticket(_expect(Resumed, event).session, ticket.last)
             return event
 
-        return reply.addCallback(go_on)
+        return ask("resume", f"{ticket.session} {ticket.last}").addCallback(go_on)
 
     # The link.
 
@@ -513,7 +510,7 @@ class Connection:
         welcome = _expect(Welcome, await self._ask("hello", f"pylingo/{__version__}"))
         if ticket is not None:
             try:
-                await self._resumed(ticket, self._ask("resume", ticket.line))
+                await self._resume(ticket, self._ask)
             except ChatError as refused:
                 if refused.code not in ("not_resumable", "password_required", "forbidden"):
                     raise
