@@ -520,20 +520,20 @@ class Connection:
         if ticket is None and welcome.password_required:
             await self._enter()
         refuse(self._requests.unsure(resumed=ticket is not None), "unsure", UNSURE)
-        if ticket is not None and not first and room and not same_room(room, self.room):
-            refuse(self._requests.stranded(), "not_in_room", f"You are not in {room} any more.")
         if ticket is None:
             # The name that a guest was given is nobody's wish.
             name = "" if user == self._given else user
             self._wanted = {"name": name, "join": room, **self._wanted}
-        elif first and not same_room(room or "", self.room):
-            # The session brought both back; a room that was asked for comes before its own.
-            self._wanted = {"join": room}
-        if ticket is None:
             # Ids of before would hide what is new where another clock gives them.
             self.ticket = Ticket(welcome.session, 0)
             self.user = self._given = welcome.user
             self.room = None
+        elif room and not same_room(room, self.room):
+            # The session brought back another one.
+            if first:
+                self._wanted = {"join": room}
+            else:
+                refuse(self._requests.stranded(), "not_in_room", f"You are not in {room} any more.")
         for command, body in tuple(self._wanted.items()):
             if body:
                 try:
