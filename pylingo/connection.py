@@ -411,7 +411,7 @@ class Connection:
         self._wire = wire
         self._sign()
         self._arriving = ensureDeferred(self._arrive(wire))
-        self._arriving.addErrback(self._not_arrived)
+        self._arriving.addErrback(self._not_arrived, wire)
 
     def _lost(self, wire: _Wire, reason: Failure) -> None:
         # With TLS a server that is killed does not end its side in order.
@@ -572,23 +572,21 @@ class Connection:
             else:
                 return
 
-    def _not_arrived(self, why: Failure) -> None:
+    def _not_arrived(self, why: Failure, wire: _Wire) -> None:
         self._arriving = None
-        if why.check(CancelledError):
-            return
-        wire = self._wire
-        if isinstance(why.value, ChatError):
-            if self._started is not None:
-                self._fail_start(why.value.text, why.value.code)
-            elif wire is not None:
-                if why.value.code == "gone":
-                    self._final = why.value.text
-                wire.refused = why.value.text
-                wire.abort(wire.refused)
-            return
-        if wire is not None:
+        trouble = why.value
+        if isinstance(trouble, CancelledError):
+            return  # The link was lost meanwhile.
+        if not isinstance(trouble, ChatError):
             wire.abort("Something went wrong here.")
-        why.raiseException()
+            why.raiseException()
+        if self._started is not None:
+            self._fail_start(trouble.text, trouble.code)
+            return
+        if trouble.code == "gone":
+            self._final = trouble.text
+        wire.refused = trouble.text
+        wire.abort(trouble.text)
 
     def _request(self, command: str, body: str) -> Request:
         """With an id of its own; what is no Unicode, as from another encoding, is U+FFFD."""
