@@ -125,6 +125,8 @@ class _Wire(Int32StringReceiver):
         self.broken = ""
         self.refused = ""
         """What the server said when it turned us away."""
+        self.untrusted = ""
+        """Why the server is not to be trusted, if that is so."""
 
     @property
     def encrypted(self) -> bool:
@@ -206,8 +208,6 @@ class Connection:
         self._reconnect = reconnect
         self._check = check
         self._password = password
-        self.untrusted = False
-        """Whether the last link was lost because no authority vouches for the certificate."""
         self._reactor = reactor
         self._wire: _Wire | None = None
         self._started: Deferred[None] | None = None
@@ -372,9 +372,9 @@ class Connection:
 
     def _unreachable(self, why: Failure) -> None:
         if why.check(CancelledError) is None:
-            self._fail_start(_sentence(why, self.where))
+            self._fail_start(_sentence(why, self.where), "unreachable")
 
-    def _fail_start(self, sentence: str, code: str = "unreachable") -> None:
+    def _fail_start(self, sentence: str, code: str) -> None:
         started, self._started = self._started, None
         if started is not None:
             self.stop(sentence)
@@ -420,7 +420,11 @@ class Connection:
         if wire.encrypted and not wire.welcomed:
             from pylingo import tls
 
-            self.untrusted = tls.doubtful(reason)
+            if tls.doubtful(reason):
+                wire.untrusted = (
+                    f"{self.where} has a certificate that no authority known here vouches for. "
+                    "Check the address, and ask who runs it before you trust it."
+                )
         self._wire = None
         was_linked = self.linked
         self._requests.shut()
@@ -430,7 +434,8 @@ class Connection:
             self._fail_start(
                 self._stranger(wire, why)
                 if not wire.welcomed
-                else f"{self.where} closed the connection: {why} Try again."
+                else f"{self.where} closed the connection: {why} Try again.",
+                "untrusted" if wire.untrusted else "unreachable",
             )
             return
         if self._final is None:
@@ -439,10 +444,11 @@ class Connection:
                     f"The connection to {self.where} was lost: {why} "
                     "Start pylingo again, in a minute if the name is still taken then."
                 )
+            elif wire.untrusted:
+                # To try again and again would not tell why.
+                self._final = self.ended = wire.untrusted
             elif self.leaving and all(one.quiet or one.leaves for one in self._requests):
                 self._final = why  # There is nothing to come back for.
-            elif self.untrusted:
-                self._final = self.ended = self._stranger(wire, why)
         if self._final is not None:
             self.stop()
         elif not (wire.welcomed or wire.refused) and (wire.broken or "SSL" in why):
@@ -454,11 +460,8 @@ class Connection:
     def _stranger(self, wire: _Wire, why: str) -> str:
         """What to tell a person about a peer that has not said what a server says first."""
         where = self.where
-        if self.untrusted:
-            return (
-                f"{where} has a certificate that no authority known here vouches for. "
-                "Check the address, and ask who runs it before you trust it."
-            )
+        if wire.untrusted:
+            return wire.untrusted
         if wire.broken == SILENT:
             return (
                 f"{where} takes connections and says nothing: it is no PyLingo server, or it "
@@ -605,12 +608,9 @@ class Connection:
             return
         if not wire.welcomed and self._check is not None:
             # Nothing but hello has been said so far.
-            trouble = self._check(wire.transport)
-            if trouble:
-                if self._started is None:
-                    # It was trusted before. To try again and again would not tell why.
-                    self._final = self.ended = trouble
-                wire.abort(trouble)
+            wire.untrusted = self._check(wire.transport)
+            if wire.untrusted:
+                wire.abort(wire.untrusted)
                 return
         match event:
             case None:
