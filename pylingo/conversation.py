@@ -89,7 +89,7 @@ class Conversation:
         encrypted: bool = False,
         name: str = "",
         room: str = "",
-        resume: Resume | None = None,
+        resume: Resume = lambda _: None,
     ) -> None:
         self.connection: Connection | None = None
         self.commands: list[CommandHelp] = []
@@ -220,10 +220,9 @@ class Conversation:
             pass
         elif not self.linked and parse(line).command.casefold() in LEAVES:
             self.leave()
+        elif not self._arrived and question is not None:
+            self.tell("!! Answer the question first.")
         elif not self._arrived:
-            if question is not None:
-                self.tell("!! Answer the question first.")
-                return
             back = "; Up brings the line back." if self.keeps(text) else "."
             self.tell(f"!! There is no connection yet. Wait a moment{back}")
         elif line.startswith("/") and not line.startswith(("//", "/*")):

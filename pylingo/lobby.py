@@ -70,9 +70,9 @@ class Lobby:
         self,
         visitor: Visitor,
         questions: Questions,
-        name: str = "",
-        goal: str = "",
-        resume: Resume | None = None,
+        name: str,
+        goal: str,
+        resume: Resume,
     ) -> None:
         self.rooms: list[str] = []
         """Those that there are, as far as is known."""
@@ -155,7 +155,7 @@ class Lobby:
         if not name:
             self.settle()
             return
-        resumed = self._resume(name) if self._resume is not None else None
+        resumed = self._resume(name)
         if resumed is not None:
             resumed.addCallbacks(lambda _: self._be(name), lambda _: self._rename(name))
         else:
