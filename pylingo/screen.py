@@ -176,7 +176,7 @@ class Screen(TwistedProtocol):
     was written to for the last time.
 
     `size` gives columns and rows; `seconds` is a clock; `suspend` gives the terminal back to the
-    shell, where there is one, and returns when it may be used again.
+    shell, if there is one, and returns when it may be used again.
     """
 
     transport: Any
@@ -190,7 +190,7 @@ class Screen(TwistedProtocol):
         term: str = "xterm",
         colour: bool = True,
         history: History | None = None,
-        suspend: Callable[[], None] | None = None,
+        suspend: Callable[[], None] = lambda: None,
     ) -> None:
         self.done: Deferred[None] = Deferred()
         self.gone: Deferred[None] = Deferred()
@@ -326,7 +326,6 @@ class Screen(TwistedProtocol):
 
     def suspend(self) -> None:
         """Take the prompt away while the shell has the terminal."""
-        assert self._suspend is not None
         self._step_aside(self._suspend)
 
     def redraw(self) -> None:
@@ -454,7 +453,7 @@ class Screen(TwistedProtocol):
         def _(_: KeyPressEvent) -> None:
             """Enter the line as a comment, or look for one: of no use here, or not to be seen."""
 
-        @keys.add("c-z", filter=Condition(lambda: self._suspend is not None))
+        @keys.add("c-z")
         def _(_: KeyPressEvent) -> None:
             self.suspend()
 
