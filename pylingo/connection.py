@@ -356,7 +356,7 @@ class Connection:
         self, ticket: Ticket, ask: Callable[[str, str], Deferred[AnyEvent]]
     ) -> Deferred[AnyEvent]:
         def go_on(event: AnyEvent) -> AnyEvent:
-            # What the guest heard who one was meanwhile is no sign of what the session saw.
+            # The ids that a guest heard meanwhile tell nothing of what that session saw.
             self.ticket = Ticket(_expect(Resumed, event).session, ticket.last)
             return event
 
@@ -524,10 +524,10 @@ class Connection:
             await self._enter()
         refuse(self._requests.unsure(resumed=ticket is not None), "unsure", UNSURE)
         if ticket is None:
-            # The name that a guest was given is nobody's wish.
+            # A name that the server chose, for a guest, is not asked for again.
             name = "" if user == self._given else user
             self._wanted = {"name": name, "join": room, **self._wanted}
-            # Ids of before would hide what is new where another clock gives them.
+            # Not the last id of before: by the clock of another server, new ones may be smaller.
             self.ticket = Ticket(welcome.session, 0)
             self.user = self._given = welcome.user
             self.room = None
@@ -636,7 +636,7 @@ class Connection:
         self._follow(event)
         # Who hears of it may ask for more at once, which comes after what waits already.
         pending, lost = self._requests.answered(event.re, refused=isinstance(event, Error))
-        # Why it is of no use to try again is told once, with the loss of the link.
+        # An error in place of a welcome is told once: as the reason of the loss that follows.
         away = isinstance(event, Error) and not wire.welcomed and self._started is None
         if not away and (pending is None or not pending.quiet):
             self._tell(event)

@@ -242,7 +242,7 @@ class Screen(TwistedProtocol):
         buffer.on_text_changed += lambda _: self._desk.typing(buffer.text)
         self._app = self._session.app
         self._app.renderer.cpr_not_supported_callback = None
-        # Whatever takes the prompt away calls that, and has no other place for ours.
+        # prompt_toolkit calls this whenever it takes the prompt away; it has no hook for that.
         self._erase = self._app.renderer.erase
         self._app.renderer.erase = self._clear  # type: ignore[method-assign]
         self._window = self._app.layout.current_window
