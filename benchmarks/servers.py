@@ -144,8 +144,21 @@ class Server:
         return self._process.pid
 
     def cpu(self) -> float:
-        """Seconds of processor that it has used so far, in all its threads, in and for it."""
-        return cpu(self.pid)
+        """Seconds of processor that it has used so far, in itself and in the kernel for it.
+
+        By the scheduler's account of each thread where there is one, which knows milliseconds; else
+        by that of the process, in hundredths of a second.
+        """
+        process = Path(f"/proc/{self.pid}")
+        try:
+            accounts = [path.read_text() for path in process.glob("task/*/schedstat")]
+        except OSError:
+            accounts = []
+        used = sum(int(account.split()[0]) for account in accounts) / 1e9
+        if used:
+            return used
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
 
     def resident(self) -> int:
         """Bytes of memory that it has."""
@@ -235,21 +248,3 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(10)
-
-
-def cpu(pid: int) -> float:
-    """Seconds of processor that a process has used, in itself and in the kernel for it.
-
-    By the scheduler's account of each thread where there is one, which knows milliseconds; else
-    by that of the process, in hundredths of a second.
-    """
-    process = Path(f"/proc/{pid}")
-    try:
-        accounts = [path.read_text() for path in process.glob("task/*/schedstat")]
-    except OSError:
-        accounts = []
-    used = sum(int(account.split()[0]) for account in accounts) / 1e9
-    if used:
-        return used
-    fields = (process / "stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
