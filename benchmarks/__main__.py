@@ -7,7 +7,8 @@ import importlib.util
 import json
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks import growth, profiles, report, servers, starting
@@ -66,11 +67,8 @@ class Run:
             for who in ("pylingo", *self.peers):
                 if who in workload.unable:
                     continue
-                self.bar.step(f"{name}, {who}, round {number + 1}")
-                try:
+                with self._step(f"{name}, {who}, round {number + 1}"):
                     figures[who] = once(workload, who, self.size)
-                except (Stalled, OSError) as error:
-                    self._fail(str(error))
             rounds.append(figures)
         # Where a server failed in the first round, another may tell of it.
         rounds.sort(key=len, reverse=True)
@@ -81,12 +79,8 @@ class Run:
         for number in range(self.rounds):
             for curve in growth.CURVES:
                 for at in growth.possible(curve, self.quick):
-                    self.bar.step(f"growth of {curve.name}, {at}, round {number + 1}")
-                    try:
+                    with self._step(f"growth of {curve.name}, {at}, round {number + 1}"):
                         cost = growth.measure(curve, at, self.size)
-                    except (Stalled, OSError) as error:
-                        self._fail(f"{curve.name} at {at}: {error}")
-                    else:
                         points.setdefault(curve.name, {}).setdefault(at, []).append(cost)
         self.found["growth"] = {
             name: {str(at): statistics.median(costs) for at, costs in sorted(by.items())}
@@ -100,17 +94,13 @@ class Run:
             for name in SHOWN:
                 first: Figure | None = None
                 for reactor in self._installed():
-                    self.bar.step(f"{reactor}, {name}, round {number + 1}")
-                    try:
+                    with self._step(f"{reactor}, {name}, round {number + 1}"):
                         figure = once(WORKLOADS[name], "pylingo", self.size, reactor)
-                    except (Stalled, OSError) as error:
-                        self._fail(f"{reactor}: {error}")
-                        continue
-                    first = first or figure
-                    cpu = (figure.cpu or 0) / first.cpu if first.cpu else 0.0
-                    ratios.setdefault(reactor, {}).setdefault(name, []).append(
-                        (figure.value / first.value, cpu)
-                    )
+                        first = first or figure
+                        cpu = (figure.cpu or 0) / first.cpu if first.cpu else 0.0
+                        ratios.setdefault(reactor, {}).setdefault(name, []).append(
+                            (figure.value / first.value, cpu)
+                        )
         self.found["reactors"] = {
             reactor: {
                 f"{name} ({WORKLOADS[name].better} is better)": {
@@ -127,12 +117,8 @@ class Run:
         # The first round warms the caches.
         for number in range(2 * self.rounds + 1):
             for name, measure in starting.STARTS.items():
-                self.bar.step(f"starting {name}")
-                try:
+                with self._step(f"starting {name}"):
                     seconds = measure()
-                except (Stalled, OSError) as error:
-                    self._fail(f"{name}: {error}")
-                else:
                     if number:
                         found[name].append(seconds)
         self.found["starting"] = {k: statistics.median(v) for k, v in found.items() if v}
@@ -140,16 +126,19 @@ class Run:
     def _profiles(self) -> None:
         self.found["profiles"] = {}
         for name in PROFILED:
-            self.bar.step(f"profile of {name}")
-            try:
+            with self._step(f"profile of {name}"):
                 self.found["profiles"][name] = profiles.profile(name, LONG * self.size)
-            except (Stalled, OSError) as error:
-                self._fail(f"profile of {name}: {error}")
 
-    def _fail(self, why: str) -> None:
-        self.failed.append(why)
-        self.bar.clear()
-        print(f"benchmarks: {why}", file=sys.stderr)
+    @contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        """One step of the bar; if it cannot be measured, that is told, and the others go on."""
+        self.bar.step(what)
+        try:
+            yield
+        except (Stalled, OSError) as error:
+            self.failed.append(f"{what}: {error}")
+            self.bar.clear()
+            print(f"benchmarks: {self.failed[-1]}", file=sys.stderr)
 
     def _installed(self) -> list[str]:
         return [r for r in REACTORS if r != "uvloop" or importlib.util.find_spec("uvloop")]

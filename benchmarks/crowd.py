@@ -1,8 +1,8 @@
 """The load: many connections in one process, one epoll, as little work for each byte as can be.
 
-What arrives is counted, not read: `total` and each link's `got` are bytes. Where an answer has to
-be waited for, its link looks for a word in what comes. So most of the time goes into the kernel,
-and a core of this is enough for a core of a server, if not by much: see docs/performance.md.
+What arrives is counted, not read: `total` is bytes. Where an answer has to be waited for, its link
+looks for a word in what comes. So most of the time goes into the kernel, and a core of this is
+enough for a core of a server, if not by much: see docs/performance.md.
 """
 
 from __future__ import annotations
@@ -28,16 +28,14 @@ class Stalled(Exception):
 class Link:
     """One connection."""
 
-    __slots__ = ("counts", "ended", "got", "out", "secure", "socket", "tail", "take", "word")
+    __slots__ = ("counts", "out", "secure", "socket", "tail", "take", "word")
 
     def __init__(self, socket: socket.socket, *, secure: bool) -> None:
         self.socket = socket
         self.secure = secure
         self.take = socket.recv_into
-        self.got = 0
         self.counts = True
         """Whether the crowd's total has what came here."""
-        self.ended = False
         self.word = b""
         self.tail = b""
         self.out = b""
@@ -107,14 +105,13 @@ class Crowd:
         alive = self.dialect.alive()
         if alive:
             for link in self.links:
-                if not link.ended:
-                    self.send(link, alive)
+                self.send(link, alive)
         self.quiet()
 
-    def quiet(self, seconds: float = 0.3) -> None:
+    def quiet(self) -> None:
         """Read until nothing has come for a while."""
         end = time.monotonic() + PATIENCE
-        while self.pump(seconds):
+        while self.pump(0.3):
             if time.monotonic() > end:
                 raise Stalled("the server does not come to rest")
 
@@ -167,13 +164,11 @@ class Crowd:
         """Read nothing from these any more."""
         for link in links:
             self._poller.unregister(link.socket)
-            link.counts = False
-            link.ended = True
 
-    def dropped(self, links: Iterable[Link], seconds: float = 5.0) -> int:
+    def dropped(self, links: Iterable[Link]) -> int:
         """How many of the neglected were closed by the server, found by reading them to the end."""
         count = 0
-        end = time.monotonic() + seconds
+        end = time.monotonic() + 5
         for link in links:
             try:
                 while True:
@@ -212,7 +207,6 @@ class Crowd:
         return context.wrap_socket(plain)
 
     def _took(self, link: Link, size: int) -> None:
-        link.got += size
         if link.counts:
             self.total += size
         if link.word:

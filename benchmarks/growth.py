@@ -28,7 +28,6 @@ class Curve:
     name: str
     what: str
     along: str
-    each: str
     sizes: tuple[int, ...]
     cost: Callable[[Server, int, float], float]
 
@@ -73,11 +72,11 @@ def _beside(server: Server, users: int, size: float, what: Callable[[int], bytes
 
 
 CURVES = (
-    Curve("singly", "a delivery, one message at a time", "members", "delivery", MEMBERS, singly),
-    Curve("flooded", "a delivery, 64 messages in flight", "members", "delivery", MEMBERS, flooded),
-    Curve("housed", "a message in rooms of two", "rooms", "message", ROOMS, housed),
-    Curve("joined", "join and leave", "users", "both", USERS, joined),
-    Curve("named", "name", "users", "request", USERS, named),
+    Curve("singly", "a delivery, one message at a time", "members", MEMBERS, singly),
+    Curve("flooded", "a delivery, 64 messages in flight", "members", MEMBERS, flooded),
+    Curve("housed", "a message in rooms of two", "rooms", ROOMS, housed),
+    Curve("joined", "join and leave", "users", USERS, joined),
+    Curve("named", "name", "users", USERS, named),
 )
 PANELS = (
     ("Deliveries", "members of the room", ("singly", "flooded")),

@@ -6,13 +6,13 @@ import json
 import os
 import platform
 import sqlite3
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeAlias
 
 from benchmarks.growth import CURVES, PANELS
@@ -35,17 +35,17 @@ def summary(rounds: Sequence[dict[str, Figure]]) -> Found:
         have = [(one["pylingo"], one[name]) for one in rounds if name in one and "pylingo" in one]
         if not have:
             continue
-        entry: Found = {"value": _median(other.value for _, other in have)}
+        entry: Found = {"value": median(other.value for _, other in have)}
         if have[0][1].cpu is not None:
-            entry["cpu_us"] = _median(other.cpu or 0 for _, other in have)
-            entry["load"] = _median(other.load or 0 for _, other in have)
+            entry["cpu_us"] = median(other.cpu or 0 for _, other in have)
+            entry["load"] = median(other.load or 0 for _, other in have)
         if have[0][1].note:
             entry["note"] = have[0][1].note
         if name != "pylingo":
-            entry["ratio"] = _median(our.value / other.value for our, other in have if other.value)
+            entry["ratio"] = median(our.value / other.value for our, other in have if other.value)
             pairs = [(our.cpu, other.cpu) for our, other in have if our.cpu and other.cpu]
             if pairs:
-                entry["cpu_ratio"] = _median(our / other for our, other in pairs)
+                entry["cpu_ratio"] = median(our / other for our, other in pairs)
         found[name] = entry
     return found
 
@@ -142,7 +142,7 @@ def machine() -> Found:
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "Python": platform.python_version(),
-        **{name: _version(name) for name in ("Twisted", "msgspec")},
+        **{name: version(name) for name in ("Twisted", "msgspec")},
         "SQLite": sqlite3.sqlite_version,
         **{PROGRAMS[name]: _peer(name) for name in PROGRAMS if program(name)},
         "date": time.strftime("%Y-%m-%d"),
@@ -203,10 +203,9 @@ def _growth(found: Found) -> str:
 
 def _reactors(found: Found) -> str:
     rows = [
-        (name, *(f"{entry['value']:.2f}" + (f" ({entry['cpu']:.2f})" if "cpu" in entry else "")
-                 for entry in by_workload.values()))
+        (name, *(f"{entry['value']:.2f} ({entry['cpu']:.2f})" for entry in by_workload.values()))
         for name, by_workload in found.items()
-    ]  # fmt: skip
+    ]
     return table(("reactor", *next(iter(found.values()))), rows)
 
 
@@ -215,13 +214,6 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "?"
 
 
 def _peer(name: str) -> str:
@@ -233,10 +225,6 @@ def _peer(name: str) -> str:
     first = said.splitlines()[0] if said else "?"
     numbers = (word.strip("v,") for word in first.split() if word.strip("v")[:1].isdigit())
     return next(numbers, first).partition("-")[0]
-
-
-def _median(values: Iterable[float]) -> float:
-    return statistics.median(values)
 
 
 class Bar:

@@ -126,7 +126,7 @@ class Server:
         try:
             command = self._command()
             self._process = start(command, self._place)
-            self._wait()
+            reach(self.port, self._process, self._place)
         except BaseException:
             self.__exit__()
             raise
@@ -144,8 +144,21 @@ class Server:
         return self._process.pid
 
     def cpu(self) -> float:
-        """Seconds of processor that it has used so far, in all its threads, in and for it."""
-        return cpu(self.pid)
+        """Seconds of processor that it has used so far, in itself and in the kernel for it.
+
+        By the scheduler's account of each thread where there is one, which knows milliseconds; else
+        by that of the process, in hundredths of a second.
+        """
+        process = Path(f"/proc/{self.pid}")
+        try:
+            accounts = [path.read_text() for path in process.glob("task/*/schedstat")]
+        except OSError:
+            accounts = []
+        used = sum(int(account.split()[0]) for account in accounts) / 1e9
+        if used:
+            return used
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
 
     def resident(self) -> int:
         """Bytes of memory that it has."""
@@ -156,7 +169,7 @@ class Server:
 
     def log(self) -> str:
         """The end of what it printed."""
-        return (self._place / "log").read_text(errors="replace")[-2000:]
+        return printed(self._place)
 
     def _command(self) -> list[str]:
         if self.name == "pylingo":
@@ -193,9 +206,6 @@ class Server:
             tls.make(path)
         return path
 
-    def _wait(self) -> None:
-        reach(self.port, self._process, 30, self.log)
-
 
 def start(command: Sequence[str], place: Path) -> subprocess.Popen[bytes]:
     """Start `command` on the core for servers."""
@@ -211,16 +221,20 @@ def start(command: Sequence[str], place: Path) -> subprocess.Popen[bytes]:
         os.sched_setaffinity(os.getpid(), LOADING)
 
 
-def reach(port: int, process: subprocess.Popen[bytes], seconds: float, log: object = "") -> None:
-    """Wait until somebody listens on `port`. Raises `Stalled`."""
-    end = time.monotonic() + seconds
+def printed(place: Path) -> str:
+    """The end of what a process that was started there has printed."""
+    return (place / "log").read_text(errors="replace")[-2000:]
+
+
+def reach(port: int, process: subprocess.Popen[bytes], place: Path) -> None:
+    """Wait until `process`, which was started in `place`, listens on `port`. Raises `Stalled`."""
+    end = time.monotonic() + 30
     while True:
         try:
             socket.create_connection((HOST, port), 1).close()
         except OSError:
             if process.poll() is not None or time.monotonic() > end:
-                said = log() if callable(log) else log
-                raise Stalled(f"the server does not listen: {said}") from None
+                raise Stalled(f"the server does not listen: {printed(place)}") from None
             time.sleep(0.002)
         else:
             return
@@ -234,21 +248,3 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(10)
-
-
-def cpu(pid: int) -> float:
-    """Seconds of processor that a process has used, in itself and in the kernel for it.
-
-    By the scheduler's account of each thread where there is one, which knows milliseconds; else
-    by that of the process, in hundredths of a second.
-    """
-    process = Path(f"/proc/{pid}")
-    try:
-        accounts = [path.read_text() for path in process.glob("task/*/schedstat")]
-    except OSError:
-        accounts = []
-    used = sum(int(account.split()[0]) for account in accounts) / 1e9
-    if used:
-        return used
-    fields = (process / "stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK

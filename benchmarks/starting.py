@@ -33,7 +33,7 @@ def listening(command: Callable[[int, Path], Sequence[str]]) -> float:
         begun = time.perf_counter()
         process = start(words, place)
         try:
-            reach(port, process, 30)
+            reach(port, process, place)
             return time.perf_counter() - begun
         finally:
             stop(process)

@@ -40,13 +40,12 @@ Run: TypeAlias = Callable[[Server, float], Figure]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is done; in which unit, what processor time is counted for, and who cannot do it."""
+    """What is done; in which unit, whether more of that is better, and who cannot do it."""
 
     name: str
     what: str
     unit: str
     better: str
-    each: str
     run: Run
     unable: frozenset[str] = frozenset()
     tls: bool = False
@@ -111,11 +110,11 @@ def gathered(server: Server, crowd: Crowd, members: int, slow: int = 0) -> tuple
     return talker[0], others
 
 
-def settle(crowd: Crowd, users: int, each: int = 10) -> None:
-    """That many users in small rooms, who came little by little: a rush would leave its traces."""
-    for start in range(0, users, 10 * each):
-        links = crowd.come(names(min(10 * each, users - start), f"s{start // (10 * each):04}-"))
-        places = [f"room{start // each + number // each:05}" for number in range(len(links))]
+def settle(crowd: Crowd, users: int) -> None:
+    """That many users in rooms of ten, who came little by little: a rush would leave its traces."""
+    for start in range(0, users, 100):
+        links = crowd.come(names(min(100, users - start), f"s{start // 100:04}-"))
+        places = [f"room{(start + number) // 10:05}" for number in range(len(links))]
         crowd.join(links, places.__getitem__, rest=False)
     crowd.settle()
 
@@ -316,32 +315,28 @@ def _delivered(spent: Spent, deliveries: int, note: str = "") -> Figure:
     return spent.figure(deliveries / spent.seconds, deliveries, note)
 
 
-def _table(*rows: Workload) -> dict[str, Workload]:
-    return {row.name: row for row in rows}
-
-
 MUTE = frozenset({"nats"})
 """Tells nobody who comes and goes."""
 SHORT = frozenset({"ngircd"})
 """Has lines of at most 512 bytes."""
-WORKLOADS = _table(
+_ROWS = (
     Workload("ping", "one message at a time to 500 members, until the last has it",
-             "ms", "lower", "delivery", ping),
-    Workload("flood", "64 messages in flight to 500 members",
-             "deliveries/s", "higher", "delivery", flood),
-    Workload("rooms", "100 rooms of 5, everyone talks", "messages/s", "higher", "message", rooms),
-    Workload("storm", "1500 join one room at once", "s", "lower", "news of a join", storm, MUTE),
+             "ms", "lower", ping),
+    Workload("flood", "64 messages in flight to 500 members", "deliveries/s", "higher", flood),
+    Workload("rooms", "100 rooms of 5, everyone talks", "messages/s", "higher", rooms),
+    Workload("storm", "1500 join one room at once", "s", "lower", storm, MUTE),
     Workload("idle", "memory for each of 9000 idle connections, in rooms of 10",
-             "KiB", "lower", "", idle),
+             "KiB", "lower", idle),
     Workload("big", "messages of 4 KiB to 200 members, 16 in flight",
-             "deliveries/s", "higher", "delivery", big, SHORT),
+             "deliveries/s", "higher", big, SHORT),
     Workload("churn", "50 come and go all the time, before 450 who stay",
-             "comings and goings/s", "higher", "news of one", churn, MUTE),
+             "comings and goings/s", "higher", churn, MUTE),
     Workload("slow", "as flood, to 200 members of which 20 read nothing",
-             "deliveries/s", "higher", "delivery", slow),
+             "deliveries/s", "higher", slow),
     Workload("tls", "as flood, to 200 members, over TLS",
-             "deliveries/s", "higher", "delivery", secret, tls=True),
+             "deliveries/s", "higher", secret, tls=True),
 )  # fmt: skip
+WORKLOADS = {row.name: row for row in _ROWS}
 
 
 def once(workload: Workload, name: str, size: float, reactor: str = "") -> Figure:
@@ -350,4 +345,4 @@ def once(workload: Workload, name: str, size: float, reactor: str = "") -> Figur
         try:
             return workload.run(server, size)
         except (Stalled, OSError) as error:
-            raise Stalled(f"{workload.name} on {name}: {error}\n{server.log()}") from None
+            raise Stalled(f"{error}\n{server.log()}") from None

@@ -108,11 +108,6 @@ class Ticket:
     session: str
     last: int
 
-    @property
-    def line(self) -> str:
-        """What `resume` takes."""
-        return f"{self.session} {self.last}"
-
 
 E = TypeVar("E", bound=Event)
 Heard: TypeAlias = "AnyEvent | Connected | Disconnected"
@@ -130,6 +125,8 @@ class _Wire(Int32StringReceiver):
         self.broken = ""
         self.refused = ""
         """What the server said when it turned us away."""
+        self.untrusted = ""
+        """Why the server is not to be trusted, if that is so."""
 
     @property
     def encrypted(self) -> bool:
@@ -211,8 +208,6 @@ class Connection:
         self._reconnect = reconnect
         self._check = check
         self._password = password
-        self.untrusted = False
-        """Whether the last link was lost because no authority vouches for the certificate."""
         self._reactor = reactor
         self._wire: _Wire | None = None
         self._started: Deferred[None] | None = None
@@ -355,15 +350,17 @@ class Connection:
 
     def resume(self, ticket: Ticket) -> Deferred[AnyEvent]:
         """Go on with an earlier session in place of the one that a first arrival got."""
-        return self._resumed(ticket, self.request("resume", ticket.line))
+        return self._resume(ticket, self.request)
 
-    def _resumed(self, ticket: Ticket, reply: Deferred[AnyEvent]) -> Deferred[AnyEvent]:
+    def _resume(
+        self, ticket: Ticket, ask: Callable[[str, str], Deferred[AnyEvent]]
+    ) -> Deferred[AnyEvent]:
         def go_on(event: AnyEvent) -> AnyEvent:
-            # What the guest heard who one was meanwhile is no sign of what the session saw.
+            # The ids that a guest heard meanwhile tell nothing of what that session saw.
             self.ticket = Ticket(_expect(Resumed, event).session, ticket.last)
             return event
 
-        return reply.addCallback(go_on)
+        return ask("resume", f"{ticket.session} {ticket.last}").addCallback(go_on)
 
     # The link.
 
@@ -375,9 +372,9 @@ class Connection:
 
     def _unreachable(self, why: Failure) -> None:
         if why.check(CancelledError) is None:
-            self._fail_start(_sentence(why, self.where))
+            self._fail_start(_sentence(why, self.where), "unreachable")
 
-    def _fail_start(self, sentence: str, code: str = "unreachable") -> None:
+    def _fail_start(self, sentence: str, code: str) -> None:
         started, self._started = self._started, None
         if started is not None:
             self.stop(sentence)
@@ -414,7 +411,7 @@ class Connection:
         self._wire = wire
         self._sign()
         self._arriving = ensureDeferred(self._arrive(wire))
-        self._arriving.addErrback(self._not_arrived)
+        self._arriving.addErrback(self._not_arrived, wire)
 
     def _lost(self, wire: _Wire, reason: Failure) -> None:
         # With TLS a server that is killed does not end its side in order.
@@ -423,7 +420,11 @@ class Connection:
         if wire.encrypted and not wire.welcomed:
             from pylingo import tls
 
-            self.untrusted = tls.doubtful(reason)
+            if tls.doubtful(reason):
+                wire.untrusted = (
+                    f"{self.where} has a certificate that no authority known here vouches for. "
+                    "Check the address, and ask who runs it before you trust it."
+                )
         self._wire = None
         was_linked = self.linked
         self._requests.shut()
@@ -433,7 +434,8 @@ class Connection:
             self._fail_start(
                 self._stranger(wire, why)
                 if not wire.welcomed
-                else f"{self.where} closed the connection: {why} Try again."
+                else f"{self.where} closed the connection: {why} Try again.",
+                "untrusted" if wire.untrusted else "unreachable",
             )
             return
         if self._final is None:
@@ -442,10 +444,11 @@ class Connection:
                     f"The connection to {self.where} was lost: {why} "
                     "Start pylingo again, in a minute if the name is still taken then."
                 )
+            elif wire.untrusted:
+                # To try again and again would not tell why.
+                self._final = self.ended = wire.untrusted
             elif self.leaving and all(one.quiet or one.leaves for one in self._requests):
                 self._final = why  # There is nothing to come back for.
-            elif self.untrusted:
-                self._final = self.ended = self._stranger(wire, why)
         if self._final is not None:
             self.stop()
         elif not (wire.welcomed or wire.refused) and (wire.broken or "SSL" in why):
@@ -457,11 +460,8 @@ class Connection:
     def _stranger(self, wire: _Wire, why: str) -> str:
         """What to tell a person about a peer that has not said what a server says first."""
         where = self.where
-        if self.untrusted:
-            return (
-                f"{where} has a certificate that no authority known here vouches for. "
-                "Check the address, and ask who runs it before you trust it."
-            )
+        if wire.untrusted:
+            return wire.untrusted
         if wire.broken == SILENT:
             return (
                 f"{where} takes connections and says nothing: it is no PyLingo server, or it "
@@ -513,7 +513,7 @@ class Connection:
         welcome = _expect(Welcome, await self._ask("hello", f"pylingo/{__version__}"))
         if ticket is not None:
             try:
-                await self._resumed(ticket, self._ask("resume", ticket.line))
+                await self._resume(ticket, self._ask)
             except ChatError as refused:
                 if refused.code not in ("not_resumable", "password_required", "forbidden"):
                     raise
@@ -523,20 +523,20 @@ class Connection:
         if ticket is None and welcome.password_required:
             await self._enter()
         refuse(self._requests.unsure(resumed=ticket is not None), "unsure", UNSURE)
-        if ticket is not None and not first and room and not same_room(room, self.room):
-            refuse(self._requests.stranded(), "not_in_room", f"You are not in {room} any more.")
         if ticket is None:
-            # The name that a guest was given is nobody's wish.
+            # A name that the server chose, for a guest, is not asked for again.
             name = "" if user == self._given else user
             self._wanted = {"name": name, "join": room, **self._wanted}
-        elif first and not same_room(room or "", self.room):
-            # The session brought both back; a room that was asked for comes before its own.
-            self._wanted = {"join": room}
-        if ticket is None:
-            # Ids of before would hide what is new where another clock gives them.
+            # Not the last id of before: by the clock of another server, new ones may be smaller.
             self.ticket = Ticket(welcome.session, 0)
             self.user = self._given = welcome.user
             self.room = None
+        elif room and not same_room(room, self.room):
+            # The session brought back another one.
+            if first:
+                self._wanted = {"join": room}
+            else:
+                refuse(self._requests.stranded(), "not_in_room", f"You are not in {room} any more.")
         for command, body in tuple(self._wanted.items()):
             if body:
                 try:
@@ -575,23 +575,21 @@ class Connection:
             else:
                 return
 
-    def _not_arrived(self, why: Failure) -> None:
+    def _not_arrived(self, why: Failure, wire: _Wire) -> None:
         self._arriving = None
-        if why.check(CancelledError):
-            return
-        wire = self._wire
-        if isinstance(why.value, ChatError):
-            if self._started is not None:
-                self._fail_start(why.value.text, why.value.code)
-            elif wire is not None:
-                if why.value.code == "gone":
-                    self._final = why.value.text
-                wire.refused = why.value.text
-                wire.abort(wire.refused)
-            return
-        if wire is not None:
+        trouble = why.value
+        if isinstance(trouble, CancelledError):
+            return  # The link was lost meanwhile.
+        if not isinstance(trouble, ChatError):
             wire.abort("Something went wrong here.")
-        why.raiseException()
+            why.raiseException()
+        if self._started is not None:
+            self._fail_start(trouble.text, trouble.code)
+            return
+        if trouble.code == "gone":
+            self._final = trouble.text
+        wire.refused = trouble.text
+        wire.abort(trouble.text)
 
     def _request(self, command: str, body: str) -> Request:
         """With an id of its own; what is no Unicode, as from another encoding, is U+FFFD."""
@@ -610,12 +608,9 @@ class Connection:
             return
         if not wire.welcomed and self._check is not None:
             # Nothing but hello has been said so far.
-            trouble = self._check(wire.transport)
-            if trouble:
-                if self._started is None:
-                    # It was trusted before. To try again and again would not tell why.
-                    self._final = self.ended = trouble
-                wire.abort(trouble)
+            wire.untrusted = self._check(wire.transport)
+            if wire.untrusted:
+                wire.abort(wire.untrusted)
                 return
         match event:
             case None:
@@ -641,7 +636,7 @@ class Connection:
         self._follow(event)
         # Who hears of it may ask for more at once, which comes after what waits already.
         pending, lost = self._requests.answered(event.re, refused=isinstance(event, Error))
-        # Why it is of no use to try again is told once, with the loss of the link.
+        # An error in place of a welcome is told once: as the reason of the loss that follows.
         away = isinstance(event, Error) and not wire.welcomed and self._started is None
         if not away and (pending is None or not pending.quiet):
             self._tell(event)

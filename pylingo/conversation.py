@@ -89,7 +89,7 @@ class Conversation:
         encrypted: bool = False,
         name: str = "",
         room: str = "",
-        resume: Resume | None = None,
+        resume: Resume = lambda _: None,
     ) -> None:
         self.connection: Connection | None = None
         self.commands: list[CommandHelp] = []
@@ -104,7 +104,7 @@ class Conversation:
         self._lobby = Lobby(self, self._questions, name, room, resume)
         self._count = 0
         self._place: str | None = None
-        """The room, as of when there was a link last."""
+        """The room one was in when there was a link last."""
         self._heading = ""
         self._arrived = False
         self._hinted = False
@@ -213,17 +213,16 @@ class Conversation:
         """A line, or a block of them, was entered."""
         line, question = _narrow(text.strip()), self._questions.now
         if question is not None and (question.hidden or not line.startswith("/")):
-            # Without a password there is nothing to try, where somebody waits for it.
+            # A connection that waits for a password cannot do anything with an empty one.
             if line or question.ours or not question.hidden:
                 self._questions.answer(text.strip())
         elif not line:
             pass
         elif not self.linked and parse(line).command.casefold() in LEAVES:
             self.leave()
+        elif not self._arrived and question is not None:
+            self.tell("!! Answer the question first.")
         elif not self._arrived:
-            if question is not None:
-                self.tell("!! Answer the question first.")
-                return
             back = "; Up brings the line back." if self.keeps(text) else "."
             self.tell(f"!! There is no connection yet. Wait a moment{back}")
         elif line.startswith("/") and not line.startswith(("//", "/*")):

@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pylingo.connection import Connection
 from pylingo.protocol import ChatError
@@ -29,11 +30,15 @@ async def dial(
     An unknown certificate is shown to the person by `ask`, and remembered after a yes. Raises
     `ChatError` with a sentence where there is no getting in, or none that can be trusted.
     """
-    plain = HostnameEndpoint(reactor, options.host, options.port)
-    if not options.tls:
-        made = connection(plain)
+
+    async def start(endpoint: IStreamClientEndpoint, **more: Any) -> Connection:
+        made = connection(endpoint, **more)
         await made.start()
         return made
+
+    plain = HostnameEndpoint(reactor, options.host, options.port)
+    if not options.tls:
+        return await start(plain)
 
     # Loaded here, for they take a while.
     from platformdirs import user_config_path
@@ -55,25 +60,18 @@ async def dial(
             "unreachable", f"{where} is no name that a host can have. Check the spelling."
         ) from None
     if pin.expected is None:
-        made = connection(wrapClientTLS(vouched, plain))
         try:
-            await made.start()
-        except ChatError:
-            if not made.untrusted:
+            return await start(wrapClientTLS(vouched, plain))
+        except ChatError as trouble:
+            if trouble.code != "untrusted":
                 raise
-        else:
-            return made
     while True:
-        made = connection(wrapClientTLS(pinned, plain), check=pin)
         try:
-            await made.start()
-        except ChatError:
-            if pin.seen in ("", pin.expected):
+            return await start(wrapClientTLS(pinned, plain), check=pin)
+        except ChatError as trouble:
+            # Where one was known, or none was seen, there is nothing to ask.
+            if trouble.code != "untrusted" or pin.expected or not pin.seen:
                 raise
-        else:
-            return made
-        if pin.expected is not None:
-            raise ChatError("untrusted", pin.changed)
         if ask is None:
             raise ChatError(
                 "untrusted",

@@ -70,9 +70,9 @@ class Lobby:
         self,
         visitor: Visitor,
         questions: Questions,
-        name: str = "",
-        goal: str = "",
-        resume: Resume | None = None,
+        name: str,
+        goal: str,
+        resume: Resume,
     ) -> None:
         self.rooms: list[str] = []
         """Those that there are, as far as is known."""
@@ -137,15 +137,17 @@ class Lobby:
         else:
             self.offer()
 
-    def learn(self) -> None:
-        """Ask which rooms there are."""
+    def learn(self) -> Deferred[Rooms | None]:
+        """Ask which rooms there are; the result is None where the server does not tell."""
         asked = self._visitor.request("list", quiet=True)
-        asked.addCallbacks(self.know, lambda why: why.trap(ChatError))
+        return asked.addCallbacks(self.know, lambda why: why.trap(ChatError) and None)
 
-    def know(self, event: AnyEvent) -> None:
-        """Which rooms there are."""
-        if isinstance(event, Rooms):
-            self.rooms = [looks.tidy(row.name) for row in event.rooms]
+    def know(self, event: AnyEvent) -> Rooms | None:
+        """Remember which rooms there are, if `event` tells that."""
+        if not isinstance(event, Rooms):
+            return None
+        self.rooms = [looks.tidy(row.name) for row in event.rooms]
+        return event
 
     # Who to be.
 
@@ -153,7 +155,7 @@ class Lobby:
         if not name:
             self.settle()
             return
-        resumed = self._resume(name) if self._resume is not None else None
+        resumed = self._resume(name)
         if resumed is not None:
             resumed.addCallbacks(lambda _: self._be(name), lambda _: self._rename(name))
         else:
@@ -221,15 +223,14 @@ class Lobby:
 
     def _refused_entry(self, why: Failure, way: str) -> None:
         if code(why) == "forbidden":
-            asked = self._visitor.request("list", quiet=True)
             # Without the password that may have come with it, and was wrong.
-            asked.addCallback(self._knock, way.split()[0]).addErrback(self._stay_out)
+            self.learn().addCallback(self._knock, way.split()[0])
         else:
             self.offer()
 
-    def _knock(self, event: AnyEvent, room: str) -> None:
+    def _knock(self, listed: Rooms | None, room: str) -> None:
         """Ask for the password, if the room is locked and nobody types things to say meanwhile."""
-        rows = event.rooms if isinstance(event, Rooms) else ()
+        rows = listed.rooms if listed is not None else ()
         locked = any(row.locked and same_room(room, row.name) for row in rows)
         if locked and self._visitor.room is None:
             question = f"The password of {looks.tidy(room)}, or nothing to stay out: "
@@ -240,21 +241,15 @@ class Lobby:
     def _unlock(self, room: str, password: str) -> None:
         self.go("join", password and f"{room} {password}")
 
-    def _stay_out(self, why: Failure) -> None:
-        why.trap(ChatError)
-        self.offer()
-
     def _list(self) -> Deferred[None]:
         """Show the rooms, numbered."""
-        asked = self._visitor.request("list", quiet=True)
-        return asked.addCallbacks(self._listed, lambda why: why.trap(ChatError) and None)
+        return self.learn().addCallback(self._show_rooms)
 
-    def _listed(self, event: AnyEvent) -> None:
-        if not isinstance(event, Rooms):
+    def _show_rooms(self, listed: Rooms | None) -> None:
+        if listed is None:
             return
-        self.know(event)
-        shown = list(looks.rooms(event))
-        if event.rooms:
+        shown = list(looks.rooms(listed))
+        if listed.rooms:
             shown = [
                 [("", f"{n:4} "), (style, text.removeprefix("--")), *more]
                 for n, ((style, text), *more) in enumerate(shown, 1)

@@ -1,8 +1,8 @@
 """What a person is asked, one thing after the other.
 
-What is hidden is never replaced under the person's hands, for a password that is half typed must
-not turn into something to say; nor is what somebody else waits for. Of the rest only the last is
-asked. Nothing here knows what it is about, or how it is drawn.
+A question that is hidden stays until it is answered, for half a password must not turn into
+something to say; so does one whose answer somebody else waits for. Of all others only the newest is
+asked. Nothing here knows what they are about, or how they are drawn.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class Questions:
         self._asked.pop(0).answer(line)
 
     def withdraw(self, question: Question, unheard: Callable[[str], None]) -> None:
-        """It need not be answered any more.
+        """Nobody waits for the answer any more.
 
-        What may be half typed, and is hidden, stays so: `unheard` is told what becomes of it.
+        What may be half typed, and is hidden, is typed to its end unseen; `unheard` is told it.
         """
         self._left = None
         if question.hidden and question is self.now:

@@ -1,13 +1,16 @@
 """Requests that wait for their answer: when each is sent, which are sent again, and which never.
 
-A request is sent at once, with two exceptions. One that changes where one is, or who (`ALONE`),
-waits for the answers to all before it; and all behind one that goes to another room (`MOVES`) wait
-for its own, for what does something where one is (`HERE`) is meant for that room then. And only
-`MOST_UNDERWAY` are sent ahead of their answers, for a server knows only so many again.
+A request is sent at once, with three exceptions:
 
-When a link is lost, all goes again over the next one, in the same order and under the same ids, but
-for what the server would not know to be the same: messages in another session, and what is in
-`ONCE`.
+- One that changes who or where one is (`ALONE`) waits until all before it are answered.
+- All behind one that goes to another room (`MOVES`) wait until that is answered. What does
+  something in a room (`HERE`) is meant for the new one, and is not sent if the way is refused.
+- Only `MOST_UNDERWAY` are sent ahead of their answers. A server remembers only so many, to know
+  them when they come again.
+
+When a link is lost, what was not answered is sent again over the next one, in the same order and
+under the same ids. What might be done twice by that is not: messages, where the session is another
+one, and what is in `ONCE`.
 
 Nothing here knows links, or what an answer says.
 """
@@ -33,7 +36,8 @@ ONCE = frozenset({"announce", "kick"})
 MOVES = frozenset({"join", "create"})
 """Commands after which what follows is meant for another room."""
 ALONE = MOVES | {"leave", "exit", "name", "login"}
-"""Commands before which, sent again later, others would be done elsewhere or as somebody else."""
+"""Commands that change who or where one is. What was asked before them, and sent again later, would
+be done elsewhere or as somebody else."""
 LEAVES = frozenset({"close", "quit"})
 """Commands that leave the chat."""
 HERE = frozenset({
@@ -132,7 +136,10 @@ class Requests:
         return pending, lost
 
     def unsure(self, *, resumed: bool) -> list[Pending]:
-        """Take out what the server may have, and would not know again; `resumed` is the session."""
+        """Take out what may be done already, and would be done twice if it were sent again.
+
+        In a session that was `resumed` the server knows messages that come again.
+        """
         once = ONCE if resumed else ONCE | SAID
         return self._drop(one for one in self if one.begun and one.command in once)
 
@@ -177,7 +184,8 @@ def refuse(pendings: Iterable[Pending], code: str, text: str) -> None:
 def same_room(way: str, room: str | None) -> bool:
     """Whether the `way` to a room, with a password or not, leads to `room`."""
     try:
-        keys = {names.room(name, known=True).key for name in (way.partition(" ")[0], room or "")}
+        there = names.room(way.partition(" ")[0], known=True)
+        here = names.room(room or "", known=True)
     except ChatError:
         return way == (room or "")
-    return len(keys) == 1
+    return there.key == here.key

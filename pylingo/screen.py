@@ -176,7 +176,7 @@ class Screen(TwistedProtocol):
     was written to for the last time.
 
     `size` gives columns and rows; `seconds` is a clock; `suspend` gives the terminal back to the
-    shell, where there is one, and returns when it may be used again.
+    shell, if there is one, and returns when it may be used again.
     """
 
     transport: Any
@@ -190,7 +190,7 @@ class Screen(TwistedProtocol):
         term: str = "xterm",
         colour: bool = True,
         history: History | None = None,
-        suspend: Callable[[], None] | None = None,
+        suspend: Callable[[], None] = lambda: None,
     ) -> None:
         self.done: Deferred[None] = Deferred()
         self.gone: Deferred[None] = Deferred()
@@ -242,7 +242,7 @@ class Screen(TwistedProtocol):
         buffer.on_text_changed += lambda _: self._desk.typing(buffer.text)
         self._app = self._session.app
         self._app.renderer.cpr_not_supported_callback = None
-        # Whatever takes the prompt away calls that, and has no other place for ours.
+        # prompt_toolkit calls this whenever it takes the prompt away; it has no hook for that.
         self._erase = self._app.renderer.erase
         self._app.renderer.erase = self._clear  # type: ignore[method-assign]
         self._window = self._app.layout.current_window
@@ -326,7 +326,6 @@ class Screen(TwistedProtocol):
 
     def suspend(self) -> None:
         """Take the prompt away while the shell has the terminal."""
-        assert self._suspend is not None
         self._step_aside(self._suspend)
 
     def redraw(self) -> None:
@@ -454,7 +453,7 @@ class Screen(TwistedProtocol):
         def _(_: KeyPressEvent) -> None:
             """Enter the line as a comment, or look for one: of no use here, or not to be seen."""
 
-        @keys.add("c-z", filter=Condition(lambda: self._suspend is not None))
+        @keys.add("c-z")
         def _(_: KeyPressEvent) -> None:
             self.suspend()
 

@@ -189,22 +189,19 @@ class Pin:
         self._where = where
         self._known = known
 
-    @property
-    def changed(self) -> str:
-        """What to tell a person of another certificate than the known one."""
-        return (
-            f"The certificate of {self._where} has changed. It is {self.seen} now. Somebody may be "
-            f"listening in. If the change is right, remove the line of {self._where} from "
-            f"{self._known.path} and connect again."
-        )
-
     def __call__(self, transport: Any) -> str:
         """Why the connection is refused, or nothing."""
         certificate = transport.getPeerCertificate()
         if certificate is None:
             return "The server showed no certificate."
         self.seen = fingerprint(certificate)
-        return "" if self.seen == self.expected else self.changed
+        if self.seen == self.expected:
+            return ""
+        return (
+            f"The certificate of {self._where} has changed. It is {self.seen} now. Somebody may be "
+            f"listening in. If the change is right, remove the line of {self._where} from "
+            f"{self._known.path} and connect again."
+        )
 
 
 @implementer(IOpenSSLClientConnectionCreator)

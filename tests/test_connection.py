@@ -239,6 +239,7 @@ class TrustTests(SynchronousTestCase):
         world.flush()
         self.assertFalse(ana.connection.linked)
         self.assertEqual(len(ana.failures), 1)
+        self.assertEqual((ana.refusal.code, str(ana.refusal)), ("untrusted", "I do not know you."))
         self.assertEqual([command for command, _ in world.link.asked], ["hello"])
 
     def test_untrusted_on_return(self) -> None:

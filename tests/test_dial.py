@@ -24,19 +24,29 @@ class Try:
     """A connection to a server with a certificate, which is there or not."""
 
     def __init__(self, print: str, trouble: Exception | None, check: Any) -> None:
-        self.untrusted = trouble is not None and tls.doubtful(Failure(trouble))
         self._trouble = trouble
         self._print = print
         self._check = check
 
     def start(self) -> Deferred[None]:
         if self._check is None:
-            return succeed(None) if self._trouble is None else self._fail()
-        self._check.seen = self._print
-        return succeed(None) if self._print == self._check.expected else self._fail()
+            if self._trouble is None:
+                return succeed(None)
+            doubtful = tls.doubtful(Failure(self._trouble))
+            return self._fail("untrusted" if doubtful else "unreachable")
+        if not self._print:
+            return self._fail()
+        why = self._check(self)
+        return self._fail("untrusted", why) if why else succeed(None)
 
-    def _fail(self) -> Deferred[None]:
-        return fail(ChatError("unreachable", "It did not work."))
+    def getPeerCertificate(self) -> Try:
+        return self
+
+    def digest(self, _: str) -> bytes:
+        return self._print.encode()
+
+    def _fail(self, code: str = "unreachable", why: str = "It did not work.") -> Deferred[None]:
+        return fail(ChatError(code, why))
 
 
 class DialTests(SynchronousTestCase):
