@@ -24,6 +24,7 @@ from typing import Protocol, TypeAlias, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from pylingo import __version__, names
 from pylingo.accounts import Accounts
@@ -474,16 +475,9 @@ async def _enter(door: Door, name: Name) -> None:
     user.join(room.name)
     upto = user.rooms[room]
     door.hold()
-    messages = chat.log.tail(room.place, upto)
+    messages = chat.log.tail(room.place, upto).addErrback(_unread)
     await saved(door)
-    replayed: list[Message] = []
-    try:
-        replayed = await messages
-    except sqlite3.Error as error:
-        if trouble(error):
-            _log.error("the history cannot be read: {why}", why=error)
-        else:
-            _log.failure("the history cannot be read")
+    replayed = await messages
     door.reply(
         Joined(
             room=room.name.shown,
@@ -495,6 +489,16 @@ async def _enter(door: Door, name: Name) -> None:
     )
     door.replay(replayed)
     door.release()
+
+
+def _unread(why: Failure) -> list[Message]:
+    """In place of what should have been read: one is in the room all the same."""
+    why.trap(sqlite3.Error, MemoryError)
+    if trouble(why.value):
+        _log.error("the history cannot be read: {why}", why=why.getErrorMessage())
+    else:
+        _log.failure("the history cannot be read", why)
+    return []
 
 
 def nothing_after(name: str, body: str) -> None:

@@ -256,8 +256,11 @@ class Log:
                     path=self._database.path,
                     why=why.getErrorMessage(),
                 )
-            newer = self._states
-            self._states = {k: state for k, state in states.items() if k not in newer} | newer
+            # There may be very many by now, and only few that are newer.
+            for key, state in self._states.items():
+                states.pop(key, None)
+                states[key] = state
+            self._states = states
         self.refuse(posts)
         failed = {post.id for post in posts}
         for post in self._posts:

@@ -72,7 +72,7 @@ async def login(door: Door, body: str) -> None:
         elif before is not None:
             text = "You have logged in from another connection."
             door.chat.sessions.close(before, "replaced", Closing(reason="replaced", text=text))
-        user.handed = LARGEST_MESSAGE_ID
+        user.handed, user.begun = LARGEST_MESSAGE_ID, last
     # Who has to leave a room for it hears that after the answer, by the new name.
     door.hold()
     accounts.enter(user, account)
@@ -155,8 +155,11 @@ async def _catch_up(door: Door, token: str, used: str, after: int) -> None:
     if user.account is not None:
         start = max(after, user.session)
         if user.handed is not None and after <= user.handed:
-            # Nothing was seen since the login, so what came before it may still have to be told.
-            start = min(start, chat.accounts.known[user.account].read)
+            # Nothing was seen since the login, so what came before it may still have to be told, as
+            # may what was on its way to the guest then.
+            read = chat.accounts.known[user.account].read
+            start = min(start, read)
+            places = [(f"~{user.session}", min(after, max(read, user.begun)))]
         places.append((user.place, start))
     if room is not None:
         places.append((room.place, max(after, user.rooms[room])))

@@ -82,7 +82,7 @@ async def kick(door: Door, body: str) -> Done:
     user = door.chat.registry.user(name)
     _spare(door, user.name, user.place)
     _remove(door, room, user, "kicked", reason)
-    await door.chat.log.flushed()
+    await _stored(door)
     return Done(text=f"{user.name} was kicked.")
 
 
@@ -186,7 +186,7 @@ async def deop(door: Door, body: str) -> Done:
     return Done(text=f"{name} is no operator of {room.name} any more.")
 
 
-@command("bans", "", "List who is banned from your room.")
+@command("bans", "", "List who is banned from your room.", cost=3)
 def bans(door: Door, body: str) -> Done:
     nothing_after("bans", body)
     room = _empowered(door)
@@ -351,6 +351,11 @@ async def _done(door: Door, room: Room, what: str) -> Done:
 async def _kept(door: Door, room: Room | None) -> None:
     """Wait until what was changed would survive the end of the server."""
     door.chat.accounts.keep(room)
+    await _stored(door)
+
+
+async def _stored(door: Door) -> None:
+    """The same, for what is to be kept already. Raises `ChatError` ``internal`` if it is not."""
     try:
         await door.chat.log.kept()
     except (sqlite3.Error, MemoryError):

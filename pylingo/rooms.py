@@ -34,6 +34,7 @@ from msgspec import Struct
 from pylingo import names
 from pylingo.names import Name
 from pylingo.protocol import (
+    LARGEST_MESSAGE_ID,
     ChatError,
     Closing,
     Error,
@@ -211,8 +212,8 @@ class User:
     """Somebody in the chat: a name, the rooms they are in, and how to reach them."""
 
     __slots__ = (
-        "account", "entered", "handed", "hear", "host", "name", "registry", "requests", "rooms",
-        "said", "session", "spent", "tokens", "told",
+        "account", "begun", "entered", "handed", "hear", "host", "name", "registry", "requests",
+        "rooms", "said", "session", "spent", "tokens", "told",
     )  # fmt: skip
 
     def __init__(self, registry: Registry, name: Name, hear: Hear, session: int, host: str) -> None:
@@ -240,6 +241,8 @@ class User:
         """The id of the newest message when all that waited for a login had been told.
 
         It is the largest possible id until then, and None without a login."""
+        self.begun = LARGEST_MESSAGE_ID
+        """The id of the newest message when the user logged in; the largest possible one before."""
 
     @property
     def place(self) -> str:

@@ -27,6 +27,8 @@ from pylingo.rules import Rules
 
 TOKEN = 24
 """Random bytes in a token: 192 bits."""
+MOST_CLOSED = 10_000
+"""Sessions that are known to have ended while that cannot be stored."""
 LOST = "@ "
 """Begins the stored name of a session that a later login took the account from; that follows."""
 
@@ -79,6 +81,8 @@ class Sessions:
         self._many = 0
         self._began = log.last
         self._recalled = False
+        self._closed: dict[int, None] = {}
+        """Sessions that have ended for good lately; that may not be stored yet."""
         self._shut = 0
         """How often a room was shut to sessions of those who were not there."""
 
@@ -117,7 +121,7 @@ class Sessions:
             shut = self._shut
             await self._log.flushed()
             found = await self._log.read(lambda connection: _find(connection, hashed, oldest))
-        return found
+        return None if found is None or found.id in self._closed else found
 
     def _learn(self, said: dict[int, dict[int, int]]) -> None:
         """Know again what those who are gone have said; several may have asked for it at once."""
@@ -205,6 +209,9 @@ class Sessions:
         return said
 
     def _forget_said(self) -> None:
+        if self._many > MOST_RESENT:
+            # What was refused since is not among them any more.
+            self._many = sum(map(len, self._said.values()))
         while self._many > MOST_RESENT:
             self._take_said(next(iter(self._said)))
 
@@ -214,6 +221,9 @@ class Sessions:
         self.drop(user)
         session = user.session
         self._take_said(session)
+        self._closed[session] = None
+        if len(self._closed) > MOST_CLOSED:
+            del self._closed[next(iter(self._closed))]
         self._log.keep(session, lambda connection: _close(connection, session))
 
     def shut_out(self, room: Room) -> None:

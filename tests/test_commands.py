@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -309,6 +310,29 @@ class JoinTests(CommandTestCase):
         # The disk is no fault of ours.
         logged = self.flushLoggedErrors(sqlite3.Error)
         self.assertEqual([failure.value for failure in logged], [bug])
+
+    def test_unreadable_for_want_of_memory(self) -> None:
+        """So is one where there was no room to read it."""
+        ana = self.visitor("ana")
+        self.house.reads.hold()
+        id = ana.begin("join", "lobby")
+        self.house.reads.waiting.popleft().answer.errback(MemoryError())
+        self.assertIsInstance(ana.reply(id), Joined)
+        self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
+
+    def test_unreadable_for_who_is_gone(self) -> None:
+        """That it cannot be read is nothing to those whose connection has ended meanwhile."""
+        ana = self.visitor("ana")
+        self.house.reads.hold()
+        self.house.commits.hold()
+        ana.begin("join", "lobby")
+        ana.drop()
+        disk = sqlite3.OperationalError("disk I/O error")
+        disk.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        self.house.reads.waiting.popleft().answer.errback(disk)
+        self.house.commits.release()
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
 
 class JoinWhileTalkingTests(CommandTestCase):

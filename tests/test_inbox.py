@@ -5,6 +5,7 @@ from __future__ import annotations
 from pylingo.outbox import Outbox
 from pylingo.protocol import (
     Done,
+    Message,
     Private,
     Resumed,
     Sent,
@@ -329,6 +330,44 @@ class InboxTests(HouseTestCase):
             self.assertIsInstance(ben.reply(asked), Sent)
             self.assertTrue(ana.closed)
             self.assertEqual(self.inbox(other or self.login()), ["precious"], ending)
+
+    def test_on_its_way_at_a_login(self) -> None:
+        """What was said to a guest who logs in comes, though the link breaks behind later words."""
+        self.house.owner("ana").ask("close")
+        xeno, ben = self.house.visitor("xeno", "tea"), self.house.visitor("ben", "tea")
+        ben.ask("msg", "ana waiting")
+        token = xeno.ask("hello").session
+        for thread in (self.house.hashes, self.house.commits, self.house.reads):
+            thread.hold()
+        xeno.begin("login", f"ana {SECRET}")
+        ben.begin("say", "busy")
+        self.house.hashes.step()
+        # The password is right; the login waits for what is on its way already.
+        self.house.commits.step()
+        self.house.settle()
+        ben.begin("msg", "xeno precious")
+        ben.begin("say", "later")
+        while self.house.commits.waiting:
+            self.house.commits.step()
+            self.house.settle()
+        last = [event for event in xeno.hear() if isinstance(event, Message)][-1]
+        self.assertEqual(last.text, "later")
+        xeno.drop()
+        for thread in (self.house.hashes, self.house.commits, self.house.reads):
+            thread.release()
+        for _ in range(2):
+            back = self.house.visitor()
+            token = back.ask("resume", f"{token} {last.id}").session
+            self.assertEqual(self.inbox(back), ["waiting", "precious"])
+            back.drop()
+        back = self.house.visitor()
+        token = back.ask("resume", f"{token} {last.id}").session
+        back.hear()
+        self.house.wait(2)
+        back.drop()
+        back = self.house.visitor()
+        back.ask("resume", f"{token} {last.id}")
+        self.assertEqual(self.inbox(back), [])
 
     def test_held_elsewhere(self) -> None:
         """What waits at the new door for a resume is not read because the old one closes."""

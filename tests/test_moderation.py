@@ -634,6 +634,15 @@ class BanTests(HouseTestCase):
         self.house = self.house.restart(**self.options)
         self.error(self.house.visitor("eve"), "forbidden", "join", "den")
 
+    def test_kick_not_stored(self) -> None:
+        """Nor is it said that somebody is out for good, where a restart would bring them back."""
+        boss, eve = self.house.owner("boss"), self.house.visitor("eve", "den")
+        token = eve.ask("hello").session
+        self.house.break_disk()
+        self.assertIn("could not be stored", self.error(boss, "internal", "kick", "eve"))
+        self.assertTrue(eve.closed)
+        self.error(self.house.visitor(), "not_resumable", "resume", f"{token} 0")
+
     def test_answered_when_stored(self) -> None:
         """That something was done is said when it would survive the end of the server."""
         ana, _ = self.house.owner("ana", "den"), self.house.visitor("eve", "den")

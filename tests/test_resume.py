@@ -757,6 +757,14 @@ class RestartTests(DoorTestCase):
         reply = self.visitor().ask("resume", f"{token} 0")
         self.assertEqual((reply.user, reply.room), ("ana", "lobby"))
 
+    def test_closed_while_failing(self) -> None:
+        """A session that was ended is over, although that cannot be stored."""
+        ana = self.visitor("ana", "lobby")
+        token = ana.ask("hello").session
+        self.house.break_disk()
+        self.assertIsInstance(ana.ask("close"), Closing)
+        self.assertEqual(self.visitor().ask("resume", f"{token} 0").code, "not_resumable")
+
     def test_state_retried(self) -> None:
         """A session that could not be stored is stored when the disk is well again."""
         self.house.break_disk()

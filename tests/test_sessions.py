@@ -282,6 +282,20 @@ class SaidTests(SessionsTestCase):
         tokens = [self.gone(5) for _ in range(2)]
         self.assertEqual([len(self.said(token)) for token in tokens], [5, 5])
 
+    def test_refused_since(self) -> None:
+        """What could not be stored after its sender was gone does not count."""
+        self.patch(sessions, "MOST_RESENT", 10)
+        for _ in range(5):
+            self.house.commits.hold()
+            self.gone(4)
+            self.house.break_disk()
+            self.house.commits.release()
+            self.house.settle()
+            self.house.mend_disk()
+        token = self.gone(4)
+        self.gone(4)
+        self.assertEqual(len(self.said(token)), 4)
+
     def test_bound_after_restart(self) -> None:
         """As well of those who left before the server was started again; the oldest go first."""
         self.patch(sessions, "MOST_RESENT", 10)
