@@ -50,6 +50,18 @@ class Owner(Protocol):
         """More than `MOST_WAITING` waits, and the peer does not take it."""
 
 
+class _Nobody:
+    def ended(self, last: bytes) -> None:
+        """There is nobody to be told."""
+
+    def overflowed(self) -> None:
+        """Nor anybody to read on."""
+
+
+_NOBODY = _Nobody()
+"""Who owns the outbox of a connection that is gone."""
+
+
 class Turn:
     """What is told in this turn of the reactor, and to whom something is to be sent at its end.
 
@@ -245,6 +257,18 @@ class Outbox:
         self._reopen()
         if last:
             self.put(last)
+
+    def lost(self) -> None:
+        """The connection is gone: let go of all that would keep it, and what waits in it, for long.
+
+        Such circles are garbage that is found late, and there may be much in each.
+        """
+        self.end()
+        self.clear()
+        self._drained = ()
+        self._owner = _NOBODY
+        with suppress(RuntimeError):  # Some transports mind if there is no producer any more.
+            self.finish()
 
     def _reopen(self) -> None:
         self.open = not (self._ended or self._frames or self.blocked or self._held is not None)

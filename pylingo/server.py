@@ -229,7 +229,9 @@ class ChatProtocol(Int32StringReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         self.closing = True
-        self.outbox.end()
+        self.outbox.lost()
+        # The same goes for what was put there when it came.
+        vars(self.transport).pop("dataReceived", None)
         if self._running is not None:
             self._running.cancel()
         if self._debt is not None:

@@ -7,7 +7,10 @@ slow readers on real sockets, with the clock in the test's hand.
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
+import struct
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -533,6 +536,25 @@ class ReaderTests(TestCase):
         await self.pass_by(20, lambda: good.send(request("pong")))
         self.assertEqual(self.house.factory.slow, 1)
         await self.until(lambda: not self.doors)
+
+    async def test_gone_for_good(self) -> None:
+        """Of a connection that is gone nothing is left, nor of what waited for it."""
+        self.addCleanup(gc.enable)
+        gc.collect()
+        gc.disable()
+        for ending in ("reset", "slow"):
+            peer = await self.reader("deaf")
+            await self.fill(300_000)
+            if ending == "slow":
+                await self.fill(MOST_WAITING)
+                self.assertEqual(self.house.factory.slow, 1)
+            door = weakref.ref(self.doors[0])
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()
+            await self.until(lambda: not self.doors)
+            await self.delay(0)
+            self.assertIsNone(door(), ending)
+            await self.pass_by(70)
 
     async def test_no_delay(self) -> None:
         """However little is said, the system does not wait for more of it."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import io
 import os
 import socket
 import stat
 import subprocess
+import weakref
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from OpenSSL import SSL
 from service_identity import VerificationError
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -470,6 +473,24 @@ class EncryptedDoorTests(SynchronousTestCase):
         self.assertIn(b"which oak", ana.plain)
         for secret in (b"treasure", b"which oak", b"lobby", heard[0].session.encode()):
             self.assertNotIn(secret, ana.wire.value())
+
+    def test_gone_for_good(self) -> None:
+        """Of a connection that is gone nothing is left."""
+        self.addCleanup(gc.enable)
+        gc.collect()
+        gc.disable()
+        for talks in (False, True):
+            client = self.client()
+            client.pump()
+            if talks:
+                client.send(request("name", "ana", 1), request("close", "", 2))
+            (protocol,) = self.factory.protocols
+            door = weakref.ref(protocol.wrappedProtocol)
+            del protocol
+            client.wire.lose(ConnectionDone())
+            client.wire.door = None
+            self.house.settle()
+            self.assertIsNone(door(), talks)
 
     def test_silent_handshake(self) -> None:
         """One that has begun to talk, or not even that, is gone in 10 s; others notice nothing."""
