@@ -59,6 +59,8 @@ MOST_UNSTORED = 4 * 1024
 """Messages that may wait to be stored (of at most 8 KiB each) before talkers have to wait."""
 LARGEST_GROUP = 640 * 1024
 """Bytes, about, that are stored and told in one go: those who hear them need time to take it."""
+MOST_TOLD = 96 * 1024 * 1024
+"""Bytes, about, that all who hear them are told in one go: everybody else has to wait meanwhile."""
 MOST_RESENT = 100_000
 """Messages of those who are gone that are known again when they are resent."""
 STEP = 500
@@ -280,10 +282,11 @@ class Log:
 
 def _split(posts: list[Post]) -> tuple[list[Post], list[Post]]:
     """What is stored, and told, in one go, and what is left for the next."""
-    size = 0
+    size = told = 0
     for count, post in enumerate(posts, 1):
         size += len(post.line)
-        if size >= LARGEST_GROUP:
+        told += len(post.line) * post.listeners
+        if size >= LARGEST_GROUP or told >= MOST_TOLD:
             return posts[:count], posts[count:]
     return posts, []
 

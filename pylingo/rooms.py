@@ -92,7 +92,7 @@ class Post(Struct, eq=False, gc=False):
     `place` is where the log files it. `target` is the name of the room, or of the one person who
     is to hear it; `recipient` is that person, if here, and `called` the key by which the sender
     called them, which may be that of another name of the same account. `user` is the name under
-    which it was said, `hear` the door at which.
+    which it was said, `hear` the door at which, and about as many `listeners` hear it.
     `first` is the id of the earlier post that this one is a resending of, or 0; `request` is `re`
     as the log keeps it. `id` and `line`, what is stored of it, are the log's.
     """
@@ -107,6 +107,7 @@ class Post(Struct, eq=False, gc=False):
     action: bool = False
     recipient: User | None = None
     called: str = ""
+    listeners: int = 1
     first: int = 0
     request: str | None = None
     id: int = 0
@@ -334,7 +335,7 @@ class User:
             raise ChatError(
                 "forbidden", f"You are muted in {room.name}. Ask an operator to unmute you."
             )
-        self._post(room.place, room.name, text, re, action)
+        self._post(room.place, room.name, text, re, action, listeners=len(room.members))
 
     def tell(
         self, other: User, text: str, *, re: RequestId | None = None, called: str = ""
@@ -361,7 +362,7 @@ class User:
 
     def _post(
         self, place: str, target: Name, text: str, re: RequestId | None,
-        action: bool = False, recipient: User | None = None, called: str = "",
+        action: bool = False, recipient: User | None = None, called: str = "", listeners: int = 1,
     ) -> None:  # fmt: skip
         """Take it to the log; what was said before under the same id goes as a resending.
 
@@ -377,7 +378,9 @@ class User:
             raise muted_everywhere()
         text = names.message(text)
         shown = self.name.shown
-        post = Post(self, self.hear, place, target, shown, text, re, action, recipient, called)
+        post = Post(
+            self, self.hear, place, target, shown, text, re, action, recipient, called, listeners
+        )
         if re is None:
             registry.append(post)
             self.said = post.id

@@ -120,6 +120,19 @@ class AppendTests(LogTestCase):
         self.assertEqual(list(map(len, self.published)), [3, 3, 1])
         self.assertEqual((counts, len(self.rows())), ([7], 7))
 
+    def test_many_listeners(self) -> None:
+        """So is what very many hear, to whom it takes a while to be told."""
+        self.patch(history, "MOST_TOLD", 5000)
+        for number in range(9):
+            self.house.user(f"listener-{number}", "lobby")
+        alone, _ = self.house.user("eve", "den")
+        for number in range(6):
+            self.ana.say(f"{number}".ljust(200))
+            alone.say(f"{number}".ljust(200))
+        self.house.settle()
+        # Ten in the room are told as much by two messages as one is by twenty.
+        self.assertEqual(list(map(len, self.published)), [3, 4, 4, 1])
+
     def test_large_and_more(self) -> None:
         """A change does not wait for what is said after it, however much that is."""
         self.patch(history, "LARGEST_GROUP", 1000)

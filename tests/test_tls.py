@@ -488,7 +488,7 @@ class EncryptedDoorTests(SynchronousTestCase):
             door = weakref.ref(protocol.wrappedProtocol)
             del protocol
             client.wire.lose(ConnectionDone())
-            client.wire.door = None
+            del client
             self.house.settle()
             self.assertIsNone(door(), talks)
 
