@@ -122,6 +122,7 @@ class _Wire(Int32StringReceiver):
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.welcomed = False
+        self._reading = False
         self.broken = ""
         self.refused = ""
         """What the server said when it turned us away."""
@@ -138,7 +139,23 @@ class _Wire(Int32StringReceiver):
     def dataReceived(self, data: bytes) -> None:
         # A large frame may take its time; that some of it comes is a sign of life.
         self.connection._sign()
-        Int32StringReceiver.dataReceived(self, data)
+        self._reading = True
+        try:
+            Int32StringReceiver.dataReceived(self, data)
+        finally:
+            self._reading = False
+
+    def resumeProducing(self) -> None:
+        """Read on, unless that was given up for good."""
+        if self.broken:
+            return
+        if self._reading:
+            # Who hears asks for it. The loop that reads is there still: begun again within itself,
+            # it would hand on what it has handed on already.
+            self.paused = False
+            self.transport.resumeProducing()
+        else:
+            Int32StringReceiver.resumeProducing(self)
 
     def stringReceived(self, string: bytes) -> None:
         try:
@@ -199,8 +216,9 @@ class Connection:
         """What the server said when it ended this for good."""
         self.ended = ""
         """Why this ended, if it was neither asked for nor for want of a link."""
-        self.closed: Deferred[None] = Deferred()
-        """Fires when the connection has ended for good."""
+        self._over = False
+        self._awaited: list[Deferred[None]] = []
+        """Those to fire when it is over."""
         self._hear = heard
         self.ticket = ticket
         """What it takes to resume the session; None before there is one."""
@@ -241,6 +259,15 @@ class Connection:
         return self._requests.linked
 
     @property
+    def closed(self) -> Deferred[None]:
+        """Fires when the connection has ended for good. It is another one each time one asks."""
+        if self._over:
+            return succeed(None)
+        closed: Deferred[None] = Deferred()
+        self._awaited.append(closed)
+        return closed
+
+    @property
     def leaving(self) -> bool:
         """Whether the end is near: it was asked for, and not refused, or the server said it."""
         return self.closing is not None or any(one.leaves for one in self._requests)
@@ -254,16 +281,24 @@ class Connection:
         """Connect, and take the session, the name and the room.
 
         Fails with `ChatError` when the first try does; its sentence says what to do. Another try
-        takes another `Connection`.
+        takes another `Connection`: to start one twice raises `RuntimeError`. To cancel it stops the
+        connection.
         """
         if self._final is not None:
             return fail(ChatError("gone", self._final))
-        started = self._started = Deferred()
+        if self._pulse.running:
+            raise RuntimeError("It was started already; another try takes another Connection.")
+        started = self._started = Deferred(self._give_up)
         self._pulse.start(PULSE / 4, now=False)
         # In this order, for a try may fail at once.
         self._service.whenConnected(failAfterFailures=1).addErrback(self._unreachable)
         self._service.startService()
         return started
+
+    def _give_up(self, _: object) -> None:
+        """Nobody waits for the start any more."""
+        self._started = None
+        self.stop()
 
     def request(self, command: str, body: str = "", *, quiet: bool = False) -> Deferred[AnyEvent]:
         """Ask the server; the result is its reply, which is not heard besides if `quiet`.
@@ -392,7 +427,7 @@ class Connection:
     def _tell(self, event: Heard) -> None:
         try:
             self._hear(event)
-        except Exception:  # noqa: BLE001 - it is not our bug, and what comes next may be heard
+        except BaseException:  # noqa: BLE001 - it is not our bug, and what comes next may be heard
             # Not the event itself, for that may be private, or as good as a password.
             self._log.failure("hearing {kind} failed", kind=type(event).__name__)
 
@@ -431,12 +466,15 @@ class Connection:
         if self._arriving is not None:
             self._arriving.cancel()
         if self._started is not None:
-            self._fail_start(
-                self._stranger(wire, why)
-                if not wire.welcomed
-                else f"{self.where} closed the connection: {why} Try again.",
-                "untrusted" if wire.untrusted else "unreachable",
-            )
+            if self._final is not None:
+                self._fail_start(self._final, "gone")
+            elif wire.welcomed:
+                self._fail_start(
+                    f"{self.where} closed the connection: {why} Try again.", "unreachable"
+                )
+            else:
+                code = "untrusted" if wire.untrusted else "unreachable"
+                self._fail_start(self._stranger(wire, why), code)
             return
         if self._final is None:
             if not self._reconnect:
@@ -486,8 +524,10 @@ class Connection:
             started, self._started = self._started, None
             started.errback(ChatError("gone", self._final or ""))
         refuse(self._requests.clear(), "gone", self._final or "")
-        if not self.closed.called:
-            self.closed.callback(None)
+        self._over = True
+        awaited, self._awaited = self._awaited, []
+        for closed in awaited:
+            closed.callback(None)
 
     def _look(self) -> None:
         """Now and then: is the other side still there?"""
@@ -578,7 +618,7 @@ class Connection:
     def _not_arrived(self, why: Failure, wire: _Wire) -> None:
         self._arriving = None
         trouble = why.value
-        if isinstance(trouble, CancelledError):
+        if isinstance(trouble, CancelledError) and self._wire is None:
             return  # The link was lost meanwhile.
         if not isinstance(trouble, ChatError):
             wire.abort("Something went wrong here.")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import error
-from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.connection import (
@@ -367,6 +368,61 @@ class UnreachableTests(SynchronousTestCase):
         self.world.flush()
         self.assertEqual((person.refusal.code, person.closed), ("gone", [None]))
 
+    def test_stop_while_arriving(self) -> None:
+        """Nor is a server to blame for what was stopped before it had answered."""
+        for stop in (Connection.stop, Connection.part):
+            self.world.answers.clear()
+            person = self.world.arrive()
+            stop(person.connection)
+            self.world.wait(PARTING)
+            self.assertEqual((person.refusal.code, person.closed), ("gone", [None]))
+            self.assertNotIn("server", str(person.refusal))
+
+    def test_given_up(self) -> None:
+        """Who does not wait for the start any more is not let in later."""
+        answer: Deferred[Any] = Deferred()
+        heard: list[Heard] = []
+        connect = self.world.connect
+        self.patch(self.world, "connect", lambda _: answer)
+        late = Connection(self.world, heard.append, self.world.clock, name="ana")
+        started = late.start()
+        started.cancel()
+        self.failureResultOf(started, CancelledError)
+        self.world.flush()
+        self.successResultOf(late.closed)
+        self.patch(self.world, "connect", connect)
+        early = Connection(self.world, heard.append, self.world.clock, name="ana")
+        started = early.start()
+        started.cancel()
+        self.failureResultOf(started, CancelledError)
+        self.world.flush()
+        self.successResultOf(early.closed)
+        self.assertFalse(early.linked)
+
+    def test_start_twice(self) -> None:
+        """It is started once; a second start does no harm to the first."""
+        self.world.answers.clear()
+        ana = self.world.arrive()
+        self.assertRaises(RuntimeError, ana.connection.start)
+        self.world.link.send(Error(code="server_full", text="Full.", fatal=True))
+        self.world.flush()
+        self.assertEqual(ana.refusal.code, "server_full")
+        self.world = World()
+        ana = self.world.arrive()
+        self.assertRaises(RuntimeError, ana.connection.start)
+        self.world.link.drop()
+        self.world.wait(10)
+        self.assertTrue(ana.connection.linked)
+
+    def test_password_given_up(self) -> None:
+        """A question for the password that was cancelled is an answer, too."""
+        self.world.serve("mellon")
+        ana = self.world.arrive(password=lambda: fail(CancelledError()))
+        self.world.wait(5)
+        self.assertEqual((len(ana.failures), ana.closed), (1, [None]))
+        gc.collect()
+        self.assertEqual(len(self.flushLoggedErrors(CancelledError)), 1)
+
 
 class TalkTests(SynchronousTestCase):
     """Saying and hearing, while the link holds."""
@@ -588,6 +644,67 @@ class TalkTests(SynchronousTestCase):
         self.ana.connection.part()
         self.world.flush()
         self.successResultOf(said)
+
+    def test_one_at_a_time(self) -> None:
+        """Who stops reading and reads on while hearing hears all once, and in order."""
+        for event in range(20):
+            self.bob.connection.say(str(event))
+        heard: list[Heard] = []
+
+        def hear(event: Heard) -> None:
+            heard.append(event)
+            cid.pauseProducing()
+            cid.resumeProducing()
+
+        cid = Connection(self.world, hear, self.world.clock, name="cid", room="lobby")
+        cid.start()
+        self.world.flush()
+        self.assertEqual([type(event) for event in heard[:3]], [Welcome, Renamed, Joined])
+        texts = [event.text for event in heard if isinstance(event, Message)]
+        self.assertEqual(texts, [str(event) for event in range(20)])
+        self.assertEqual(len([e for e in heard if isinstance(e, Welcome | Joined)]), 2)
+
+    def test_part_while_hearing(self) -> None:
+        """So does who leaves while hearing."""
+        heard: list[Heard] = []
+
+        def hear(event: Heard) -> None:
+            heard.append(event)
+            if isinstance(event, Joined):
+                cid.pauseProducing()
+                cid.part()
+
+        cid = Connection(self.world, hear, self.world.clock, name="cid", room="lobby")
+        cid.start()
+        self.world.flush()
+        self.successResultOf(cid.closed)
+        self.assertEqual(len([event for event in heard if isinstance(event, Joined)]), 1)
+
+    def test_exit_while_hearing(self) -> None:
+        """Nothing that is raised while hearing keeps an answer from who waits for it."""
+
+        def hear(_: object) -> None:
+            sys.exit()
+
+        self.patch(self.ana.connection, "_hear", hear)
+        said = self.ana.connection.say("hi")
+        self.world.flush()
+        self.assertIsInstance(self.successResultOf(said), Sent)
+        self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
+
+    def test_nobody_waits_for_the_end(self) -> None:
+        """Who does not wait for the end any more takes it from nobody else."""
+        ended = self.ana.connection.closed
+        ended.cancel()
+        self.failureResultOf(ended, CancelledError)
+        parted = self.ana.connection.part()
+        self.assertNoResult(parted)
+        parted.cancel()
+        self.failureResultOf(parted, CancelledError)
+        self.world.flush()
+        self.assertFalse(self.ana.connection.linked)
+        self.successResultOf(self.ana.connection.closed)
+        self.assertEqual(self.ana.closed, [None])
 
     def test_dead_peer(self) -> None:
         """A peer that takes nothing any more keeps nobody from ending it."""
