@@ -229,6 +229,8 @@ def find(word: str) -> Command:
         near = get_close_matches(word.casefold(), known, n=1, cutoff=NEAR)
         meant = [ELSEWHERE.get(one, one) for one in near]
         instead = f"Did you mean /{meant[0]}? /help has them all." if meant else "Try /help."
+        if "/" in word:
+            instead = "To say that, begin with two slashes."
         raise ChatError("unknown_command", f"There is no command /{word}. {instead}")
     return found
 

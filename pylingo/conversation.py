@@ -27,6 +27,7 @@ from pylingo.protocol import (
     Done,
     Error,
     Help,
+    History,
     Joined,
     Left,
     Message,
@@ -36,6 +37,7 @@ from pylingo.protocol import (
     Request,
     Resumed,
     Rooms,
+    Topic,
     Users,
     Welcome,
     parse,
@@ -45,10 +47,13 @@ from pylingo.requests import LEAVES, SAID
 
 HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
 KEYS = (
-    "-- Tab completes commands, rooms and names; Alt-Enter begins a new line.",
+    "-- Tab completes commands, rooms and names; after /history it goes further back.",
+    "-- Tab on an empty line answers the last private message; Alt-Enter begins a new line.",
     "-- Two slashes say what begins with one: //help is heard as /help.",
     "-- /ignore NAME hides what somebody says, and shows it again.",
 )
+BEFORE = "-- What was said here before (more: /history):"
+MISSED = "-- What you missed:"
 STAMPED = Joined | Resumed | Left | Renamed | Notice | Connected | Disconnected
 """What is shown with the time although it has none: it happens now."""
 SECRETS = {"login": 2, "register": 1, "password": 1, "enter": 1, "lock": 1}
@@ -103,8 +108,13 @@ class Conversation:
         self._questions = Questions(lambda: self._view.refresh())
         self._lobby = Lobby(self, self._questions, name, room, resume)
         self._count = 0
-        self._place: str | None = None
-        """The room one was in when there was a link last."""
+        self._topic = ""
+        self._known: tuple[str, str | None, str] = "", None, ""
+        """Who and where one was when there was a link last, and the topic there."""
+        self._peers: dict[str, None] = {}
+        """Whom one has talked with in private, the last one last."""
+        self._older = ""
+        """What `/history` takes for what was said before that which was shown."""
         self._heading = ""
         self._arrived = False
         self._hinted = False
@@ -191,10 +201,26 @@ class Conversation:
             ]
         if command.casefold() in ("/join", "/create"):
             return [(room, len(rest), "") for room in rooms if _begins(room, rest)]
+        if command.casefold() == "/history":
+            older = [self._older] if self._older else []
+            return [(page, len(rest), "") for page in older if page.startswith(rest)]
+        if not text:
+            return [(f"/msg {looks.tidy(peer)} ", 0, "") for peer in reversed(self._peers)]
+        return self._complete_name(text, word)
+
+    def _complete_name(self, text: str, word: str) -> list[tuple[str, int, str]]:
+        command, _, rest = text.casefold().partition(" ")
+        people, replaced = self.people, len(word)
+        whom = {f"/{row.name}" for row in self.commands if row.arguments[:4] in ("USER", "NAME")}
+        if command in whom and " " not in rest:
+            # It is all of the name, whatever may stand before one that is only mentioned.
+            replaced = len(rest)
+            if command == "/msg":
+                people = dict.fromkeys([*reversed(self._peers), *people])
         after = " " if len(word) < len(text) else ": "
         return [
-            (looks.tidy(name) + after, len(word), "")
-            for name in self.people
+            (looks.tidy(name) + after, replaced, "")
+            for name in people
             if (word or text.startswith("/")) and _begins(name, word) and name != self.user
         ]
 
@@ -295,19 +321,26 @@ class Conversation:
 
     def heard(self, event: Heard) -> None:
         """Show `event`, and keep up with it."""
-        me, room = self.user, self._place
+        me, known = self.user, self._known
         self._follow(event)
         if self.linked:
-            self._place = self.room
-        shown = self._shows(event)
+            self._known = self.user, self.room, self._topic
+        # Where all is as it was before the link broke, that it is there again is enough.
+        same = isinstance(event, Resumed) and (event.user, event.room, event.topic) == known
+        shown = self._shows(event) and not same
         if shown:
             lines = looks.lines(event, me, most=looks.MOST_LINES, ignores=self._ignores)
             stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines
             self.show([*self._headings(event), *stamped])
         match event:
             case Message() | Private() if shown and event.user != me and not event.replayed:
-                if isinstance(event, Private) or looks.mentions(event.text, me):
+                if isinstance(event, Private):
+                    self._meet(event.user)
                     self._view.ring()
+                elif looks.mentions(event.text, me):
+                    self._view.ring()
+            case Private() if shown:
+                self._meet(event.to if event.user == me else event.user)
             case Help() if len(event.commands) > 1:
                 self.show([[("class:info", line)] for line in KEYS])
             case Joined() if event.users is not None and not self._hinted:
@@ -315,8 +348,8 @@ class Conversation:
                 self.tell(HINT)
             case Left() if not self._leaving:
                 self._lobby.offer()
-            case Connected() if room and self.room is None:
-                self.tell(f"-- You are not in {looks.tidy(room)} any more.")
+            case Connected() if known[1] and self.room is None:
+                self.tell(f"-- You are not in {looks.tidy(known[1])} any more.")
                 self._lobby.offer()
             case Renamed(re=str() | int()) | Done(user=str()):
                 # Perhaps in answer to a command that was typed at the question who to be.
@@ -327,7 +360,8 @@ class Conversation:
 
     def _shows(self, event: Heard) -> bool:
         match event:
-            case Message() | Private():
+            case Message() | Private() | Joined(users=None) | Left():
+                # Who leaves may say why, and come again to say more.
                 return not self._ignores(event)
             case Disconnected():
                 return not (self._leaving or event.final)
@@ -353,11 +387,15 @@ class Conversation:
             case Joined() | Resumed():
                 self.people = dict.fromkeys(event.users or ())
                 self._count = event.count or 0
+                self._topic = event.topic or ""
                 if self._count > len(self.people):
                     self._ask_who()
                 if isinstance(event, Joined):
+                    self._heading, self._older = BEFORE, ""
                     self._lobby.entered()
-                elif event.room is not None:
+                    return
+                self._heading = MISSED
+                if event.room is not None:
                     self._questions.settle()
             case Left() if self.room is None:
                 self.people, self._count = {}, 0
@@ -372,9 +410,15 @@ class Conversation:
                 if names.kept(event.user) in self._ignored:
                     del self._ignored[names.kept(event.user)]
                     self._ignored[names.kept(event.to)] = looks.tidy(event.to)
-            case Done(user=str()) if self.room is not None:
-                # The name of before is in the list still, and may be somebody else's next.
-                self._ask_who()
+            case Done(user=str()):
+                self._heading = MISSED
+                if self.room is not None:
+                    # The name of before is in the list still, and may be somebody else's next.
+                    self._ask_who()
+            case Topic():
+                self._topic = event.topic
+            case History() if event.messages:
+                self._older = f"{len(event.messages)} {event.messages[0].id}"
             case Users():
                 self.people = dict.fromkeys(event.users)
                 self._count = len(event.users)
@@ -390,14 +434,10 @@ class Conversation:
     def _headings(self, event: Heard) -> list[Line]:
         """A line above what is from the past."""
         match event:
-            case Joined(users=None):
-                pass
-            case Joined():
-                self._heading = "-- What was said here before:"
-            case Resumed() | Done(user=str()):
-                self._heading = "-- What you missed:"
             case Message() | Private() if event.replayed and self._heading:
                 heading, self._heading = self._heading, ""
+                if isinstance(event, Message):
+                    self._older = f"50 {event.id}"
                 return [[("class:info", heading)]]
             case Message() | Private() if not event.replayed:
                 self._heading = ""
@@ -461,12 +501,18 @@ class Conversation:
         else:
             self._send(request)
 
-    def _ignores(self, event: Message | Private) -> bool:
+    def _meet(self, name: str) -> None:
+        self._peers.pop(name, None)
+        self._peers[name] = None
+
+    def _ignores(self, event: Message | Private | Joined | Left) -> bool:
         return bool(self._ignored) and names.kept(event.user) in self._ignored
 
     def _ignore(self, name: str) -> None:
         """Hide what somebody says, here and as long as this runs; or show it again."""
         name = looks.tidy(name)
+        if name not in self.people:
+            name = name.lstrip("@")
         if names.kept(name) == names.kept(self.user):
             said = "That is you. /ignore NAME hides what somebody else says."
         elif not name:

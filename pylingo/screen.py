@@ -198,7 +198,7 @@ class Screen(TwistedProtocol):
         self._size = size
         self._seconds = seconds
         self._term = term
-        self._output_type = Vt100_Output if colour else _Plain
+        self._output_type = _Terminal if colour else _Plain
         self._history = history
         self._suspend = suspend
         self._lines: list[Line] = []
@@ -423,6 +423,14 @@ class Screen(TwistedProtocol):
         def _(event: KeyPressEvent) -> None:
             event.current_buffer.newline(copy_margin=False)
 
+        @keys.add("c-p", filter=typing & ~has_completions)
+        def _(event: KeyPressEvent) -> None:
+            event.current_buffer.history_backward(count=event.arg)
+
+        @keys.add("c-n", filter=typing & ~has_completions)
+        def _(event: KeyPressEvent) -> None:
+            event.current_buffer.history_forward(count=event.arg)
+
         @keys.add("tab", filter=typing)
         def _(event: KeyPressEvent) -> None:
             # At once, for the next key may be there already.
@@ -513,7 +521,16 @@ def _seen(text: str) -> str:
     return "".join(c for c in text if c != "\u00ad" and get_cwidth(c))
 
 
-class _Plain(Vt100_Output):
+class _Terminal(Vt100_Output):
+    """A terminal whose scrollback is for what was said, and not for prompts of before."""
+
+    def erase_down(self) -> None:
+        # tmux keeps a copy of all that is erased from the first corner on: so the first row is
+        # erased by itself, and the rest from its second column on.
+        self.write_raw("\x1b7\x1b[K\x1b[C\x1b[J\x1b8")
+
+
+class _Plain(_Terminal):
     """A terminal that is told to show all letters in the same way."""
 
     def set_attributes(self, attrs: Attrs, color_depth: ColorDepth) -> None:

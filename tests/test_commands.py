@@ -708,6 +708,12 @@ class SayTests(CommandTestCase):
         for word in ("quite", "clear", "cls", "save", "color", "xyz"):
             self.assertNotIn("Did you mean", ana.ask(word).text, word)
 
+    def test_path(self) -> None:
+        """Who says a path, or more of that kind, is told how that is said."""
+        ana = self.visitor("ana")
+        for word in ("etc/hosts", "var/log/syslog:", "join/den"):
+            self.assertIn("begin with two slashes", ana.ask(word, "is wrong").text)
+
     def test_not_stored(self) -> None:
         """What could not be stored is answered as such, also without an id; later it works."""
         ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError
 
 from pylingo import looks
 from pylingo.connection import Connected, Connection, Disconnected
-from pylingo.conversation import KEYS, Conversation
+from pylingo.conversation import BEFORE, KEYS, MISSED, Conversation
 from pylingo.protocol import (
     Closing,
     CommandHelp,
@@ -220,6 +220,21 @@ class RoomTests(Seat):
         self.assertIn("nobody", self.said()[0])
         self.assertEqual(self.line.asked, [])
 
+    def test_ignored_on_the_way_out(self) -> None:
+        """Nor is anything said to one by reasons for leaving."""
+        self.talk.typed("/ignore bob")
+        self.said()
+        self.hear(left("bob"), Joined(room="lobby", user="bob"), left("cid"))
+        self.assertEqual(len(self.said()), 1)
+        self.assertEqual([*self.talk.people], ["ana", "bob"])
+
+    def test_ignored_as_mentioned(self) -> None:
+        """A name may be given as it is mentioned."""
+        self.talk.typed("/ignore @bob")
+        self.said()
+        self.hear(message("hi", "bob"))
+        self.assertEqual(self.said(), [])
+
     def test_when(self) -> None:
         """Who comes and goes is shown with the time."""
         self.hear(Joined(room="lobby", user="cid"), left("cid"), Renamed(user="bob", to="rob"))
@@ -257,7 +272,7 @@ class RoomTests(Seat):
             message("three", id=3),
         )
         shown = [line.rpartition(" ")[2] if "<" in line else line for line in self.said()[1:]]
-        self.assertEqual(shown, ["-- What was said here before:", "one", "two", "three"])
+        self.assertEqual(shown, [BEFORE, "one", "two", "three"])
 
     def test_missed_before_a_login(self) -> None:
         """What comes with a login was not said in the room, and nobody hears it as that."""
@@ -431,6 +446,33 @@ class LinkTests(Seat):
         self.hear(Connected(True))
         self.assertEqual(self.said()[-1], "-- Connected again.")
         self.assertNotIn("not connected", self.talk.bar)
+
+    def test_back_as_before(self) -> None:
+        """Where nothing has changed, only what was missed is shown."""
+        self.lose()
+        self.said()
+
+        def back(user: str, room: str | None, topic: str = "") -> Resumed:
+            users = ["ana", "bob", "cid"]
+            return Resumed(user=user, room=room, users=users, count=3, topic=topic, session="t")
+
+        missed = message("one", replayed=True)
+        self.hear(back("ana", "lobby"), missed)
+        self.line.linked = True
+        self.hear(Connected(True))
+        first, second, third = self.said()
+        self.assertEqual((first, third), (MISSED, "-- Connected again."))
+        self.assertIn("one", second)
+        self.assertIn("3 people", self.talk.bar)
+        for user, room, topic in (("ana", "lobby", "cake"), ("guest-7", "lobby", "cake"),
+                                  ("guest-7", None, "")):  # fmt: skip
+            self.lose()
+            self.said()
+            self.line.user, self.line.room = user, room
+            self.hear(back(user, room, topic))
+            self.assertIn(f"-- You are {user}.", self.said())
+            self.line.linked = True
+            self.hear(Connected(True))
 
     def test_back_without_the_session(self) -> None:
         """That the session has ended is told on return; who one is as a guest on the way is not."""
@@ -650,6 +692,40 @@ class CompletionTests(Seat):
     def test_anybody(self) -> None:
         """After a command also without a letter: everyone."""
         self.assertEqual(self.texts("/msg "), ["/msg bob ", "/msg Bertha "])
+
+    def test_whom(self) -> None:
+        """What a command takes is all of a name, however it was begun."""
+        self.hear(Help(commands=[*COMMANDS, CommandHelp("msg", [], "USER TEXT", "Say.")]))
+        self.assertEqual(self.texts("/msg @be"), ["/msg Bertha "])
+        self.assertEqual(self.texts("/ignore @be"), ["/ignore Bertha "])
+        self.assertEqual(self.texts("/msg bob ask @be"), ["/msg bob ask @Bertha "])
+
+    def test_in_private(self) -> None:
+        """Whom one has talked with in private comes first, wherever they are."""
+        self.hear(Help(commands=[*COMMANDS, CommandHelp("msg", [], "USER TEXT", "Say.")]))
+        for user, to in (("cid", "ana"), ("ana", "dora"), ("bob", "ana")):
+            self.hear(Private(id=1, at=1, user=user, to=to, text="psst"))
+        self.assertEqual(self.texts(""), ["/msg bob ", "/msg dora ", "/msg cid "])
+        self.assertEqual(
+            self.texts("/msg "), ["/msg bob ", "/msg dora ", "/msg cid ", "/msg Bertha "]
+        )
+        self.assertEqual(self.texts("/msg c"), ["/msg cid "])
+        self.assertEqual(self.texts("/ignore c"), [])
+        self.talk.typed("/ignore eve")
+        self.hear(Private(id=2, at=1, user="eve", to="ana", text="psst"))
+        self.assertEqual(self.texts("")[0], "/msg bob ")
+
+    def test_further_back(self) -> None:
+        """After `/history`, what was said before that which is on the screen."""
+        self.assertEqual(self.texts("/history "), [])
+        replayed = [message("one", id=17, replayed=True), message("two", id=18, replayed=True)]
+        self.hear(Joined(room="den", user="ana", users=["ana"], count=1, topic=""), *replayed)
+        self.assertEqual(self.texts("/history "), ["/history 50 17"])
+        self.hear(History(room="den", messages=[message("minus", id=9), message("zero", id=11)]))
+        self.assertEqual(self.texts("/history "), ["/history 2 9"])
+        self.assertEqual(self.texts("/history 3"), [])
+        self.hear(Joined(room="attic", user="ana", users=["ana"], count=1, topic=""))
+        self.assertEqual(self.texts("/history "), [])
 
     def test_crowd(self) -> None:
         """In a room of very many people all are asked for, as not all come with the answer."""

@@ -23,6 +23,7 @@ BOUND = 10.0
 ALT_ENTER = "\x1b\r"
 UP, LEFT = "\x1b[A", "\x1b[D"
 CTRL_C, CTRL_D, CTRL_L, CTRL_R = "\x03", "\x04", "\x0c", "\x12"
+CTRL_N, CTRL_P = "\x0e", "\x10"
 
 
 def pasted(text: str) -> str:
@@ -310,6 +311,30 @@ class TypingTests(ScreenTests):
             await self.press(UP, lambda: self.glass.before == "[lobby] ana> one")
 
         self.at(scene, history=InMemoryHistory())
+
+    def test_history_by_lines(self) -> None:
+        """Ctrl-P and Ctrl-N go from one to the other, however many rows each has."""
+
+        async def scene() -> None:
+            await self.type("before\r" + pasted("1\r2\r3") + "\r")
+            await self.typed("before", "1\n2\n3")
+            await self.press(CTRL_P + CTRL_P, lambda: self.glass.before == "[lobby] ana> before")
+            await self.press(CTRL_N, lambda: self.glass.shows("  3"))
+
+        self.at(scene, history=InMemoryHistory())
+
+    def test_no_copies_of_the_prompt(self) -> None:
+        """Nothing is erased from the first corner of the screen on, of which tmux keeps a copy."""
+
+        async def scene() -> None:
+            await self.type("draft")
+            self.screen.show([[("", "a message")]])
+            await self.until(lambda: self.glass.shows("a message"))
+            await self.before("[lobby] ana> draft")
+
+        self.at(scene)
+        erased = re.findall(rb"(.{3})\x1b\[0?J", self.carrier.raw, re.DOTALL)
+        self.assertEqual(set(erased), {b"\x1b[C"})
 
     def test_search(self) -> None:
         """Ctrl-R searches in them."""
