@@ -263,7 +263,7 @@ class Connection:
         """Fires when the connection has ended for good. It is another one each time one asks."""
         if self._over:
             return succeed(None)
-        closed: Deferred[None] = Deferred()
+        closed: Deferred[None] = Deferred(self._awaited.remove)
         self._awaited.append(closed)
         return closed
 
@@ -525,9 +525,8 @@ class Connection:
             started.errback(ChatError("gone", self._final or ""))
         refuse(self._requests.clear(), "gone", self._final or "")
         self._over = True
-        awaited, self._awaited = self._awaited, []
-        for closed in awaited:
-            closed.callback(None)
+        while self._awaited:
+            self._awaited.pop(0).callback(None)
 
     def _look(self) -> None:
         """Now and then: is the other side still there?"""

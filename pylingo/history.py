@@ -57,6 +57,8 @@ LARGEST_PIECE = 256 * 1024
 """Bytes of text in one such read, about."""
 MOST_UNSTORED = 4 * 1024
 """Messages that may wait to be stored (of at most 8 KiB each) before talkers have to wait."""
+MOST_SESSIONS = 10_000
+"""Sessions that wait to be stored while that fails; the oldest of more are forgotten."""
 LARGEST_GROUP = 640 * 1024
 """Bytes, about, that are stored and told in one go: those who hear them need time to take it."""
 MOST_TOLD = 96 * 1024 * 1024
@@ -136,7 +138,10 @@ class Log:
         return done
 
     def keep(self, key: object, state: Change) -> None:
-        """Make a change some time; one of the same `key` that still waits is dropped for it."""
+        """Make a change some time; one of the same `key` that still waits is dropped for it.
+
+        The key of a session is its number.
+        """
         # At the end again: it may touch the same rows as one that came in between.
         self._states.pop(key, None)
         self._states[key] = state
@@ -262,6 +267,9 @@ class Log:
             for key, state in self._states.items():
                 states.pop(key, None)
                 states[key] = state
+            sessions = [key for key in states if isinstance(key, int)]
+            for key in sessions[:-MOST_SESSIONS]:
+                del states[key]
             self._states = states
         self.refuse(posts)
         failed = {post.id for post in posts}

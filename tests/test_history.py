@@ -481,6 +481,22 @@ class FailureTests(LogTestCase):
         self.house.settle()
         self.assertEqual(done, ["three", "newer one"])
 
+    def test_many_states(self) -> None:
+        """Of very many sessions that could not be stored, those of the newest wait."""
+        self.patch(history, "MOST_SESSIONS", 3)
+        done: list[object] = []
+        self.house.break_disk()
+        for session in (1, 2, 3, ("room", "den"), 4, 1, 5):
+            self.log.keep(session, lambda _, key=session: done.append(key))  # type: ignore[misc]
+            self.house.settle()
+            self.ana.say("fails")
+            self.house.settle()
+        done.clear()
+        self.house.mend_disk()
+        self.ana.say("works")
+        self.house.settle()
+        self.assertEqual(done, [("room", "den"), 4, 1, 5])
+
     def test_states_meanwhile(self) -> None:
         """What came while it could not be kept is kept in its place, the latest as ever."""
         done: list[str] = []
