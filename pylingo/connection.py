@@ -590,8 +590,9 @@ class Connection:
         self._requests.open()
         if self._paused:
             wire.pauseProducing()
-        started, self._started = self._started, None
         self._tell(Connected(again=not first))
+        # Whoever hears that may have given it up.
+        started, self._started = self._started, None
         if started is not None:
             started.callback(None)
 

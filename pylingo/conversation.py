@@ -48,7 +48,7 @@ from pylingo.requests import LEAVES, SAID
 HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
 KEYS = (
     "-- Tab completes commands, rooms and names; after /history it goes further back.",
-    "-- Tab on an empty line answers the last private message; Alt-Enter begins a new line.",
+    "-- Alt-Enter begins a new line.",
     "-- Two slashes say what begins with one: //help is heard as /help.",
     "-- /ignore NAME hides what somebody says, and shows it again.",
 )
@@ -111,8 +111,8 @@ class Conversation:
         self._topic = ""
         self._known: tuple[str, str | None, str] = "", None, ""
         """Who and where one was when there was a link last, and the topic there."""
-        self._peers: dict[str, None] = {}
-        """Whom one has talked with in private, the last one last."""
+        self._peers: dict[str, str] = {}
+        """Whom one has talked with in private, the last one last, by the keys of their names."""
         self._older = ""
         """What `/history` takes for what was said before that which was shown."""
         self._heading = ""
@@ -204,19 +204,18 @@ class Conversation:
         if command.casefold() == "/history":
             older = [self._older] if self._older else []
             return [(page, len(rest), "") for page in older if page.startswith(rest)]
-        if not text:
-            return [(f"/msg {looks.tidy(peer)} ", 0, "") for peer in reversed(self._peers)]
         return self._complete_name(text, word)
 
     def _complete_name(self, text: str, word: str) -> list[tuple[str, int, str]]:
-        command, _, rest = text.casefold().partition(" ")
+        command, _, rest = text.partition(" ")
         people, replaced = self.people, len(word)
         whom = {f"/{row.name}" for row in self.commands if row.arguments[:4] in ("USER", "NAME")}
-        if command in whom and " " not in rest:
+        if command.casefold() in whom and " " not in rest:
             # It is all of the name, whatever may stand before one that is only mentioned.
             replaced = len(rest)
-            if command == "/msg":
-                people = dict.fromkeys([*reversed(self._peers), *people])
+            if command.casefold() == "/msg":
+                others = (name for name in people if names.kept(name) not in self._peers)
+                people = dict.fromkeys([*reversed(self._peers.values()), *others])
         after = " " if len(word) < len(text) else ": "
         return [
             (looks.tidy(name) + after, replaced, "")
@@ -321,12 +320,18 @@ class Conversation:
 
     def heard(self, event: Heard) -> None:
         """Show `event`, and keep up with it."""
-        me, known = self.user, self._known
+        me, known, people, count = self.user, self._known, self.people, self._count
         self._follow(event)
         if self.linked:
             self._known = self.user, self.room, self._topic
         # Where all is as it was before the link broke, that it is there again is enough.
-        same = isinstance(event, Resumed) and (event.user, event.room, event.topic) == known
+        same = (
+            isinstance(event, Resumed)
+            and not self.linked
+            and (event.user, event.room, event.topic) == known
+            and event.count == count
+            and people.keys() >= {*event.users}
+        )
         shown = self._shows(event) and not same
         if shown:
             lines = looks.lines(event, me, most=looks.MOST_LINES, ignores=self._ignores)
@@ -407,6 +412,10 @@ class Conversation:
                 if event.user in self.people:
                     del self.people[event.user]
                     self.people[event.to] = None
+                old = names.kept(event.user)
+                if old in self._peers:
+                    met = [event.to if key == old else one for key, one in self._peers.items()]
+                    self._peers = {names.kept(name): name for name in met}
                 if names.kept(event.user) in self._ignored:
                     del self._ignored[names.kept(event.user)]
                     self._ignored[names.kept(event.to)] = looks.tidy(event.to)
@@ -417,6 +426,8 @@ class Conversation:
                     self._ask_who()
             case Topic():
                 self._topic = event.topic
+            case Message() if not self._older:
+                self._older = f"50 {event.id}"
             case History() if event.messages:
                 self._older = f"{len(event.messages)} {event.messages[0].id}"
             case Users():
@@ -436,8 +447,6 @@ class Conversation:
         match event:
             case Message() | Private() if event.replayed and self._heading:
                 heading, self._heading = self._heading, ""
-                if isinstance(event, Message):
-                    self._older = f"50 {event.id}"
                 return [[("class:info", heading)]]
             case Message() | Private() if not event.replayed:
                 self._heading = ""
@@ -502,10 +511,12 @@ class Conversation:
             self._send(request)
 
     def _meet(self, name: str) -> None:
-        self._peers.pop(name, None)
-        self._peers[name] = None
+        self._peers.pop(names.kept(name), None)
+        self._peers[names.kept(name)] = name
 
     def _ignores(self, event: Message | Private | Joined | Left) -> bool:
+        if event.user == self.user:
+            return False  # Whose name it was before does not matter.
         return bool(self._ignored) and names.kept(event.user) in self._ignored
 
     def _ignore(self, name: str) -> None:

@@ -399,6 +399,20 @@ class UnreachableTests(SynchronousTestCase):
         self.successResultOf(early.closed)
         self.assertFalse(early.linked)
 
+    def test_given_up_at_the_last_moment(self) -> None:
+        """To give it up is in time as long as it has not been said that one is in."""
+
+        def hear(event: Heard) -> None:
+            if isinstance(event, Connected):
+                started.cancel()
+
+        ana = Connection(self.world, hear, self.world.clock)
+        started = ana.start()
+        self.world.flush()
+        self.failureResultOf(started, CancelledError)
+        self.successResultOf(ana.closed)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     def test_start_twice(self) -> None:
         """It is started once; a second start does no harm to the first."""
         self.world.answers.clear()

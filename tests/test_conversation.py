@@ -17,6 +17,7 @@ from pylingo.protocol import (
     Help,
     History,
     Joined,
+    Left,
     Message,
     Notice,
     Private,
@@ -227,6 +228,15 @@ class RoomTests(Seat):
         self.hear(left("bob"), Joined(room="lobby", user="bob"), left("cid"))
         self.assertEqual(len(self.said()), 1)
         self.assertEqual([*self.talk.people], ["ana", "bob"])
+
+    def test_ignored_before(self) -> None:
+        """Who takes a name whose owner was ignored is told of oneself."""
+        self.talk.typed("/ignore bob")
+        self.hear(left("bob"))
+        self.line.user = "bob"
+        self.said()
+        self.hear(Left(room="lobby", user="bob", reason="kicked by op"))
+        self.assertIn("kicked by op", self.said()[0])
 
     def test_ignored_as_mentioned(self) -> None:
         """A name may be given as it is mentioned."""
@@ -453,8 +463,8 @@ class LinkTests(Seat):
         self.said()
 
         def back(user: str, room: str | None, topic: str = "") -> Resumed:
-            users = ["ana", "bob", "cid"]
-            return Resumed(user=user, room=room, users=users, count=3, topic=topic, session="t")
+            users = ["ana", "bob"]
+            return Resumed(user=user, room=room, users=users, count=2, topic=topic, session="t")
 
         missed = message("one", replayed=True)
         self.hear(back("ana", "lobby"), missed)
@@ -463,7 +473,14 @@ class LinkTests(Seat):
         first, second, third = self.said()
         self.assertEqual((first, third), (MISSED, "-- Connected again."))
         self.assertIn("one", second)
-        self.assertIn("3 people", self.talk.bar)
+        self.assertIn("2 people", self.talk.bar)
+        self.hear(back("ana", "lobby"))
+        self.assertNotEqual(self.said(), [], "as when somebody asks for it")
+        self.lose()
+        self.said()
+        gone = Resumed(user="ana", room="lobby", users=["ana"], count=1, topic="", session="t")
+        self.hear(gone)
+        self.assertNotEqual(self.said(), [], "somebody is gone")
         for user, room, topic in (("ana", "lobby", "cake"), ("guest-7", "lobby", "cake"),
                                   ("guest-7", None, "")):  # fmt: skip
             self.lose()
@@ -705,15 +722,20 @@ class CompletionTests(Seat):
         self.hear(Help(commands=[*COMMANDS, CommandHelp("msg", [], "USER TEXT", "Say.")]))
         for user, to in (("cid", "ana"), ("ana", "dora"), ("bob", "ana")):
             self.hear(Private(id=1, at=1, user=user, to=to, text="psst"))
-        self.assertEqual(self.texts(""), ["/msg bob ", "/msg dora ", "/msg cid "])
-        self.assertEqual(
-            self.texts("/msg "), ["/msg bob ", "/msg dora ", "/msg cid ", "/msg Bertha "]
-        )
+        everyone = ["/msg bob ", "/msg dora ", "/msg cid ", "/msg Bertha "]
+        self.assertEqual(self.texts("/msg "), everyone)
         self.assertEqual(self.texts("/msg c"), ["/msg cid "])
         self.assertEqual(self.texts("/ignore c"), [])
         self.talk.typed("/ignore eve")
         self.hear(Private(id=2, at=1, user="eve", to="ana", text="psst"))
-        self.assertEqual(self.texts("")[0], "/msg bob ")
+        self.assertEqual(self.texts("/msg "), everyone)
+        self.hear(Private(id=3, at=1, user="ana", to="BOB", text="psst"))
+        self.hear(Renamed(user="bob", to="rob"))
+        self.assertEqual(self.texts("/msg ")[:2], ["/msg rob ", "/msg dora "])
+        self.assertEqual(self.texts("/msg b"), ["/msg Bertha "])
+        self.assertEqual(self.texts("/MSG R"), ["/MSG rob "])
+        self.hear(Joined(room="lobby", user="Straße"))
+        self.assertEqual(self.texts("/msg straß"), ["/msg Straße "])
 
     def test_further_back(self) -> None:
         """After `/history`, what was said before that which is on the screen."""
@@ -724,8 +746,14 @@ class CompletionTests(Seat):
         self.hear(History(room="den", messages=[message("minus", id=9), message("zero", id=11)]))
         self.assertEqual(self.texts("/history "), ["/history 2 9"])
         self.assertEqual(self.texts("/history 3"), [])
+        # What was missed comes after that.
+        back = Resumed(user="ana", room="den", users=["ana"], count=1, topic="", session="t")
+        self.hear(back, message("three", id=30, replayed=True))
+        self.assertEqual(self.texts("/history "), ["/history 2 9"])
         self.hear(Joined(room="attic", user="ana", users=["ana"], count=1, topic=""))
         self.assertEqual(self.texts("/history "), [])
+        self.hear(message("live", id=40), message("and more", id=41))
+        self.assertEqual(self.texts("/history "), ["/history 50 40"])
 
     def test_crowd(self) -> None:
         """In a room of very many people all are asked for, as not all come with the answer."""
