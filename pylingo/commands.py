@@ -254,7 +254,7 @@ def greeting(door: Door) -> Welcome:
     )
 
 
-@command("hello", "[CLIENT]", "Say what client you are.", open=True)
+@command("hello", "[CLIENT]", "Tell the server which client you use.", open=True)
 async def hello(door: Door, body: str) -> Welcome:
     client = names.remark(body[:64], "client") or "?"
     _log.info("{user} uses {client}", user=door.user.name.shown, client=client)
@@ -288,7 +288,7 @@ def list_(door: Door, body: str) -> Rooms:
     return Rooms(rooms=fitting(rows, _room_size))
 
 
-@command("join", "ROOM [PASSWORD]", "Go into a room; it is made if it is not there.")
+@command("join", "ROOM [PASSWORD]", "Join a room; it is made if it does not exist.")
 async def join(door: Door, body: str) -> None:
     registry, user = door.chat.registry, door.user
     word, _, password = body.strip().partition(" ")
@@ -310,7 +310,7 @@ async def join(door: Door, body: str) -> None:
     await _enter(door, name)
 
 
-@command("create", "ROOM", "Make a room and go into it.")
+@command("create", "ROOM", "Make a room and join it.")
 async def create(door: Door, body: str) -> None:
     name = names.room(body)
     await heard(door.chat, door.user)
@@ -350,7 +350,7 @@ def me(door: Door, body: str) -> None:
     door.user.say(body, action=True, re=door.re)
 
 
-@command("msg", "USER TEXT", "Say something to one user alone.")
+@command("msg", "USER TEXT", "Say something to one user only.")
 def msg(door: Door, body: str) -> None:
     who, _, text = body.lstrip().partition(" ")
     name, registry, user = names.user(who, known=True), door.chat.registry, door.user
@@ -363,7 +363,7 @@ def msg(door: Door, body: str) -> None:
         registry.user(name)  # which raises that there is none
 
 
-@command("history", "[COUNT [ID]]", "Show the last messages here, or those before one.", cost=3)
+@command("history", "[COUNT [ID]]", "Show the last messages here, or those before ID.", cost=3)
 async def history(door: Door, body: str) -> History:
     room, chat = door.user.here, door.chat
     words = body.split()
@@ -383,7 +383,7 @@ async def history(door: Door, body: str) -> History:
     )
 
 
-@command("help", "[COMMAND]", "Show what commands there are, or what one does.", open=True)
+@command("help", "[COMMAND]", "List the commands, or explain one of them.", open=True)
 def help_(door: Door, body: str) -> Help:  # noqa: ARG001
     word = body.strip().removeprefix("/")
     return Help(commands=[find(word).row()] if word else rows())
@@ -399,12 +399,12 @@ async def close(door: Door, body: str) -> Closing:
     return Closing(reason="bye", text="Bye.")
 
 
-@command("ping", "[TEXT]", "Ask the server for a sign of life.", open=True)
+@command("ping", "[TEXT]", "Ask the server whether it is there.", open=True)
 def ping(door: Door, body: str) -> Pong:  # noqa: ARG001
     return Pong(body=body)
 
 
-@command("pong", "", "Give the server a sign of life.", open=True)
+@command("pong", "", "Tell the server that you are there.", open=True)
 def pong(door: Door, body: str) -> None:
     """That it came is all there is to it."""
 

@@ -33,7 +33,7 @@ async def resume(door: Door, body: str) -> None:
     await _catch_up(door, fresh, token, int(number))
 
 
-@command("enter", "PASSWORD", "Give the server's password, where it has one.", cost=3, open=True)
+@command("enter", "PASSWORD", "Give the server's password, if it has one.", cost=3, open=True)
 async def enter(door: Door, body: str) -> Done:
     chat, user = door.chat, door.user
     if user.entered:
@@ -48,7 +48,7 @@ async def enter(door: Door, body: str) -> Done:
     return Done(text="That is the password. You are in.")
 
 
-@command("register", "PASSWORD", "Make the name you have your own.", cost=3)
+@command("register", "PASSWORD", "Register the name you have, with a password.", cost=3)
 async def register(door: Door, body: str) -> Done:
     user = door.user
     if user.name.skeleton.startswith("guest-"):
@@ -59,7 +59,7 @@ async def register(door: Door, body: str) -> Done:
     return Done(text=f"{user.name} is yours now. Next time: /login {user.name}")
 
 
-@command("login", "NAME PASSWORD", "Take a name that is your own.", cost=3)
+@command("login", "NAME PASSWORD", "Log in to a name that you registered.", cost=3)
 async def login(door: Door, body: str) -> None:
     shown, _, password = body.strip().partition(" ")
     accounts, user = door.chat.accounts, door.user
@@ -87,7 +87,7 @@ async def login(door: Door, body: str) -> None:
     door.release()
 
 
-@command("password", "PASSWORD", "Give your name another password.", cost=3)
+@command("password", "PASSWORD", "Change the password of your name.", cost=3)
 async def password(door: Door, body: str) -> Done:
     await door.chat.accounts.change(door.user, body)
     return Done(text="Your password was changed.")

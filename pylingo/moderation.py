@@ -25,7 +25,7 @@ MOST_OPERATED = 1_000
 _log = Logger()
 
 
-@command("topic", "[TEXT]", "Read the topic; operators set it, - takes it away.")
+@command("topic", "[TEXT]", "Read the topic; operators set it, - removes it.")
 async def topic(door: Door, body: str) -> Topic:
     room = door.user.here
     if not body.strip():
@@ -41,7 +41,7 @@ async def topic(door: Door, body: str) -> Topic:
     return changed
 
 
-@command("lock", "PASSWORD", "Let only those join your room who know the password.", cost=3)
+@command("lock", "PASSWORD", "Let people join your room only with a password.", cost=3)
 async def lock(door: Door, body: str) -> Done:
     room = _room(door)
     hash = await door.chat.accounts.hash(body, door.user)
@@ -61,7 +61,7 @@ async def unlock(door: Door, body: str) -> Done:
     return await _done(door, room, "is open to everyone now")
 
 
-@command("invite", "USER", "Let somebody in once, in spite of a lock or a ban.")
+@command("invite", "USER", "Let somebody join once, despite a lock or a ban.")
 def invite(door: Door, body: str) -> Done:
     room = _room(door)
     user = door.chat.registry.user(names.user(body, known=True))
@@ -142,7 +142,7 @@ async def mute(door: Door, body: str) -> Done:
     return Done(text=f"{sanction.shown} is muted.")
 
 
-@command("unmute", "USER", "Let somebody be heard in your room again.")
+@command("unmute", "USER", "Let somebody speak in your room again.")
 async def unmute(door: Door, body: str) -> Done:
     room = _empowered(door)
     what = f"muted in {room.name}" if room else "muted on this server"
@@ -169,7 +169,7 @@ async def op(door: Door, body: str) -> Done:
     return Done(text=f"{name} is an operator of {room.name}.")
 
 
-@command("deop", "USER", "Make somebody, or yourself, an operator no more.")
+@command("deop", "USER", "Make somebody, or yourself, no longer an operator.")
 async def deop(door: Door, body: str) -> Done:
     room = _room(door)
     name, _ = _who(door, body)
