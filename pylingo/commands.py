@@ -157,7 +157,7 @@ class Command:
         """`error`, or how the command is used, where all that it needs is missing."""
         if error.code != "bad_argument" or body.strip():
             return error
-        return ChatError("bad_argument", f"Say more: /{self.name} {self.arguments}")
+        return ChatError("bad_argument", f"This needs more: /{self.name} {self.arguments}")
 
 
 TABLE: dict[str, Command] = {}
@@ -200,7 +200,7 @@ def locked_out() -> ChatError:
 def banned_here() -> ChatError:
     """For who is banned from the server. A guest's ban may hit an address that others share."""
     return ChatError(
-        "forbidden", "You are banned from this server. If a name here is your own: /login NAME"
+        "forbidden", "You are banned from this server. If you have an account: /login NAME"
     )
 
 
@@ -228,7 +228,7 @@ def find(word: str) -> Command:
         known = sorted({*ELSEWHERE, *TABLE} - WIRE - {"close", "quit"})
         near = get_close_matches(word.casefold(), known, n=1, cutoff=NEAR)
         meant = [ELSEWHERE.get(one, one) for one in near]
-        instead = f"Did you mean /{meant[0]}? /help has them all." if meant else "Try /help."
+        instead = f"Did you mean /{meant[0]}? /help lists all commands." if meant else "Try /help."
         if "/" in word:
             instead = "To say that, begin with two slashes."
         raise ChatError("unknown_command", f"There is no command /{word}. {instead}")

@@ -37,7 +37,7 @@ async def resume(door: Door, body: str) -> None:
 async def enter(door: Door, body: str) -> Done:
     chat, user = door.chat, door.user
     if user.entered:
-        return Done(text="You are in already; there is no password to give.")
+        return Done(text="You are in already. No password is needed.")
     whose = f"door {user.whence}"
     chat.accounts.tries.check(whose)
     if not hmac.compare_digest(body.strip().encode(), chat.password.encode()):

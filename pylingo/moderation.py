@@ -160,7 +160,7 @@ async def op(door: Door, body: str) -> Done:
         raise ChatError("no_such_user", f"{name} is not in {room.name} and has no account.")
     place = here.place if here is not None else "@" + name.key
     if place not in room.rules.operators and registry.operated(place) >= MOST_OPERATED:
-        raise ChatError("forbidden", f"That is an operator of {MOST_OPERATED} rooms already.")
+        raise ChatError("forbidden", f"{name} is an operator of {MOST_OPERATED} rooms already.")
     if here is not None:
         registry.appoint(room, here)
     else:
@@ -179,11 +179,11 @@ async def deop(door: Door, body: str) -> Done:
     if place != door.user.place:
         _spare(door, name, place)
     if not registry.retire(room, place):
-        raise ChatError("no_such_user", f"{name} is no operator of {room.name}.")
+        raise ChatError("no_such_user", f"{name} is not an operator of {room.name}.")
     if user is not None and user is not door.user:
-        user.hears((Notice(text=f"You are no operator of {room.name} any more."),))
+        user.hears((Notice(text=f"You are not an operator of {room.name} any more."),))
     await _kept(door, room)
-    return Done(text=f"{name} is no operator of {room.name} any more.")
+    return Done(text=f"{name} is not an operator of {room.name} any more.")
 
 
 @command("bans", "", "List who is banned from your room.", cost=3)
@@ -216,7 +216,7 @@ def _empowered(door: Door) -> Room | None:
         return None
     if not accounts.powerful(user, user.here):
         raise ChatError(
-            "forbidden", f"Only an operator of {user.here.name} can do that; /users has them."
+            "forbidden", f"Only an operator of {user.here.name} can do that; /users shows them."
         )
     return user.here
 
@@ -361,8 +361,8 @@ async def _stored(door: Door) -> None:
     except (sqlite3.Error, MemoryError):
         raise ChatError(
             "internal",
-            "It is so now, but could not be stored: if the server ends before it can be, it is "
-            "forgotten. Tell who runs the server.",
+            "It is done, but could not be stored: if the server ends before it can be, it is lost. "
+            "Tell the person who runs the server.",
         ) from None
 
 

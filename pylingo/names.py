@@ -108,7 +108,7 @@ def message(text: str) -> str:
             "too_long", f"A message has at most {LONGEST_TEXT} bytes. Send it in several parts."
         )
     if not text or text.isspace():
-        raise ChatError("bad_argument", "There is nothing to say in that. Type some text.")
+        raise ChatError("bad_argument", "There is no text in that. Type something.")
     return text
 
 

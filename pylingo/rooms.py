@@ -266,7 +266,8 @@ class User:
         room = self.room
         if room is None:
             raise ChatError(
-                "not_in_room", "You are in no room. /list shows them, /join ROOM goes into one."
+                "not_in_room",
+                "You are in no room. /list shows the rooms, /join ROOM takes you into one.",
             )
         return room
 
@@ -474,7 +475,7 @@ class Registry:
         except KeyError:
             raise ChatError(
                 "no_such_user",
-                f"Nobody here is called {name}. Check the spelling; in a room, /users has them.",
+                f"Nobody here is called {name}. Check the spelling; /users lists who is here.",
             ) from None
 
     def called(self, name: Name) -> User | None:
@@ -517,7 +518,7 @@ class Registry:
         if self.made[place] >= MOST_ROOMS:
             raise ChatError(
                 "forbidden",
-                f"{MOST_ROOMS} rooms that you have made are there still. Use one of them, or "
+                f"You have made {MOST_ROOMS} rooms that still exist. Use one of them, or "
                 "give one up: /unlock it, /deop yourself, and leave it.",
             )
         room = self._room_looks[name.skeleton] = Room(name, place)
@@ -606,7 +607,7 @@ class Registry:
                 raise ChatError(
                     "forbidden",
                     f"There are {MOST_LOCKED} locked rooms that only guests run. "
-                    "Make your name your own first: /register PASSWORD",
+                    "Register your name first: /register PASSWORD",
                 )
         room.rules.lock = lock
 
@@ -707,7 +708,7 @@ class Registry:
                 del requests[post.key]
             error = Error(
                 code="internal",
-                text="The server could not store your message. Send it again in a while.",
+                text="The server could not store your message. Send it again later.",
                 fatal=False,
                 re=post.re,
             )

@@ -116,7 +116,7 @@ class Rules:
         before = sanctions.get(sanction.key)
         again = before is not None and before.place == sanction.place
         if len(sanctions) >= MOST_SANCTIONS and not again:
-            raise ChatError("bad_argument", "There are too many of those. Lift one first.")
+            raise ChatError("bad_argument", "There are too many of those. Remove one first.")
         if before is not None and not again:
             # Somebody else had that name then, and is not let off for it. No name has a space.
             key = f"{before.key} {before.place}"

@@ -210,7 +210,7 @@ def unusable(path: str, error: sqlite3.Error) -> str:
     elif code == sqlite3.SQLITE_FULL:
         remedy = "Make room on its disk"
     else:
-        remedy = "Mend it or put a copy back"
+        remedy = "Repair it or put a copy back"
     return (
         f"The database {path} cannot be used: {error}. {remedy}, or choose another with --database."
     )

@@ -446,7 +446,7 @@ class ChatProtocol(Int32StringReceiver):
         if replied:
             # It cannot be answered twice; and what should have followed the reply is missing.
             self.re = None
-        text = "Something went wrong here; it was noted. Try it again later."
+        text = "Something went wrong in the server; it is in its log. Try again later."
         self._refuse(ChatError("internal", text, fatal=replied))
 
     def _wait(self, command: Command, body: str) -> None:

@@ -61,8 +61,8 @@ def serve(path: Path) -> tuple[CertificateOptions, str]:
         options.getContext()
     except (OSError, ValueError, TypeError, SSL.Error) as error:
         raise CertificateError(
-            f"{path} has no certificate and key in PEM that fit: {error}. "
-            "Put both in it, the key without a password (openssl pkey takes it away), "
+            f"{path} has no certificate and key in PEM that belong together: {error}. "
+            "Put both in it, the key without a password (openssl pkey removes it), "
             "or use --tls auto."
         ) from None
     return options, fingerprint(first)
