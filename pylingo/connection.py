@@ -83,7 +83,7 @@ SILENT = "Nothing was heard for too long."
 """Why a link without a sign of life is given up."""
 FINAL = frozenset({"bye", "kicked", "banned", "replaced"})
 """Reasons of the server to close, after which the client does not come back by itself."""
-UNSURE = "The link broke before the answer came. See whether it was done, before you try again."
+UNSURE = "The link broke before the answer came. Check whether it was done before you try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class _Wire(Int32StringReceiver):
             self.connection._heard(self, event)
 
     def lengthLimitExceeded(self, length: int) -> None:
-        self.abort(f"The server sent a frame of {length} bytes; at most {LARGEST_EVENT} are right.")
+        self.abort(f"The server sent a frame of {length} bytes; the limit is {LARGEST_EVENT}.")
 
     def abort(self, why: str) -> None:
         """End the link at once, for a reason of our own."""
@@ -287,7 +287,7 @@ class Connection:
         if self._final is not None:
             return fail(ChatError("gone", self._final))
         if self._pulse.running:
-            raise RuntimeError("It was started already; another try takes another Connection.")
+            raise RuntimeError("This Connection was started before. To try again, make a new one.")
         started = self._started = Deferred(self._give_up)
         self._pulse.start(PULSE / 4, now=False)
         # In this order, for a try may fail at once.
@@ -457,7 +457,7 @@ class Connection:
 
             if tls.doubtful(reason):
                 wire.untrusted = (
-                    f"{self.where} has a certificate that no authority known here vouches for. "
+                    f"{self.where} has a certificate that no authority known here confirms. "
                     "Check the address, and ask who runs it before you trust it."
                 )
         self._wire = None
@@ -480,7 +480,7 @@ class Connection:
             if not self._reconnect:
                 self._final = (
                     f"The connection to {self.where} was lost: {why} "
-                    "Start pylingo again, in a minute if the name is still taken then."
+                    "Start pylingo again; if the name is still taken then, wait a minute."
                 )
             elif wire.untrusted:
                 # To try again and again would not tell why.
@@ -502,16 +502,16 @@ class Connection:
             return wire.untrusted
         if wire.broken == SILENT:
             return (
-                f"{where} takes connections and says nothing: it is no PyLingo server, or it "
+                f"{where} takes connections and says nothing: it is not a PyLingo server, or it "
                 "hangs. Check the address, or try again later."
             )
         if "wrong version number" in why:
             return (
-                f"{where} is not encrypted, or it is no PyLingo server. "
+                f"{where} is not encrypted, or it is not a PyLingo server. "
                 "Try without --tls, or check the address."
             )
         if wire.broken or "SSL" in why:
-            return f"{where} answered, but it is no PyLingo server. Check the address."
+            return f"{where} answered, but it is not a PyLingo server. Check the address."
         if wire.encrypted:
             return f"{where} hung up without a word. Try again, or check the address."
         return (
@@ -644,7 +644,7 @@ class Connection:
 
     def _heard(self, wire: _Wire, event: AnyEvent | None) -> None:
         if not wire.welcomed and not isinstance(event, Welcome | Error | Closing):
-            wire.abort("It is no PyLingo server.")
+            wire.abort("It is not a PyLingo server.")
             return
         if not wire.welcomed and self._check is not None:
             # Nothing but hello has been said so far.

@@ -49,7 +49,7 @@ HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
 KEYS = (
     "-- Tab completes commands, rooms and names; after /history it goes further back.",
     "-- Tab on an empty line answers the last private message; Alt-Enter begins a new line.",
-    "-- Two slashes say what begins with one: //help is heard as /help.",
+    "-- To begin a message with a slash, type two: //help is heard as /help.",
     "-- /ignore NAME hides what somebody says, and shows it again.",
 )
 BEFORE = "-- What was said here before (more: /history):"
@@ -309,7 +309,7 @@ class Conversation:
 
         def unheard(line: str) -> None:
             if line:
-                self.tell("-- Nobody asks for that password any more.")
+                self.tell("-- That password is not needed any more.")
 
         *before, prompt = question.split("\n")
         self.show([[("class:info", f"-- {line}")] for line in before])
@@ -533,10 +533,10 @@ class Conversation:
             if again == password:
                 self._complete_secret(password, request)
             else:
-                self.tell("!! Those were not the same. Nothing was changed.")
+                self.tell("!! The two passwords were not the same. Nothing was changed.")
 
         if password:
-            self._ask("The same once more: ", compare)
+            self._ask("The same password again: ", compare)
 
     def _complete_secret(self, password: str, request: Request) -> None:
         if password:
