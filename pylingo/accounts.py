@@ -1,8 +1,8 @@
 """What is stored about people and rooms: registered names with their passwords, and rooms' rules.
 
-All names and rooms are in memory, so that a question about them needs no waiting; the database
-follows, through the log's queue. Passwords are there only as scrypt hashes, made and checked in a
-thread by `run`, with the parameters beside each hash so that they can grow.
+All names and rooms are in memory, so a question about them never waits; the database follows
+through the log's queue. Passwords are stored only as scrypt hashes, which `run` makes and checks in
+a thread. The parameters stand beside each hash, so that they can grow.
 """
 
 from __future__ import annotations

@@ -3,12 +3,12 @@
     @command("topic", "[TEXT]", "Read the topic of the room, or set it.")
     def topic(door, body): ...
 
-A command is given the door that asks and the rest of the line, and returns the reply; it raises
-`ChatError` for what cannot be done. One that has to wait, for the disk or a password's hash, is an
-``async def``: the next request of that door then waits too, and no other. Adding a command is
-adding a function here: help, completion and `welcome` come out of the table.
+A command gets the door that asks and the rest of the line, and returns the reply. If something
+cannot be done, it raises `ChatError`. A command that has to wait, for the disk or a password's
+hash, is an ``async def``: then only the next request of that door waits too. To add a command, add
+a function here: help, completion and `welcome` come from the table.
 
-Doors are known only as `Door`; nothing here knows sockets or frames.
+This module knows doors only as `Door`; it knows no sockets or frames.
 """
 
 from __future__ import annotations

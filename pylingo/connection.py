@@ -5,9 +5,9 @@
     await connection.say("hi")        # fires when it is stored
 
 `heard` is called with every event, replies too, each message once, in order; and with `Connected`
-and `Disconnected` as the link comes and goes. A request that was not answered when the link broke
+and `Disconnected` when the link comes and goes. A request that was not answered when the link broke
 is sent again under the same id, in the same session, so nothing is said twice and nothing is lost.
-Where the session is gone, what may have been said already is not said again, but fails.
+If the session is gone, a message that may have been said already is not sent again, but fails.
 
 Nothing here knows terminals or command lines.
 """

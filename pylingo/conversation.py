@@ -1,8 +1,8 @@
 """What a person does at a terminal: typing lines and hearing events.
 
-It stands between a screen and a connection and turns the one's lines into the other's requests. It
-knows who is in the room and what waits to be acknowledged; not how anything is drawn or sent. Who
-is in no room is the `Lobby`'s guest.
+It stands between a screen and a connection, and makes requests of the screen's lines. It knows who
+is in the room and what waits to be acknowledged, but not how anything is drawn or sent. While the
+person is in no room, the `Lobby` takes the lines.
 """
 
 from __future__ import annotations

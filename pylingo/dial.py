@@ -1,6 +1,6 @@
-"""Getting in: from an address to a connection that has been started, with or without TLS.
+"""How the client connects: it makes a started connection from an address, with or without TLS.
 
-Nothing here knows where lines come from; a person is only asked, through `ask`.
+Nothing here knows where lines come from; questions to a person go through `ask`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The commands about who one is: sessions, the server's password, names that are somebody's own."""
+"""The commands about identity: sessions, the server's password, registered names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The commands of operators and admins.
 
-An operator moderates the room; an admin every room. An admin who is in no room moderates the whole
-server: kick and ban then end the connection, mute silences everywhere.
+An operator moderates one room, an admin every room. An admin who is in no room moderates the whole
+server: kick and ban then end the connection, and mute silences everywhere.
 """
 
 from __future__ import annotations

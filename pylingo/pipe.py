@@ -1,7 +1,7 @@
 """The client without a terminal: each line of the input is sent, each event printed.
 
-When the input ends, everything sent is waited for, and the chat is left. Errors go to standard
-error; then, and when the link is lost, the exit status is 1.
+When the input ends, it waits until everything is acknowledged, and leaves the chat. Errors go to
+standard error. After an error, or when the link is lost, the exit status is 1.
 """
 
 from __future__ import annotations

@@ -2,15 +2,15 @@
 
 A request is sent at once, with three exceptions:
 
-- One that changes who or where one is (`ALONE`) waits until all before it are answered.
-- All behind one that goes to another room (`MOVES`) wait until that is answered. What does
-  something in a room (`HERE`) is meant for the new one, and is not sent if the way is refused.
+- A request that changes the name or the room (`ALONE`) waits until all before it are answered.
+- All requests after one that goes to another room (`MOVES`) wait until that is answered. Those that
+  do something in a room (`HERE`) are meant for the new one, and are not sent if that is refused.
 - Only `MOST_UNDERWAY` are sent ahead of their answers. A server remembers only so many, to know
   them when they come again.
 
-When a link is lost, what was not answered is sent again over the next one, in the same order and
-under the same ids. What might be done twice by that is not: messages, where the session is another
-one, and what is in `ONCE`.
+When a link is lost, unanswered requests are sent again over the next one, in the same order and
+under the same ids. Those that might then be done twice are not sent again: messages, if the session
+is a different one, and what is in `ONCE`.
 
 Nothing here knows links, or what an answer says.
 """

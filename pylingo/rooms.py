@@ -7,15 +7,15 @@ one callable:
     user.join(names.room("lobby"))
     user.say("hi")
 
-What a user *does* is a method of `User`; what happens is told to everyone whom it concerns, as
-events, through their `hear`. The one who caused it is not told: the method's result is the answer.
-After `Closing` a `hear` is told nothing more, except answers to what was said there before.
+What a user *does* is a method of `User`. What happens is told as events, through `hear`, to
+everyone whom it concerns, but not to the one who caused it: the method's result is the answer.
+After `Closing` a `hear` gets nothing more, except answers to what was said there before.
 
-A thing said is not told at once. It becomes a `Post` and goes to the log (`registry.append`), which
-gives it its id, stores it, and hands it back in its place in the order of things, through
-`registry.publish`. So nobody hears what is not stored.
+A message is not told at once. It becomes a `Post` and goes to the log (`registry.append`), which
+gives it its id, stores it, and gives it back in the right order, through `registry.publish`. So
+nobody hears what is not stored.
 
-A `User` outlives a connection: without one it lingers, its `hear` being `silence`, until it is
+A `User` outlives a connection: without one it lingers, with `silence` as its `hear`, until it is
 resumed or `registry.expire` ends it.
 
 Nothing here knows about sockets, bytes, disks or Twisted, and the time is an argument.

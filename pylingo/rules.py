@@ -1,7 +1,7 @@
 """Who may do what in a room: its operators, its lock, its bans, mutes and invitations.
 
-People are known by their *place*, which is also where the log files what is said to them: `@` and
-the key of an account, or `~` and the number of a guest's session. What is tied to an account lasts.
+People are known by their *place*: `@` and the key of an account, or `~` and the number of a guest's
+session. The log also stores under it what is said to them. What is tied to an account lasts.
 
 Nothing here knows who is in the room; that is `rooms.py`.
 """

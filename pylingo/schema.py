@@ -1,7 +1,7 @@
 """The database: one SQLite file, its tables, and their version.
 
-Everything here blocks and belongs at start-up or in a thread. It knows tables, and little of what
-they mean.
+Everything here blocks, so call it only at start-up or in a thread. It knows the tables, but little
+of what they mean.
 """
 
 from __future__ import annotations

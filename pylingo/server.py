@@ -1,15 +1,14 @@
-"""The door for PyLingo's own protocol: one connection, and the factory of them all.
+"""The door for PyLingo's own protocol: one connection, and the factory of all connections.
 
     bytes --> Int32StringReceiver --> decode --> a row of the table of commands --> the user
     bytes <-- Outbox <-- encode (once for each event) <-- hear <-- the user's rooms
 
-`ChatProtocol` serves one connection: requests one at a time and replies in their order. When a
-command has to wait, so does the reading of that connection (the receiver's own pause), and of no
-other. `ChatFactory` holds the registry and everything else that connections share, and looks at all
-of them once a second, instead of a timer for each.
+`ChatProtocol` serves one connection: it takes requests one at a time and replies in their order.
+While a command has to wait, the receiver is paused and that connection is not read; others are.
+`ChatFactory` has the registry and everything else that connections share. It checks all of them
+once a second, instead of a timer for each.
 
-Everything here runs on the reactor's thread, one event after the other; that is what makes the
-state safe without a lock.
+Everything here runs on the reactor's thread, one event after the other, so the state needs no lock.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``twistd pylingo``: the options, and the service that they make.
 
-This is where the parts meet: which database, which doors, onto which registry.
+Here the parts are put together: the database, the doors and the registry.
 """
 
 from __future__ import annotations

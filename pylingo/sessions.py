@@ -1,8 +1,8 @@
-"""Sessions: what lets a user go on after a broken connection, or a restarted server.
+"""Sessions: with them a user goes on after a broken connection, or a restart of the server.
 
-A session is a number that never repeats, and a secret token that stands for it. Resuming gives out
-a new token; the old one stays good until the new one is used, for the answer with the new one may
-be what was lost. Tokens are kept only as hashes, so the database opens no session to its reader.
+A session is a number that never repeats, with a secret token. To resume gives a new token. The old
+one stays good until the new one is used, because the answer with the new one may get lost. Tokens
+are kept only as hashes, so nobody who reads the database can resume a session.
 
 A session that is not used for a day is forgotten. This module knows users and the log, not sockets.
 """

@@ -1,7 +1,7 @@
 """The client on the terminal that it was started from.
 
-Only here is it known where the terminal is: standard input and output. They are left as they were
-found, whatever way it ends.
+Only this module knows where the terminal is: standard input and output. However it ends, it leaves
+them as it found them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Certificates: the server's own, and which ones a client trusts.
 
-A server made with ``--tls auto`` has a certificate that no authority knows. A client then shows
-its fingerprint once, remembers it, and from then on takes no other for that server: trust on first
-use, as ssh has it. A certificate that the system's authorities vouch for needs no question.
+A server with ``--tls auto`` has a certificate that no authority knows. A client then shows its
+fingerprint once, remembers it, and from then on accepts no other for that server: trust on first
+use, as in ssh. For a certificate that the system's authorities confirm, it asks nothing.
 
-TLS 1.2 is the oldest version spoken. This module knows no chat.
+TLS 1.2 is the oldest version that is accepted. This module knows nothing about chat.
 """
 
 from __future__ import annotations
