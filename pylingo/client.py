@@ -45,14 +45,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _obey_signals() -> None:
-    """All is put away; a signal ends what waits still, such as for a name server that is silent."""
+    """At the very end, let signals end what still waits, such as for a silent name server."""
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(one) is not signal.SIG_IGN:
             signal.signal(one, signal.SIG_DFL)
 
 
 def _open_streams() -> None:
-    """Standard streams that were closed by who started this are open, and lead nowhere."""
+    """Open the standard streams that were closed when we were started; they lead nowhere."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)

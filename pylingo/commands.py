@@ -55,7 +55,7 @@ from pylingo.schema import Database, trouble
 from pylingo.sessions import Sessions
 
 NEAR = 0.75
-"""How alike an unknown command and one of ours must be for us to ask whether it was meant."""
+"""How similar an unknown command must be to one of ours before we suggest that one."""
 MOST_HISTORY = 200
 """Messages in one answer to `history`; fewer where they would not fit a frame."""
 MOST_LISTED = 2_000
@@ -172,7 +172,7 @@ ELSEWHERE = {
     **dict.fromkeys(("emote", "action"), "me"),
     "hist": "history",
 }
-"""What other chats call our commands; who comes from there is told what they are called here."""
+"""What other chats call our commands; people who type these are told our names for them."""
 
 _log = Logger()
 
@@ -193,12 +193,12 @@ def command(
 
 
 def locked_out() -> ChatError:
-    """For who has not given the server's password."""
+    """For a user who has not given the server's password."""
     return ChatError("password_required", "This server has a password: /enter PASSWORD")
 
 
 def banned_here() -> ChatError:
-    """For who is banned from the server. A guest's ban may hit an address that others share."""
+    """For a user who is banned from the server. A guest's ban may hit others at the address."""
     return ChatError(
         "forbidden", "You are banned from this server. If you have an account: /login NAME"
     )
@@ -271,7 +271,7 @@ async def name(door: Door, body: str) -> None:
     await heard(door.chat, door.user)
     renamed = door.user.rename(names.user(body))
     _log.info("{user} is now {name}", user=renamed.user, name=renamed.to)
-    # What is told of the new name makes sense only after the answer.
+    # Events with the new name make sense only after the answer.
     door.hold()
     await saved(door)
     door.reply(renamed)
@@ -281,7 +281,7 @@ async def name(door: Door, body: str) -> None:
 @command("list", "", "List the rooms.", "rooms", cost=3)
 def list_(door: Door, body: str) -> Rooms:
     nothing_after("list", body)
-    # There may be very many that are kept; only of the fullest more than that is asked.
+    # Very many may be kept, so only the fullest are summarised.
     fullest = nlargest(MOST_LISTED, door.chat.registry.rooms.values(), lambda r: len(r.members))
     rows = [room.summary() for room in fullest]
     rows.sort(key=lambda row: (-row.count, row.name.casefold()))

@@ -150,8 +150,8 @@ class _Wire(Int32StringReceiver):
         if self.broken:
             return
         if self._reading:
-            # Who hears asks for it. The loop that reads is there still: begun again within itself,
-            # it would hand on what it has handed on already.
+            # The listener asks for it, inside the loop that reads. Begun again within itself, that
+            # loop would hand on the same events again.
             self.paused = False
             self.transport.resumeProducing()
         else:
@@ -345,7 +345,7 @@ class Connection:
 
     def part(self) -> Deferred[None]:
         """Leave the chat as `close` does, but in `PARTING` seconds at most."""
-        # What comes before the answer has to be read, whoever may have paused that.
+        # The events before the answer have to be read, even if reading was paused.
         self.resumeProducing()
         leaving = ensureDeferred(self._take_leave()).addTimeout(PARTING, self._reactor)
         leaving.addErrback(lambda why: why.trap(TimeoutError))
@@ -674,7 +674,7 @@ class Connection:
             case _:
                 pass
         self._follow(event)
-        # Who hears of it may ask for more at once, which comes after what waits already.
+        # The listener may ask for more at once; that comes after what waits already.
         pending, lost = self._requests.answered(event.re, refused=isinstance(event, Error))
         # An error in place of a welcome is told once: as the reason of the loss that follows.
         away = isinstance(event, Error) and not wire.welcomed and self._started is None

@@ -361,7 +361,7 @@ class Conversation:
     def _shows(self, event: Heard) -> bool:
         match event:
             case Message() | Private() | Joined(users=None) | Left():
-                # Who leaves may say why, and come again to say more.
+                # The reason for leaving is text, too, and somebody may come again to say more.
                 return not self._ignores(event)
             case Disconnected():
                 return not (self._leaving or event.final)
@@ -371,7 +371,7 @@ class Conversation:
             case Welcome():
                 return not self._arrived  # Once is enough: one goes on as whoever one was.
             case Error(code="not_resumable"):
-                # What is remembered of an earlier run may be too old, and that is all.
+                # The session of an earlier run may simply be too old.
                 return self._arrived
             case _:
                 return True
@@ -381,7 +381,7 @@ class Conversation:
             case Welcome() | Help() if len(event.commands) > 1:
                 self.commands = [*event.commands, IGNORE]
             case Joined(users=None):
-                # Who came while we did is in the list already.
+                # Somebody who came at the same time is in the list already.
                 self._count += event.user not in self.people
                 self.people[event.user] = None
             case Joined() | Resumed():

@@ -172,7 +172,7 @@ class Log:
         return self.read(lambda connection: _missed(connection, places, upto))
 
     def said(self, upto: int) -> Deferred[dict[int, dict[int, int]]]:
-        """What was said lately up to an id, for `User.requests`, by session.
+        """The newest messages up to an id, by session, for `User.requests`.
 
         It looks through the newest messages, `MOST_RESENT` or so, which takes some tenths of a
         second.

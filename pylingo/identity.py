@@ -21,7 +21,7 @@ async def resume(door: Door, body: str) -> None:
     token, _, number = body.strip().partition(" ")
     if not is_number(number):
         raise ChatError("bad_argument", "Give the session's token and the last message's id.")
-    # What was said here before is answered here, while the one who said it is.
+    # Earlier messages of this connection are answered here, before the user changes.
     await door.chat.log.flushed()
     user = await _found(door, token)
     fresh = door.chat.sessions.token(user, used=token)
@@ -73,7 +73,7 @@ async def login(door: Door, body: str) -> None:
             text = "You have logged in from another connection."
             door.chat.sessions.close(before, "replaced", Closing(reason="replaced", text=text))
         user.handed, user.begun = LARGEST_MESSAGE_ID, last
-    # Who has to leave a room for it hears that after the answer, by the new name.
+    # A user who has to leave a room for it hears that after the answer, with the new name.
     door.hold()
     accounts.enter(user, account)
     await saved(door)
@@ -114,7 +114,7 @@ async def _found(door: Door, token: str) -> User:
         guest, entered = back.account is None, back.entered
     else:
         guest, entered = not chat.accounts.restorable(back.account, door.user), True
-    # Whoever asks with an account goes on without it.
+    # The connection that asks may have an account; it goes on without it.
     here = door.user
     as_guest = Gone(here.name, f"~{here.session}", here.host, here.session)
     if guest and chat.registry.rules.banned(as_guest) is not None:
@@ -134,7 +134,7 @@ async def _catch_up(door: Door, token: str, used: str, after: int) -> None:
     The `token` is for the next time; where it cannot be stored, that is the one that was `used`.
     """
     user, chat = door.user, door.chat
-    # What is heard live waits; what the log has by the next piece is dropped, for it is in there.
+    # Live messages wait. Those that the log has by the next piece are dropped: they are in it.
     door.hold()
     try:
         await chat.log.kept()

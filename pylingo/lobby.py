@@ -32,7 +32,7 @@ Resume: TypeAlias = "Callable[[str], Deferred[AnyEvent] | None]"
 
 
 class Visitor(Protocol):
-    """Who is asked, and in whose name requests are made."""
+    """The person who is asked, and for whom requests are made."""
 
     @property
     def user(self) -> str:

@@ -54,7 +54,7 @@ class Memory:
         key = sha256(f"{where} {self.name}".encode()).hexdigest()[:32]
         self._file: int | None = None
         self._lock = Lock()
-        """What is remembered is written in a thread."""
+        """For the thread that writes."""
         try:
             sessions = folder / "sessions"
             sessions.mkdir(exist_ok=True, mode=0o700)

@@ -48,7 +48,7 @@ async def lock(door: Door, body: str) -> Done:
     if _room(door) is not room:
         raise ChatError("not_in_room", f"You are not in {room.name} any more.")
     door.chat.registry.lock(room, hash)
-    # Who was here once, and is not any more, does not come back to what is said from now on.
+    # Users who were here earlier, but are not now, must not read what is said from now on.
     door.chat.sessions.shut_out(room)
     return await _done(door, room, "is locked now")
 

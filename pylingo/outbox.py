@@ -59,7 +59,7 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
-"""Who owns the outbox of a connection that is gone."""
+"""The owner of the outbox of a connection that is gone."""
 
 
 class Turn:

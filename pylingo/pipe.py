@@ -124,7 +124,7 @@ class Pipe(LineReceiver):
         self._leave()
 
     def writeConnectionLost(self) -> None:
-        """What is printed gets nowhere: there is nothing left to do."""
+        """Nobody gets what is printed, so there is nothing left to do."""
         if self._filed:
             self._complain(
                 "The output cannot be written, so nothing more is sent. Make room on its disk, "
@@ -269,7 +269,7 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         pipe.transport.unregisterProducer()
     pipe.transport.loseConnection()
     status = await pipe.finished
-    # Whoever reads on after us expects to wait for what comes.
+    # The next program that reads this input expects that reading waits.
     fcntl.fcntl(0, fcntl.F_SETFL, flags)
     ended.callback(None)
     return status

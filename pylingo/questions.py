@@ -15,8 +15,8 @@ from dataclasses import dataclass
 class Question:
     """What stands before the answer, and who is told it.
 
-    What is typed is not to be seen, nor kept, if it is `hidden`. One that is `ours` can be taken
-    back; others belong to a connection that waits for the answer. The answer may be a `room`.
+    The answer to a `hidden` one is neither shown nor kept. One that is `ours` can be taken back;
+    others belong to a connection that waits for the answer. The answer may be a `room`.
     """
 
     prompt: str

@@ -73,7 +73,7 @@ def silence(events: Sequence[Event]) -> None:
 
 
 def muted_everywhere() -> ChatError:
-    """For who is muted on the whole server."""
+    """For a user who is muted on the whole server."""
     return ChatError("forbidden", "You are muted on this server. Ask an admin to unmute you.")
 
 
@@ -634,8 +634,8 @@ class Registry:
     def publish(self, posts: Sequence[Post]) -> None:
         """Stored: tell those whom it concerns, each once and in the order of ids.
 
-        Everyone in a room hears the same sequence, so that a door need encode it only once. Who
-        said something of it, is told something private or is in several rooms gets their own.
+        Everyone in a room hears the same sequence, so that a door need encode it only once. Those
+        who said some of it, get something private or are in several rooms get their own.
         """
         said: dict[str, tuple[dict[User, None], list[Post]]] = {}
         apart: dict[User, list[Stored]] = defaultdict(list)
@@ -725,7 +725,7 @@ class Registry:
         """Everyone hears `event`, except one, and those who are not let in."""
         events = (event,)
         for user in tuple(self.users.values()):
-            # Who is in a room was let in; of the others one has to ask.
+            # Users in a room were let in; only the others have to be checked.
             let_in = user.entered and (user.rooms or self.rules.banned(user) is None)
             if user is not but and let_in:
                 user.hears(events)

@@ -172,8 +172,8 @@ class Database:
         except OSError:
             return  # The server may not look there any more, as after `twistd --uid`.
         if found != self._files:
-            # What is still in the log beside it goes home, wherever that is by now: the next server
-            # would take it for the log of what was put in its place.
+            # Write what is still in its log into the file, wherever that is by now. Otherwise the
+            # next server would take it for the log of the file that was put in its place.
             with suppress(sqlite3.Error):
                 self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             error = sqlite3.OperationalError(
@@ -183,11 +183,11 @@ class Database:
             raise error
 
     def _found(self) -> list[tuple[int, int]]:
-        """Which files stand where those were that are open."""
+        """Which files are now where the open ones were."""
         return [(file.st_dev, file.st_ino) for file in map(os.stat, self._paths)]
 
     def close(self) -> None:
-        """Close it. What was committed is in the file, also where that was moved."""
+        """Close it. All that was committed is in the file, even if the file was moved."""
         with suppress(sqlite3.Error):
             self.check()
         self._opened.close()

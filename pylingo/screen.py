@@ -481,7 +481,7 @@ class Screen(TwistedProtocol):
             if self._desk.cancel():
                 pass
             elif typed:
-                # Who cleared a line knows what it does.
+                # Somebody who cleared a line with it knows what it does.
                 self._interrupted = now
             elif self._desk.urgent or now - self._interrupted < PATIENCE:
                 self._desk.leave()

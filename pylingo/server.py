@@ -224,7 +224,7 @@ class ChatProtocol(Int32StringReceiver):
             self._finish()
 
     def writeConnectionLost(self) -> None:
-        """Our side is shut, as was asked; what is left is to wait for theirs."""
+        """We have shut our side, as we wanted; now we wait for the peer."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         self.closing = True
@@ -285,7 +285,7 @@ class ChatProtocol(Int32StringReceiver):
             self._go_on()
 
     def overflowed(self) -> None:
-        """The peer reads too slowly: what waits is let go, for it can be had by resuming."""
+        """The peer reads too slowly: drop what waits, because it can resume and get it."""
         if not self.closing:
             self.factory.slow += 1
             self.outbox.clear()
@@ -301,8 +301,8 @@ class ChatProtocol(Int32StringReceiver):
             return
         # Nothing is set to what it is already: thousands of connections would need memory for it.
         if self.paused:
-            # It is we who do not read, and what it has said meanwhile is not known. But it has to
-            # take what we say.
+            # We do not read now, so we cannot know what the peer has said. But it has to take what
+            # we say.
             self.heard_at = now
             self._behind += 1
             if self._behind % QUIET == 0:
@@ -324,14 +324,14 @@ class ChatProtocol(Int32StringReceiver):
         self.settle()
 
     def _hurry(self) -> None:
-        """End it in good order where nothing was begun; at once where that was of no use."""
+        """End it in good order if nothing was begun; at once if that did not help."""
         if self.closing or not self.plain:
             self.transport.abortConnection()
         else:
             self.transport.loseConnection()
 
     def missed(self, lag: float) -> None:
-        """For so many seconds nobody could be heard, and nobody is to blame for it."""
+        """For so many seconds we could not read; do not count them as silence of the peers."""
         self.heard_at += lag
         self.deadline += lag
         if self._stall is not None:

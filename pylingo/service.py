@@ -251,7 +251,7 @@ class ChatService(Service):
                 certificate=self._options["certificate"],
             )
         _raise_limit()
-        # What is there now stays; looking at it again and again for garbage would be for nothing.
+        # Objects that exist now stay; the garbage collector need not look at them again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG)

@@ -151,7 +151,7 @@ class Sessions:
         if room is not None and not self._powerful(user, room):
             # That it was locked meanwhile is known from the database, if that could be told.
             unsure = room.locked and self._log.failing
-            # Whoever has the account by now: it may be the session that was banned.
+            # Whether or not the account is elsewhere by now: the session may have been banned.
             if unsure or stored.banned(room.rules):
                 return
         user.rooms[user.join(name)] = stored.since
@@ -210,7 +210,7 @@ class Sessions:
 
     def _forget_said(self) -> None:
         if self._many > MOST_RESENT:
-            # What was refused since is not among them any more.
+            # Messages that were refused since are not among them any more.
             self._many = sum(map(len, self._said.values()))
         while self._many > MOST_RESENT:
             self._take_said(next(iter(self._said)))

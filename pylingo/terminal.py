@@ -99,7 +99,7 @@ class _Talk:
                 trouble = await self._talk()
             return self._part(trouble)
         finally:
-            # What is still to end then, such as a name server's silence, may be cut short.
+            # What has not ended then, such as waiting for a silent name server, may be cut short.
             self._finished.callback(None)
 
     def _part(self, trouble: str) -> int:
