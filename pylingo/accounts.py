@@ -1,8 +1,8 @@
 """What is stored about people and rooms: registered names with their passwords, and rooms' rules.
 
-All names and rooms are in memory, so that a question about them needs no waiting; the database
-follows, through the log's queue. Passwords are there only as scrypt hashes, made and checked in a
-thread by `run`, with the parameters beside each hash so that they can grow.
+All names and rooms are in memory, so a question about them never waits; the database follows
+through the log's queue. Passwords are stored only as scrypt hashes, which `run` makes and checks in
+a thread. The parameters stand beside each hash, so that they can grow.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class FairLock:
         """The turn is over: the next is of where it was the longest ago that one had theirs."""
         self._taken = False
         if self._passing:
-            return  # Whoever was let in was done at once; the loop below goes on.
+            return  # The one who was let in finished at once; the loop below goes on.
         self._passing = True
         while self._waiting and not self._taken:
             whence = next(iter(self._waiting))
@@ -126,7 +126,7 @@ class FairLock:
             turn = waiting.popleft()
             if waiting:
                 self._waiting[whence] = waiting
-            # Who waited may have given up.
+            # The one who waited may have given up.
             if not turn.called:
                 self._taken = True
                 turn.callback(None)
@@ -151,7 +151,7 @@ class Accounts:
         """There is one thread for passwords; who waits for a turn has not tried yet."""
         for key, shown, hash, read in connection.execute("SELECT * FROM accounts"):
             self._put(key, Account(names.stored(shown, key), hash, read))
-        # Who was forgotten has no way back into an account that somebody else may make.
+        # A deleted account must not be open to its old sessions when somebody makes it again.
         connection.execute(
             "DELETE FROM sessions WHERE account IS NOT NULL"
             " AND account NOT IN (SELECT key FROM accounts)"
@@ -249,7 +249,7 @@ class Accounts:
         account = self.known.get(name.key)
         if account is None or not right:
             raise wrong()
-        # What was said before, here or by who is logged in elsewhere, is answered before.
+        # Earlier messages, from here or from the other login, are answered first.
         await self._log.flushed()
         if account.name.key in self._registry.rules.bans:
             raise ChatError("forbidden", "That name is banned here. Ask an admin.")
@@ -465,8 +465,8 @@ def _guests(connection: sqlite3.Connection) -> int:
 
 def _change(connection: sqlite3.Connection, key: str, hash: str, session: int) -> None:
     connection.execute("UPDATE accounts SET hash = ? WHERE key = ?", (hash, key))
-    # Who knows the old password may have logged in with it; and a later login may have taken the
-    # account away from that session.
+    # Somebody who knows the old password may have logged in with it, and a later login may have
+    # taken the account away from that session.
     connection.execute(
         "DELETE FROM sessions WHERE id != ? AND (account = ? OR (account IS NULL AND key = ?))",
         (session, key, f"{LOST}{key}"),

@@ -45,14 +45,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _obey_signals() -> None:
-    """All is put away; a signal ends what waits still, such as for a name server that is silent."""
+    """At the very end, let signals end what still waits, such as for a silent name server."""
     for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(one) is not signal.SIG_IGN:
             signal.signal(one, signal.SIG_DFL)
 
 
 def _open_streams() -> None:
-    """Standard streams that were closed by who started this are open, and lead nowhere."""
+    """Open the standard streams that were closed when we were started; they lead nowhere."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)
@@ -66,9 +66,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; exits with a sentence, and status 1, where it is wrong."""
     parser = _Parser(
         prog="pylingo",
-        description="Chat in rooms, in the terminal. There, /help shows the commands.",
-        epilog="Without a terminal, the password of a server that has one is read from the "
-        "environment, as PYLINGO_PASSWORD.",
+        description="Chat in rooms, in the terminal. In the chat, /help shows the commands.",
+        epilog="Without a terminal, the server's password, if it has one, is read from "
+        "PYLINGO_PASSWORD in the environment.",
     )
     parser.add_argument(
         "address",
@@ -77,8 +77,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="HOST[:PORT]",
         help=f"the server (default: 127.0.0.1:{PORT})",
     )
-    parser.add_argument("-n", "--name", default="", help="who to be")
-    parser.add_argument("-r", "--room", default="", help="where to go")
+    parser.add_argument("-n", "--name", default="", help="the name to take")
+    parser.add_argument("-r", "--room", default="", help="the room to join")
     parser.add_argument("--tls", action="store_true", help="encrypt the connection")
     parser.add_argument(
         "--json", action="store_true", help="print events as JSON lines, for scripts"
@@ -103,16 +103,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     except ValueError as error:
         parser.error(str(error))
     if more and more[0].isdigit():
-        parser.error(f"Say the port after a colon: pylingo {options.address}:{more[0]}")
+        parser.error(f"Put the port after a colon: pylingo {options.address}:{more[0]}")
     elif more:
-        parser.error(f"There is no {more[0]!r} among the options.")
+        parser.error(f"{more[0]!r} is not an option.")
     return options
 
 
 def address(text: str) -> tuple[str, int]:
     """Split ``HOST``, ``HOST:PORT`` or ``[IPV6]:PORT``. Raises `ValueError` with a sentence."""
     if "://" in text:
-        raise ValueError("Say only the host, and the port: pylingo HOST or pylingo HOST:PORT")
+        raise ValueError("Give only the host and the port: pylingo HOST or pylingo HOST:PORT")
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")
         port = rest.removeprefix(":") if rest else str(PORT)
@@ -122,9 +122,9 @@ def address(text: str) -> tuple[str, int]:
         host, colon, port = text.partition(":")
         port = port if colon else str(PORT)
     if not host:
-        raise ValueError("Say which host: pylingo HOST or pylingo HOST:PORT")
+        raise ValueError("Give the host: pylingo HOST or pylingo HOST:PORT")
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError(f"{port!r} is no port. It has to be a number from 1 to 65535.")
+        raise ValueError(f"{port!r} is not a port. Give a number from 1 to 65535.")
     return host, int(port)
 
 

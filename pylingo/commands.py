@@ -3,12 +3,12 @@
     @command("topic", "[TEXT]", "Read the topic of the room, or set it.")
     def topic(door, body): ...
 
-A command is given the door that asks and the rest of the line, and returns the reply; it raises
-`ChatError` for what cannot be done. One that has to wait, for the disk or a password's hash, is an
-``async def``: the next request of that door then waits too, and no other. Adding a command is
-adding a function here: help, completion and `welcome` come out of the table.
+A command gets the door that asks and the rest of the line, and returns the reply. If something
+cannot be done, it raises `ChatError`. A command that has to wait, for the disk or a password's
+hash, is an ``async def``: then only the next request of that door waits too. To add a command, add
+a function here: help, completion and `welcome` come from the table.
 
-Doors are known only as `Door`; nothing here knows sockets or frames.
+This module knows doors only as `Door`; it knows no sockets or frames.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from pylingo.schema import Database, trouble
 from pylingo.sessions import Sessions
 
 NEAR = 0.75
-"""How alike an unknown command and one of ours must be for us to ask whether it was meant."""
+"""How similar an unknown command must be to one of ours before we suggest that one."""
 MOST_HISTORY = 200
 """Messages in one answer to `history`; fewer where they would not fit a frame."""
 MOST_LISTED = 2_000
@@ -157,7 +157,7 @@ class Command:
         """`error`, or how the command is used, where all that it needs is missing."""
         if error.code != "bad_argument" or body.strip():
             return error
-        return ChatError("bad_argument", f"Say more: /{self.name} {self.arguments}")
+        return ChatError("bad_argument", f"This needs more: /{self.name} {self.arguments}")
 
 
 TABLE: dict[str, Command] = {}
@@ -172,7 +172,7 @@ ELSEWHERE = {
     **dict.fromkeys(("emote", "action"), "me"),
     "hist": "history",
 }
-"""What other chats call our commands; who comes from there is told what they are called here."""
+"""What other chats call our commands; people who type these are told our names for them."""
 
 _log = Logger()
 
@@ -193,14 +193,14 @@ def command(
 
 
 def locked_out() -> ChatError:
-    """For who has not given the server's password."""
+    """For a user who has not given the server's password."""
     return ChatError("password_required", "This server has a password: /enter PASSWORD")
 
 
 def banned_here() -> ChatError:
-    """For who is banned from the server. A guest's ban may hit an address that others share."""
+    """For a user who is banned from the server. A guest's ban may hit others at the address."""
     return ChatError(
-        "forbidden", "You are banned from this server. If a name here is your own: /login NAME"
+        "forbidden", "You are banned from this server. If you have an account: /login NAME"
     )
 
 
@@ -228,7 +228,7 @@ def find(word: str) -> Command:
         known = sorted({*ELSEWHERE, *TABLE} - WIRE - {"close", "quit"})
         near = get_close_matches(word.casefold(), known, n=1, cutoff=NEAR)
         meant = [ELSEWHERE.get(one, one) for one in near]
-        instead = f"Did you mean /{meant[0]}? /help has them all." if meant else "Try /help."
+        instead = f"Did you mean /{meant[0]}? /help lists all commands." if meant else "Try /help."
         if "/" in word:
             instead = "To say that, begin with two slashes."
         raise ChatError("unknown_command", f"There is no command /{word}. {instead}")
@@ -254,7 +254,7 @@ def greeting(door: Door) -> Welcome:
     )
 
 
-@command("hello", "[CLIENT]", "Say what client you are.", open=True)
+@command("hello", "[CLIENT]", "Tell the server which client you use.", open=True)
 async def hello(door: Door, body: str) -> Welcome:
     client = names.remark(body[:64], "client") or "?"
     _log.info("{user} uses {client}", user=door.user.name.shown, client=client)
@@ -271,7 +271,7 @@ async def name(door: Door, body: str) -> None:
     await heard(door.chat, door.user)
     renamed = door.user.rename(names.user(body))
     _log.info("{user} is now {name}", user=renamed.user, name=renamed.to)
-    # What is told of the new name makes sense only after the answer.
+    # Events with the new name make sense only after the answer.
     door.hold()
     await saved(door)
     door.reply(renamed)
@@ -281,14 +281,14 @@ async def name(door: Door, body: str) -> None:
 @command("list", "", "List the rooms.", "rooms", cost=3)
 def list_(door: Door, body: str) -> Rooms:
     nothing_after("list", body)
-    # There may be very many that are kept; only of the fullest more than that is asked.
+    # Very many may be kept, so only the fullest are summarised.
     fullest = nlargest(MOST_LISTED, door.chat.registry.rooms.values(), lambda r: len(r.members))
     rows = [room.summary() for room in fullest]
     rows.sort(key=lambda row: (-row.count, row.name.casefold()))
     return Rooms(rooms=fitting(rows, _room_size))
 
 
-@command("join", "ROOM [PASSWORD]", "Go into a room; it is made if it is not there.")
+@command("join", "ROOM [PASSWORD]", "Join a room; it is made if it does not exist.")
 async def join(door: Door, body: str) -> None:
     registry, user = door.chat.registry, door.user
     word, _, password = body.strip().partition(" ")
@@ -310,7 +310,7 @@ async def join(door: Door, body: str) -> None:
     await _enter(door, name)
 
 
-@command("create", "ROOM", "Make a room and go into it.")
+@command("create", "ROOM", "Make a room and join it.")
 async def create(door: Door, body: str) -> None:
     name = names.room(body)
     await heard(door.chat, door.user)
@@ -350,7 +350,7 @@ def me(door: Door, body: str) -> None:
     door.user.say(body, action=True, re=door.re)
 
 
-@command("msg", "USER TEXT", "Say something to one user alone.")
+@command("msg", "USER TEXT", "Say something to one user only.")
 def msg(door: Door, body: str) -> None:
     who, _, text = body.lstrip().partition(" ")
     name, registry, user = names.user(who, known=True), door.chat.registry, door.user
@@ -363,7 +363,7 @@ def msg(door: Door, body: str) -> None:
         registry.user(name)  # which raises that there is none
 
 
-@command("history", "[COUNT [ID]]", "Show the last messages here, or those before one.", cost=3)
+@command("history", "[COUNT [ID]]", "Show the last messages here, or those before ID.", cost=3)
 async def history(door: Door, body: str) -> History:
     room, chat = door.user.here, door.chat
     words = body.split()
@@ -383,7 +383,7 @@ async def history(door: Door, body: str) -> History:
     )
 
 
-@command("help", "[COMMAND]", "Show what commands there are, or what one does.", open=True)
+@command("help", "[COMMAND]", "List the commands, or explain one of them.", open=True)
 def help_(door: Door, body: str) -> Help:  # noqa: ARG001
     word = body.strip().removeprefix("/")
     return Help(commands=[find(word).row()] if word else rows())
@@ -399,12 +399,12 @@ async def close(door: Door, body: str) -> Closing:
     return Closing(reason="bye", text="Bye.")
 
 
-@command("ping", "[TEXT]", "Ask the server for a sign of life.", open=True)
+@command("ping", "[TEXT]", "Ask the server whether it is there.", open=True)
 def ping(door: Door, body: str) -> Pong:  # noqa: ARG001
     return Pong(body=body)
 
 
-@command("pong", "", "Give the server a sign of life.", open=True)
+@command("pong", "", "Tell the server that you are there.", open=True)
 def pong(door: Door, body: str) -> None:
     """That it came is all there is to it."""
 

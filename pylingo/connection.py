@@ -5,9 +5,9 @@
     await connection.say("hi")        # fires when it is stored
 
 `heard` is called with every event, replies too, each message once, in order; and with `Connected`
-and `Disconnected` as the link comes and goes. A request that was not answered when the link broke
+and `Disconnected` when the link comes and goes. A request that was not answered when the link broke
 is sent again under the same id, in the same session, so nothing is said twice and nothing is lost.
-Where the session is gone, what may have been said already is not said again, but fails.
+If the session is gone, a message that may have been said already is not sent again, but fails.
 
 Nothing here knows terminals or command lines.
 """
@@ -83,7 +83,7 @@ SILENT = "Nothing was heard for too long."
 """Why a link without a sign of life is given up."""
 FINAL = frozenset({"bye", "kicked", "banned", "replaced"})
 """Reasons of the server to close, after which the client does not come back by itself."""
-UNSURE = "The link broke before the answer came. See whether it was done, before you try again."
+UNSURE = "The link broke before the answer came. Check whether it was done before you try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,8 @@ class _Wire(Int32StringReceiver):
         if self.broken:
             return
         if self._reading:
-            # Who hears asks for it. The loop that reads is there still: begun again within itself,
-            # it would hand on what it has handed on already.
+            # The listener asks for it, inside the loop that reads. Begun again within itself, that
+            # loop would hand on the same events again.
             self.paused = False
             self.transport.resumeProducing()
         else:
@@ -166,7 +166,7 @@ class _Wire(Int32StringReceiver):
             self.connection._heard(self, event)
 
     def lengthLimitExceeded(self, length: int) -> None:
-        self.abort(f"The server sent a frame of {length} bytes; at most {LARGEST_EVENT} are right.")
+        self.abort(f"The server sent a frame of {length} bytes; the limit is {LARGEST_EVENT}.")
 
     def abort(self, why: str) -> None:
         """End the link at once, for a reason of our own."""
@@ -287,7 +287,7 @@ class Connection:
         if self._final is not None:
             return fail(ChatError("gone", self._final))
         if self._pulse.running:
-            raise RuntimeError("It was started already; another try takes another Connection.")
+            raise RuntimeError("This Connection was started before. To try again, make a new one.")
         started = self._started = Deferred(self._give_up)
         self._pulse.start(PULSE / 4, now=False)
         # In this order, for a try may fail at once.
@@ -345,7 +345,7 @@ class Connection:
 
     def part(self) -> Deferred[None]:
         """Leave the chat as `close` does, but in `PARTING` seconds at most."""
-        # What comes before the answer has to be read, whoever may have paused that.
+        # The events before the answer have to be read, even if reading was paused.
         self.resumeProducing()
         leaving = ensureDeferred(self._take_leave()).addTimeout(PARTING, self._reactor)
         leaving.addErrback(lambda why: why.trap(TimeoutError))
@@ -457,7 +457,7 @@ class Connection:
 
             if tls.doubtful(reason):
                 wire.untrusted = (
-                    f"{self.where} has a certificate that no authority known here vouches for. "
+                    f"{self.where} has a certificate that no authority known here confirms. "
                     "Check the address, and ask who runs it before you trust it."
                 )
         self._wire = None
@@ -480,7 +480,7 @@ class Connection:
             if not self._reconnect:
                 self._final = (
                     f"The connection to {self.where} was lost: {why} "
-                    "Start pylingo again, in a minute if the name is still taken then."
+                    "Start pylingo again; if the name is still taken then, wait a minute."
                 )
             elif wire.untrusted:
                 # To try again and again would not tell why.
@@ -502,16 +502,16 @@ class Connection:
             return wire.untrusted
         if wire.broken == SILENT:
             return (
-                f"{where} takes connections and says nothing: it is no PyLingo server, or it "
+                f"{where} takes connections and says nothing: it is not a PyLingo server, or it "
                 "hangs. Check the address, or try again later."
             )
         if "wrong version number" in why:
             return (
-                f"{where} is not encrypted, or it is no PyLingo server. "
+                f"{where} is not encrypted, or it is not a PyLingo server. "
                 "Try without --tls, or check the address."
             )
         if wire.broken or "SSL" in why:
-            return f"{where} answered, but it is no PyLingo server. Check the address."
+            return f"{where} answered, but it is not a PyLingo server. Check the address."
         if wire.encrypted:
             return f"{where} hung up without a word. Try again, or check the address."
         return (
@@ -644,7 +644,7 @@ class Connection:
 
     def _heard(self, wire: _Wire, event: AnyEvent | None) -> None:
         if not wire.welcomed and not isinstance(event, Welcome | Error | Closing):
-            wire.abort("It is no PyLingo server.")
+            wire.abort("It is not a PyLingo server.")
             return
         if not wire.welcomed and self._check is not None:
             # Nothing but hello has been said so far.
@@ -674,7 +674,7 @@ class Connection:
             case _:
                 pass
         self._follow(event)
-        # Who hears of it may ask for more at once, which comes after what waits already.
+        # The listener may ask for more at once; that comes after what waits already.
         pending, lost = self._requests.answered(event.re, refused=isinstance(event, Error))
         # An error in place of a welcome is told once: as the reason of the loss that follows.
         away = isinstance(event, Error) and not wire.welcomed and self._started is None

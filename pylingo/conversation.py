@@ -1,8 +1,8 @@
 """What a person does at a terminal: typing lines and hearing events.
 
-It stands between a screen and a connection and turns the one's lines into the other's requests. It
-knows who is in the room and what waits to be acknowledged; not how anything is drawn or sent. Who
-is in no room is the `Lobby`'s guest.
+It stands between a screen and a connection, and makes requests of the screen's lines. It knows who
+is in the room and what waits to be acknowledged, but not how anything is drawn or sent. While the
+person is in no room, the `Lobby` takes the lines.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
 KEYS = (
     "-- Tab completes commands, rooms and names; after /history it goes further back.",
     "-- Alt-Enter begins a new line.",
-    "-- Two slashes say what begins with one: //help is heard as /help.",
+    "-- To begin a message with a slash, type two: //help is heard as /help.",
     "-- /ignore NAME hides what somebody says, and shows it again.",
 )
 BEFORE = "-- What was said here before (more: /history):"
@@ -308,7 +308,7 @@ class Conversation:
 
         def unheard(line: str) -> None:
             if line:
-                self.tell("-- Nobody asks for that password any more.")
+                self.tell("-- That password is not needed any more.")
 
         *before, prompt = question.split("\n")
         self.show([[("class:info", f"-- {line}")] for line in before])
@@ -366,7 +366,7 @@ class Conversation:
     def _shows(self, event: Heard) -> bool:
         match event:
             case Message() | Private() | Joined(users=None) | Left():
-                # Who leaves may say why, and come again to say more.
+                # The reason for leaving is text, too, and somebody may come again to say more.
                 return not self._ignores(event)
             case Disconnected():
                 return not (self._leaving or event.final)
@@ -376,7 +376,7 @@ class Conversation:
             case Welcome():
                 return not self._arrived  # Once is enough: one goes on as whoever one was.
             case Error(code="not_resumable"):
-                # What is remembered of an earlier run may be too old, and that is all.
+                # The session of an earlier run may simply be too old.
                 return self._arrived
             case _:
                 return True
@@ -386,7 +386,7 @@ class Conversation:
             case Welcome() | Help() if len(event.commands) > 1:
                 self.commands = [*event.commands, IGNORE]
             case Joined(users=None):
-                # Who came while we did is in the list already.
+                # Somebody who came at the same time is in the list already.
                 self._count += event.user not in self.people
                 self.people[event.user] = None
             case Joined() | Resumed():
@@ -544,10 +544,10 @@ class Conversation:
             if again == password:
                 self._complete_secret(password, request)
             else:
-                self.tell("!! Those were not the same. Nothing was changed.")
+                self.tell("!! The two passwords were not the same. Nothing was changed.")
 
         if password:
-            self._ask("The same once more: ", compare)
+            self._ask("The same password again: ", compare)
 
     def _complete_secret(self, password: str, request: Request) -> None:
         if password:

@@ -1,6 +1,6 @@
-"""Getting in: from an address to a connection that has been started, with or without TLS.
+"""How the client connects: it makes a started connection from an address, with or without TLS.
 
-Nothing here knows where lines come from; a person is only asked, through `ask`.
+Nothing here knows where lines come from; questions to a person go through `ask`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ async def dial(
         vouched, pinned = tls.Caller(options.host), tls.Caller(options.host, vouched=False)
     except ValueError:
         raise ChatError(
-            "unreachable", f"{where} is no name that a host can have. Check the spelling."
+            "unreachable", f"{where} is not a name that a host can have. Check the spelling."
         ) from None
     if pin.expected is None:
         try:
@@ -76,14 +76,14 @@ async def dial(
             raise ChatError(
                 "untrusted",
                 f"The certificate of {where} is not known: {pin.seen}. "
-                "Connect once on a terminal and say yes to it.",
+                "Connect once on a terminal and answer yes.",
             )
         answer = await ask(
-            f"No authority vouches for {where}. Its certificate has the SHA-256 fingerprint\n"
-            f"{pin.seen}\nIs that right? Ask who runs the server. [yes/no] "
+            f"No authority confirms that this is {where}. The SHA-256 fingerprint "
+            f"of its certificate is\n{pin.seen}\nIs that right? Ask who runs the server. [yes/no] "
         )
         if answer.strip().casefold() not in ("y", "yes"):
-            raise ChatError("untrusted", f"Not connected to {where}, as you wish.")
+            raise ChatError("untrusted", f"Not connected to {where}, because you did not say yes.")
         try:
             known.add(where, pin.seen)
         except tls.CertificateError as trouble:

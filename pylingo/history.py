@@ -4,20 +4,20 @@
                                                                                            |
          every member hears, the sender gets `sent` <-- publish, on the reactor's thread <-'
 
-What comes in one turn of the reactor is a group. While it is being stored, the next gathers; so a
-quiet chat waits for nothing and a busy one stores hundreds in a transaction, and tells them in one
-go. A message exists when its group is committed, and nobody hears of it before. What else must be
-remembered (sessions, accounts) goes through the same queue, so that a message never outlives what
-it depends on.
+All messages of one turn of the reactor are a group. While it is being stored, the next one gathers.
+So a quiet chat does not wait, and a busy one stores hundreds in a transaction and tells them
+together. A message exists when its group is committed, and nobody hears of it before. Everything
+else that must be remembered (sessions, accounts) goes through the same queue, so that a message
+never outlives what it depends on.
 
-What one place got of a group is one row, a batch, with its messages as JSON: a row for each would
-take longer than all else that storing does. The view `messages` shows them one by one.
+All that one place got of a group is one row, a batch, with the messages as JSON: a row for each
+would take longer than all the rest of storing. The view `messages` shows them one by one.
 
-Ids are microseconds since 1970, or one more than the last where the clock has not moved; they
-never repeat, not even after a crash.
+Ids are microseconds since 1970, or one more than the last if the clock has not moved; they never
+repeat, not even after a crash.
 
 Nothing here knows sockets or commands. Threads come in as callables: `run` takes a function, runs
-it elsewhere and returns a Deferred. What runs there is marked as blocking.
+it elsewhere and returns a Deferred. Functions that run there are marked as blocking.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Log:
         return self.read(lambda connection: _missed(connection, places, upto))
 
     def said(self, upto: int) -> Deferred[dict[int, dict[int, int]]]:
-        """What was said lately up to an id, for `User.requests`, by session.
+        """The newest messages up to an id, by session, for `User.requests`.
 
         It looks through the newest messages, `MOST_RESENT` or so, which takes some tenths of a
         second.

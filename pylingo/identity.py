@@ -1,4 +1,4 @@
-"""The commands about who one is: sessions, the server's password, names that are somebody's own."""
+"""The commands about identity: sessions, the server's password, registered names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def resume(door: Door, body: str) -> None:
     token, _, number = body.strip().partition(" ")
     if not is_number(number):
         raise ChatError("bad_argument", "Give the session's token and the last message's id.")
-    # What was said here before is answered here, while the one who said it is.
+    # Earlier messages of this connection are answered here, before the user changes.
     await door.chat.log.flushed()
     user = await _found(door, token)
     fresh = door.chat.sessions.token(user, used=token)
@@ -33,11 +33,11 @@ async def resume(door: Door, body: str) -> None:
     await _catch_up(door, fresh, token, int(number))
 
 
-@command("enter", "PASSWORD", "Give the server's password, where it has one.", cost=3, open=True)
+@command("enter", "PASSWORD", "Give the server's password, if it has one.", cost=3, open=True)
 async def enter(door: Door, body: str) -> Done:
     chat, user = door.chat, door.user
     if user.entered:
-        return Done(text="You are in already; there is no password to give.")
+        return Done(text="You are in already. No password is needed.")
     whose = f"door {user.whence}"
     chat.accounts.tries.check(whose)
     if not hmac.compare_digest(body.strip().encode(), chat.password.encode()):
@@ -48,7 +48,7 @@ async def enter(door: Door, body: str) -> Done:
     return Done(text="That is the password. You are in.")
 
 
-@command("register", "PASSWORD", "Make the name you have your own.", cost=3)
+@command("register", "PASSWORD", "Register the name you have, with a password.", cost=3)
 async def register(door: Door, body: str) -> Done:
     user = door.user
     if user.name.skeleton.startswith("guest-"):
@@ -59,7 +59,7 @@ async def register(door: Door, body: str) -> Done:
     return Done(text=f"{user.name} is yours now. Next time: /login {user.name}")
 
 
-@command("login", "NAME PASSWORD", "Take a name that is your own.", cost=3)
+@command("login", "NAME PASSWORD", "Log in to a name that you registered.", cost=3)
 async def login(door: Door, body: str) -> None:
     shown, _, password = body.strip().partition(" ")
     accounts, user = door.chat.accounts, door.user
@@ -73,7 +73,7 @@ async def login(door: Door, body: str) -> None:
             text = "You have logged in from another connection."
             door.chat.sessions.close(before, "replaced", Closing(reason="replaced", text=text))
         user.handed, user.begun = LARGEST_MESSAGE_ID, last
-    # Who has to leave a room for it hears that after the answer, by the new name.
+    # A user who has to leave a room for it hears that after the answer, with the new name.
     door.hold()
     accounts.enter(user, account)
     await saved(door)
@@ -87,7 +87,7 @@ async def login(door: Door, body: str) -> None:
     door.release()
 
 
-@command("password", "PASSWORD", "Give your name another password.", cost=3)
+@command("password", "PASSWORD", "Change the password of your name.", cost=3)
 async def password(door: Door, body: str) -> Done:
     await door.chat.accounts.change(door.user, body)
     return Done(text="Your password was changed.")
@@ -114,7 +114,7 @@ async def _found(door: Door, token: str) -> User:
         guest, entered = back.account is None, back.entered
     else:
         guest, entered = not chat.accounts.restorable(back.account, door.user), True
-    # Whoever asks with an account goes on without it.
+    # The connection that asks may have an account; it goes on without it.
     here = door.user
     as_guest = Gone(here.name, f"~{here.session}", here.host, here.session)
     if guest and chat.registry.rules.banned(as_guest) is not None:
@@ -134,7 +134,7 @@ async def _catch_up(door: Door, token: str, used: str, after: int) -> None:
     The `token` is for the next time; where it cannot be stored, that is the one that was `used`.
     """
     user, chat = door.user, door.chat
-    # What is heard live waits; what the log has by the next piece is dropped, for it is in there.
+    # Live messages wait. Those that the log has by the next piece are dropped: they are in it.
     door.hold()
     try:
         await chat.log.kept()

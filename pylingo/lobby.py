@@ -1,8 +1,7 @@
-"""Who to be, and where to go: what a person is asked on arrival, and the menu of the lobby.
+"""The questions on arrival, about a name and a room, and the menu of the lobby.
 
-The lobby is where one is who is in no room. It asks, makes requests of the answers, and asks again
-where they were refused: for a password, or for something else. Nothing here knows what is said in
-rooms.
+A person who is in no room is in the lobby. It asks, makes requests of the answers, and if one is
+refused asks again: for a password, or for something else. Nothing here knows what is said in rooms.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Resume: TypeAlias = "Callable[[str], Deferred[AnyEvent] | None]"
 
 
 class Visitor(Protocol):
-    """Who is asked, and in whose name requests are made."""
+    """The person who is asked, and for whom requests are made."""
 
     @property
     def user(self) -> str:

@@ -1,7 +1,7 @@
 """Events as lines for people: what the screen shows and what a pipe prints.
 
-A line is a list of pieces, each a style's name and a text; without its styles it must still be
-clear what it is. Whatever came from elsewhere is made harmless here, for a terminal obeys what is
+A line is a list of pieces, each with the name of a style and a text. It must be clear without its
+styles, too. Text that came from elsewhere is made harmless here, because a terminal obeys what is
 written to it.
 """
 

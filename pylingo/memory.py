@@ -1,7 +1,7 @@
 """What the client remembers between its runs: sessions, and where the history of lines is kept.
 
-One small file for each server and name, which only its owner can read; it is locked while a client
-uses it, so that a second one does not take the session away from the first.
+There is one small file for each server and name, which only its owner can read. A client that uses
+it locks it, so that a second one does not take the session away from the first.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Memory:
         key = sha256(f"{where} {self.name}".encode()).hexdigest()[:32]
         self._file: int | None = None
         self._lock = Lock()
-        """What is remembered is written in a thread."""
+        """For the thread that writes."""
         try:
             sessions = folder / "sessions"
             sessions.mkdir(exist_ok=True, mode=0o700)

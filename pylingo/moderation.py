@@ -1,7 +1,7 @@
 """The commands of operators and admins.
 
-An operator moderates the room; an admin every room. An admin who is in no room moderates the whole
-server: kick and ban then end the connection, mute silences everywhere.
+An operator moderates one room, an admin every room. An admin who is in no room moderates the whole
+server: kick and ban then end the connection, and mute silences everywhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_OPERATED = 1_000
 _log = Logger()
 
 
-@command("topic", "[TEXT]", "Read the topic; operators set it, - takes it away.")
+@command("topic", "[TEXT]", "Read the topic; operators set it, - removes it.")
 async def topic(door: Door, body: str) -> Topic:
     room = door.user.here
     if not body.strip():
@@ -41,14 +41,14 @@ async def topic(door: Door, body: str) -> Topic:
     return changed
 
 
-@command("lock", "PASSWORD", "Let only those join your room who know the password.", cost=3)
+@command("lock", "PASSWORD", "Let people join your room only with a password.", cost=3)
 async def lock(door: Door, body: str) -> Done:
     room = _room(door)
     hash = await door.chat.accounts.hash(body, door.user)
     if _room(door) is not room:
         raise ChatError("not_in_room", f"You are not in {room.name} any more.")
     door.chat.registry.lock(room, hash)
-    # Who was here once, and is not any more, does not come back to what is said from now on.
+    # Users who were here earlier, but are not now, must not read what is said from now on.
     door.chat.sessions.shut_out(room)
     return await _done(door, room, "is locked now")
 
@@ -61,7 +61,7 @@ async def unlock(door: Door, body: str) -> Done:
     return await _done(door, room, "is open to everyone now")
 
 
-@command("invite", "USER", "Let somebody in once, in spite of a lock or a ban.")
+@command("invite", "USER", "Let somebody join once, despite a lock or a ban.")
 def invite(door: Door, body: str) -> Done:
     room = _room(door)
     user = door.chat.registry.user(names.user(body, known=True))
@@ -142,7 +142,7 @@ async def mute(door: Door, body: str) -> Done:
     return Done(text=f"{sanction.shown} is muted.")
 
 
-@command("unmute", "USER", "Let somebody be heard in your room again.")
+@command("unmute", "USER", "Let somebody speak in your room again.")
 async def unmute(door: Door, body: str) -> Done:
     room = _empowered(door)
     what = f"muted in {room.name}" if room else "muted on this server"
@@ -160,7 +160,7 @@ async def op(door: Door, body: str) -> Done:
         raise ChatError("no_such_user", f"{name} is not in {room.name} and has no account.")
     place = here.place if here is not None else "@" + name.key
     if place not in room.rules.operators and registry.operated(place) >= MOST_OPERATED:
-        raise ChatError("forbidden", f"That is an operator of {MOST_OPERATED} rooms already.")
+        raise ChatError("forbidden", f"{name} is an operator of {MOST_OPERATED} rooms already.")
     if here is not None:
         registry.appoint(room, here)
     else:
@@ -169,7 +169,7 @@ async def op(door: Door, body: str) -> Done:
     return Done(text=f"{name} is an operator of {room.name}.")
 
 
-@command("deop", "USER", "Make somebody, or yourself, an operator no more.")
+@command("deop", "USER", "Make somebody, or yourself, no longer an operator.")
 async def deop(door: Door, body: str) -> Done:
     room = _room(door)
     name, _ = _who(door, body)
@@ -179,11 +179,11 @@ async def deop(door: Door, body: str) -> Done:
     if place != door.user.place:
         _spare(door, name, place)
     if not registry.retire(room, place):
-        raise ChatError("no_such_user", f"{name} is no operator of {room.name}.")
+        raise ChatError("no_such_user", f"{name} is not an operator of {room.name}.")
     if user is not None and user is not door.user:
-        user.hears((Notice(text=f"You are no operator of {room.name} any more."),))
+        user.hears((Notice(text=f"You are not an operator of {room.name} any more."),))
     await _kept(door, room)
-    return Done(text=f"{name} is no operator of {room.name} any more.")
+    return Done(text=f"{name} is not an operator of {room.name} any more.")
 
 
 @command("bans", "", "List who is banned from your room.", cost=3)
@@ -216,7 +216,7 @@ def _empowered(door: Door) -> Room | None:
         return None
     if not accounts.powerful(user, user.here):
         raise ChatError(
-            "forbidden", f"Only an operator of {user.here.name} can do that; /users has them."
+            "forbidden", f"Only an operator of {user.here.name} can do that; /users shows them."
         )
     return user.here
 
@@ -361,8 +361,8 @@ async def _stored(door: Door) -> None:
     except (sqlite3.Error, MemoryError):
         raise ChatError(
             "internal",
-            "It is so now, but could not be stored: if the server ends before it can be, it is "
-            "forgotten. Tell who runs the server.",
+            "It is done, but could not be stored: if the server ends before it can be, it is lost. "
+            "Tell the person who runs the server.",
         ) from None
 
 

@@ -1,9 +1,9 @@
 """What a name may be, when two names are the same, and what text is clean.
 
-A name has three faces. It is *shown* as it was typed. Its *key* is what it is compared by: the
-form that RFC 8266 (nicknames) gives it, so `ANA`, `ana` and `ａｎａ` are one name. Its *skeleton*
-is what it looks like (after UTS 39): a Cyrillic `аna` has another key than `ana` but the same
-skeleton, and two skeletons that are equal are not allowed side by side.
+A name has three forms. It is *shown* as it was typed. Its *key* is for comparing: the form that
+RFC 8266 (nicknames) gives it, so `ANA`, `ana` and `ａｎａ` are one name. Its *skeleton* is what it
+looks like (after UTS 39): a Cyrillic `аna` has a different key from `ana` but the same
+skeleton, and two names with the same skeleton cannot be in use at the same time.
 
 Nothing here knows who has which name; that is `rooms.py`.
 """
@@ -108,7 +108,7 @@ def message(text: str) -> str:
             "too_long", f"A message has at most {LONGEST_TEXT} bytes. Send it in several parts."
         )
     if not text or text.isspace():
-        raise ChatError("bad_argument", "There is nothing to say in that. Type some text.")
+        raise ChatError("bad_argument", "There is no text in that. Type something.")
     return text
 
 

@@ -1,13 +1,13 @@
 """What waits to be sent to one peer.
 
 Frames gather while the reactor handles what has come in, and go out at the end of that turn, all in
-one call; messages, which come in groups, go at once (`Turn.spread`). Where nothing waits, they go
-straight to the socket: that saves two visits to the kernel for each write, which is most of what a
-delivery costs. What the socket does not take is left to the transport, in pieces, as a pull
-producer; that is also how the outbox learns that it took them.
+one call. Messages come in groups and go at once (`Turn.spread`). If nothing waits, frames go
+straight to the socket: this saves two visits to the kernel for each write, which is most of what a
+delivery costs. What the socket does not take goes to the transport, in pieces, as a pull producer;
+in this way the outbox also learns that the transport took them.
 
-All that is known of events here is which one is the last and, while some are kept back because
-older ones are being read from the disk, how new they are.
+This module knows of events only which one is the last and, while some are kept back because older
+ones are being read from the disk, how new they are.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
-"""Who owns the outbox of a connection that is gone."""
+"""The owner of the outbox of a connection that is gone."""
 
 
 class Turn:

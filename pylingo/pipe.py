@@ -1,7 +1,7 @@
 """The client without a terminal: each line of the input is sent, each event printed.
 
-When the input ends, everything sent is waited for, and the chat is left. Errors go to standard
-error; then, and when the link is lost, the exit status is 1.
+When the input ends, it waits until everything is acknowledged, and leaves the chat. Errors go to
+standard error. After an error, or when the link is lost, the exit status is 1.
 """
 
 from __future__ import annotations
@@ -89,13 +89,13 @@ class Pipe(LineReceiver):
             return
         request = parse(text)
         if self._quitting:
-            self._complain(f"What comes after the end is not sent: {text}")
+            self._complain(f"This comes after the end and is not sent: {text}")
             return
         command = request.command.casefold()
         self._quitting = command in LEAVES
         if self._astray and command in HERE:
             # It was meant for another room.
-            self._complain(f"Not sent, for you are not in {self._astray}: {text}")
+            self._complain(f"Not sent, because you are not in {self._astray}: {text}")
             return
         reply = self.connection.request(request.command, request.body)
         if command in MOVES:
@@ -109,8 +109,8 @@ class Pipe(LineReceiver):
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002
         self._complain(
-            f"A line of the input has more than {self.MAX_LENGTH} bytes. Neither it nor what "
-            "comes after it was sent. Make it shorter."
+            f"A line of the input has more than {self.MAX_LENGTH} bytes. That line and "
+            "all after it were not sent. Make it shorter."
         )
         self.clearLineBuffer()
         self.readConnectionLost()
@@ -124,11 +124,11 @@ class Pipe(LineReceiver):
         self._leave()
 
     def writeConnectionLost(self) -> None:
-        """What is printed gets nowhere: there is nothing left to do."""
+        """Nobody gets what is printed, so there is nothing left to do."""
         if self._filed:
             self._complain(
-                "The output cannot be written, and nothing more is sent. Make room for it on its "
-                "disk, and start pylingo again."
+                "The output cannot be written, so nothing more is sent. Make room on its disk, "
+                "and start pylingo again."
             )
         self._status = 1
         self._output = False
@@ -163,7 +163,7 @@ class Pipe(LineReceiver):
         """Whoever started this wants it to end: take leave, so that the name is free again."""
         self._status = 1
         if self.connection.linked and self.connection.unanswered and not self._closing:
-            self._complain(f"It was ended too early.{self._missing()}")
+            self._complain(f"pylingo was ended too early.{self._missing()}")
         self._closing = True
         self.connection.part()
         # What nobody reads is not waited for any longer either.
@@ -269,7 +269,7 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         pipe.transport.unregisterProducer()
     pipe.transport.loseConnection()
     status = await pipe.finished
-    # Whoever reads on after us expects to wait for what comes.
+    # The next program that reads this input expects that reading waits.
     fcntl.fcntl(0, fcntl.F_SETFL, flags)
     ended.callback(None)
     return status

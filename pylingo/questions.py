@@ -1,8 +1,8 @@
-"""What a person is asked, one thing after the other.
+"""Questions to a person, one after the other.
 
-A question that is hidden stays until it is answered, for half a password must not turn into
-something to say; so does one whose answer somebody else waits for. Of all others only the newest is
-asked. Nothing here knows what they are about, or how they are drawn.
+A hidden question stays until it is answered, because half a password must not become a message. A
+question whose answer somebody else waits for stays, too. Of all others, only the newest is asked.
+Nothing here knows what they are about, or how they are drawn.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 class Question:
     """What stands before the answer, and who is told it.
 
-    What is typed is not to be seen, nor kept, if it is `hidden`. One that is `ours` can be taken
-    back; others belong to a connection that waits for the answer. The answer may be a `room`.
+    The answer to a `hidden` one is neither shown nor kept. One that is `ours` can be taken back;
+    others belong to a connection that waits for the answer. The answer may be a `room`.
     """
 
     prompt: str

@@ -2,15 +2,15 @@
 
 A request is sent at once, with three exceptions:
 
-- One that changes who or where one is (`ALONE`) waits until all before it are answered.
-- All behind one that goes to another room (`MOVES`) wait until that is answered. What does
-  something in a room (`HERE`) is meant for the new one, and is not sent if the way is refused.
+- A request that changes the name or the room (`ALONE`) waits until all before it are answered.
+- All requests after one that goes to another room (`MOVES`) wait until that is answered. Those that
+  do something in a room (`HERE`) are meant for the new one, and are not sent if that is refused.
 - Only `MOST_UNDERWAY` are sent ahead of their answers. A server remembers only so many, to know
   them when they come again.
 
-When a link is lost, what was not answered is sent again over the next one, in the same order and
-under the same ids. What might be done twice by that is not: messages, where the session is another
-one, and what is in `ONCE`.
+When a link is lost, unanswered requests are sent again over the next one, in the same order and
+under the same ids. Those that might then be done twice are not sent again: messages, if the session
+is a different one, and what is in `ONCE`.
 
 Nothing here knows links, or what an answer says.
 """
@@ -32,19 +32,19 @@ MOST_UNDERWAY = 256
 SAID = frozenset({"say", "me", "msg"})
 """Commands that are messages: the server knows when one comes again in the same session."""
 ONCE = frozenset({"announce", "kick"})
-"""Other commands that are not given again when it is not known whether they were carried out."""
+"""Other commands that are not sent again when we cannot know whether they were carried out."""
 MOVES = frozenset({"join", "create"})
-"""Commands after which what follows is meant for another room."""
+"""Commands after which everything is meant for another room."""
 ALONE = MOVES | {"leave", "exit", "name", "login"}
-"""Commands that change who or where one is. What was asked before them, and sent again later, would
-be done elsewhere or as somebody else."""
+"""Commands that change the name or the room. An earlier request that is sent again after them would
+be done in another place or by another name."""
 LEAVES = frozenset({"close", "quit"})
 """Commands that leave the chat."""
 HERE = frozenset({
     "say", "me", "topic", "lock", "unlock", "invite", "kick", "ban", "unban", "mute", "unmute",
     "op", "deop", "leave", "exit",
 })  # fmt: skip
-"""Commands that do something in the room where one is."""
+"""Commands that do something in the user's room."""
 
 
 @dataclass(slots=True, eq=False)
@@ -136,7 +136,7 @@ class Requests:
         return pending, lost
 
     def unsure(self, *, resumed: bool) -> list[Pending]:
-        """Take out what may be done already, and would be done twice if it were sent again.
+        """Take out requests that may be done already, and would be done twice if sent again.
 
         In a session that was `resumed` the server knows messages that come again.
         """
@@ -144,9 +144,9 @@ class Requests:
         return self._drop(one for one in self if one.begun and one.command in once)
 
     def stranded(self) -> list[Pending]:
-        """Take out what was to be done in a room where we are not any more.
+        """Take out requests for a room in which we are not any more.
 
-        Elsewhere it would be done to others; who may moderate the whole server would do it there.
+        Elsewhere they would hit others; an admin in no room would hit the whole server.
         """
         meant = takewhile(lambda one: one.command not in MOVES, self)
         return self._drop(one for one in meant if one.command in HERE - SAID)

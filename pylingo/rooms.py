@@ -7,15 +7,15 @@ one callable:
     user.join(names.room("lobby"))
     user.say("hi")
 
-What a user *does* is a method of `User`; what happens is told to everyone whom it concerns, as
-events, through their `hear`. The one who caused it is not told: the method's result is the answer.
-After `Closing` a `hear` is told nothing more, except answers to what was said there before.
+What a user *does* is a method of `User`. What happens is told as events, through `hear`, to
+everyone whom it concerns, but not to the one who caused it: the method's result is the answer.
+After `Closing` a `hear` gets nothing more, except answers to what was said there before.
 
-A thing said is not told at once. It becomes a `Post` and goes to the log (`registry.append`), which
-gives it its id, stores it, and hands it back in its place in the order of things, through
-`registry.publish`. So nobody hears what is not stored.
+A message is not told at once. It becomes a `Post` and goes to the log (`registry.append`), which
+gives it its id, stores it, and gives it back in the right order, through `registry.publish`. So
+nobody hears what is not stored.
 
-A `User` outlives a connection: without one it lingers, its `hear` being `silence`, until it is
+A `User` outlives a connection: without one it lingers, with `silence` as its `hear`, until it is
 resumed or `registry.expire` ends it.
 
 Nothing here knows about sockets, bytes, disks or Twisted, and the time is an argument.
@@ -73,7 +73,7 @@ def silence(events: Sequence[Event]) -> None:
 
 
 def muted_everywhere() -> ChatError:
-    """For who is muted on the whole server."""
+    """For a user who is muted on the whole server."""
     return ChatError("forbidden", "You are muted on this server. Ask an admin to unmute you.")
 
 
@@ -266,7 +266,8 @@ class User:
         room = self.room
         if room is None:
             raise ChatError(
-                "not_in_room", "You are in no room. /list shows them, /join ROOM goes into one."
+                "not_in_room",
+                "You are in no room. /list shows the rooms, /join ROOM takes you into one.",
             )
         return room
 
@@ -474,7 +475,7 @@ class Registry:
         except KeyError:
             raise ChatError(
                 "no_such_user",
-                f"Nobody here is called {name}. Check the spelling; in a room, /users has them.",
+                f"Nobody here is called {name}. Check the spelling; /users lists who is here.",
             ) from None
 
     def called(self, name: Name) -> User | None:
@@ -517,7 +518,7 @@ class Registry:
         if self.made[place] >= MOST_ROOMS:
             raise ChatError(
                 "forbidden",
-                f"{MOST_ROOMS} rooms that you have made are there still. Use one of them, or "
+                f"You have made {MOST_ROOMS} rooms that still exist. Use one of them, or "
                 "give one up: /unlock it, /deop yourself, and leave it.",
             )
         room = self._room_looks[name.skeleton] = Room(name, place)
@@ -606,7 +607,7 @@ class Registry:
                 raise ChatError(
                     "forbidden",
                     f"There are {MOST_LOCKED} locked rooms that only guests run. "
-                    "Make your name your own first: /register PASSWORD",
+                    "Register your name first: /register PASSWORD",
                 )
         room.rules.lock = lock
 
@@ -633,8 +634,8 @@ class Registry:
     def publish(self, posts: Sequence[Post]) -> None:
         """Stored: tell those whom it concerns, each once and in the order of ids.
 
-        Everyone in a room hears the same sequence, so that a door need encode it only once. Who
-        said something of it, is told something private or is in several rooms gets their own.
+        Everyone in a room hears the same sequence, so that a door need encode it only once. Those
+        who said some of it, get something private or are in several rooms get their own.
         """
         said: dict[str, tuple[dict[User, None], list[Post]]] = {}
         apart: dict[User, list[Stored]] = defaultdict(list)
@@ -707,7 +708,7 @@ class Registry:
                 del requests[post.key]
             error = Error(
                 code="internal",
-                text="The server could not store your message. Send it again in a while.",
+                text="The server could not store your message. Send it again later.",
                 fatal=False,
                 re=post.re,
             )
@@ -724,7 +725,7 @@ class Registry:
         """Everyone hears `event`, except one, and those who are not let in."""
         events = (event,)
         for user in tuple(self.users.values()):
-            # Who is in a room was let in; of the others one has to ask.
+            # Users in a room were let in; only the others have to be checked.
             let_in = user.entered and (user.rooms or self.rules.banned(user) is None)
             if user is not but and let_in:
                 user.hears(events)

@@ -1,7 +1,7 @@
 """Who may do what in a room: its operators, its lock, its bans, mutes and invitations.
 
-People are known by their *place*, which is also where the log files what is said to them: `@` and
-the key of an account, or `~` and the number of a guest's session. What is tied to an account lasts.
+People are known by their *place*: `@` and the key of an account, or `~` and the number of a guest's
+session. The log also stores under it what is said to them. What is tied to an account lasts.
 
 Nothing here knows who is in the room; that is `rooms.py`.
 """
@@ -116,7 +116,7 @@ class Rules:
         before = sanctions.get(sanction.key)
         again = before is not None and before.place == sanction.place
         if len(sanctions) >= MOST_SANCTIONS and not again:
-            raise ChatError("bad_argument", "There are too many of those. Lift one first.")
+            raise ChatError("bad_argument", "There are too many of those. Remove one first.")
         if before is not None and not again:
             # Somebody else had that name then, and is not let off for it. No name has a space.
             key = f"{before.key} {before.place}"

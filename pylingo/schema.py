@@ -1,7 +1,7 @@
 """The database: one SQLite file, its tables, and their version.
 
-Everything here blocks and belongs at start-up or in a thread. It knows tables, and little of what
-they mean.
+Everything here blocks, so call it only at start-up or in a thread. It knows the tables, but little
+of what they mean.
 """
 
 from __future__ import annotations
@@ -172,8 +172,8 @@ class Database:
         except OSError:
             return  # The server may not look there any more, as after `twistd --uid`.
         if found != self._files:
-            # What is still in the log beside it goes home, wherever that is by now: the next server
-            # would take it for the log of what was put in its place.
+            # Write what is still in its log into the file, wherever that is by now. Otherwise the
+            # next server would take it for the log of the file that was put in its place.
             with suppress(sqlite3.Error):
                 self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             error = sqlite3.OperationalError(
@@ -183,11 +183,11 @@ class Database:
             raise error
 
     def _found(self) -> list[tuple[int, int]]:
-        """Which files stand where those were that are open."""
+        """Which files are now where the open ones were."""
         return [(file.st_dev, file.st_ino) for file in map(os.stat, self._paths)]
 
     def close(self) -> None:
-        """Close it. What was committed is in the file, also where that was moved."""
+        """Close it. All that was committed is in the file, even if the file was moved."""
         with suppress(sqlite3.Error):
             self.check()
         self._opened.close()
@@ -210,7 +210,7 @@ def unusable(path: str, error: sqlite3.Error) -> str:
     elif code == sqlite3.SQLITE_FULL:
         remedy = "Make room on its disk"
     else:
-        remedy = "Mend it or put a copy back"
+        remedy = "Repair it or put a copy back"
     return (
         f"The database {path} cannot be used: {error}. {remedy}, or choose another with --database."
     )

@@ -1,9 +1,9 @@
 """The terminal as a Twisted protocol: it draws lines above a prompt, and turns keys into lines.
 
-prompt_toolkit edits and draws. Its input is what `dataReceived` is given, and its output goes to
-the transport; so what carries a terminal's bytes can be the transport: the local one today, any
-other tomorrow. Messages are printed above the prompt and scroll away into the terminal's own
-scrollback; what is being typed, the cursor in it and an open menu of completions stay.
+prompt_toolkit edits and draws. Its input comes from `dataReceived`, and its output goes to the
+transport. So everything that carries a terminal's bytes can be the transport; today it is the local
+terminal. Messages are printed above the prompt and scroll into the terminal's own scrollback. The
+line that is being typed, its cursor and an open menu of completions stay.
 
 Nothing here knows the network, or where its terminal is.
 """
@@ -481,7 +481,7 @@ class Screen(TwistedProtocol):
             if self._desk.cancel():
                 pass
             elif typed:
-                # Who cleared a line knows what it does.
+                # Somebody who cleared a line with it knows what it does.
                 self._interrupted = now
             elif self._desk.urgent or now - self._interrupted < PATIENCE:
                 self._desk.leave()

@@ -1,15 +1,14 @@
-"""The door for PyLingo's own protocol: one connection, and the factory of them all.
+"""The door for PyLingo's own protocol: one connection, and the factory of all connections.
 
     bytes --> Int32StringReceiver --> decode --> a row of the table of commands --> the user
     bytes <-- Outbox <-- encode (once for each event) <-- hear <-- the user's rooms
 
-`ChatProtocol` serves one connection: requests one at a time and replies in their order. When a
-command has to wait, so does the reading of that connection (the receiver's own pause), and of no
-other. `ChatFactory` holds the registry and everything else that connections share, and looks at all
-of them once a second, instead of a timer for each.
+`ChatProtocol` serves one connection: it takes requests one at a time and replies in their order.
+While a command has to wait, the receiver is paused and that connection is not read; others are.
+`ChatFactory` has the registry and everything else that connections share. It checks all of them
+once a second, instead of a timer for each.
 
-Everything here runs on the reactor's thread, one event after the other; that is what makes the
-state safe without a lock.
+Everything here runs on the reactor's thread, one event after the other, so the state needs no lock.
 """
 
 from __future__ import annotations
@@ -225,7 +224,7 @@ class ChatProtocol(Int32StringReceiver):
             self._finish()
 
     def writeConnectionLost(self) -> None:
-        """Our side is shut, as was asked; what is left is to wait for theirs."""
+        """We have shut our side, as we wanted; now we wait for the peer."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         self.closing = True
@@ -286,7 +285,7 @@ class ChatProtocol(Int32StringReceiver):
             self._go_on()
 
     def overflowed(self) -> None:
-        """The peer reads too slowly: what waits is let go, for it can be had by resuming."""
+        """The peer reads too slowly: drop what waits, because it can resume and get it."""
         if not self.closing:
             self.factory.slow += 1
             self.outbox.clear()
@@ -302,8 +301,8 @@ class ChatProtocol(Int32StringReceiver):
             return
         # Nothing is set to what it is already: thousands of connections would need memory for it.
         if self.paused:
-            # It is we who do not read, and what it has said meanwhile is not known. But it has to
-            # take what we say.
+            # We do not read now, so we cannot know what the peer has said. But it has to take what
+            # we say.
             self.heard_at = now
             self._behind += 1
             if self._behind % QUIET == 0:
@@ -325,14 +324,14 @@ class ChatProtocol(Int32StringReceiver):
         self.settle()
 
     def _hurry(self) -> None:
-        """End it in good order where nothing was begun; at once where that was of no use."""
+        """End it in good order if nothing was begun; at once if that did not help."""
         if self.closing or not self.plain:
             self.transport.abortConnection()
         else:
             self.transport.loseConnection()
 
     def missed(self, lag: float) -> None:
-        """For so many seconds nobody could be heard, and nobody is to blame for it."""
+        """For so many seconds we could not read; do not count them as silence of the peers."""
         self.heard_at += lag
         self.deadline += lag
         if self._stall is not None:
@@ -446,7 +445,7 @@ class ChatProtocol(Int32StringReceiver):
         if replied:
             # It cannot be answered twice; and what should have followed the reply is missing.
             self.re = None
-        text = "Something went wrong here; it was noted. Try it again later."
+        text = "Something went wrong in the server; it is in its log. Try again later."
         self._refuse(ChatError("internal", text, fatal=replied))
 
     def _wait(self, command: Command, body: str) -> None:

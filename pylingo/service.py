@@ -1,6 +1,6 @@
 """``twistd pylingo``: the options, and the service that they make.
 
-This is where the parts meet: which database, which doors, onto which registry.
+Here the parts are put together: the database, the doors and the registry.
 """
 
 from __future__ import annotations
@@ -83,14 +83,14 @@ class Options(BaseOptions):
     longdesc = "A chat server with rooms. Talk to it with the command pylingo."
     optParameters: ClassVar[list[list[Any]]] = [
         ["port", "p", 5000, "The TCP port to listen on; 0 takes a free one and logs it.", port],
-        ["interface", None, "", "The address to listen on, if not all of them."],
+        ["interface", None, "", "The address to listen on; without it, all addresses."],
         ["database", None, "pylingo.sqlite3",
-         "The file that messages and accounts are kept in; :memory: keeps nothing."],
+         "The file for messages and accounts; :memory: keeps nothing."],
         ["keep-days", None, 90, "How many days messages are kept; 0 is for ever.", whole],
-        ["motd", None, None, "A text file with what everyone is told on arrival."],
+        ["motd", None, None, "A text file that everyone sees on arrival."],
         ["password-file", None, None, "A file whose first line is the server's password."],
         ["rate", None, RATE,
-         "Requests a second read from a client that has used up its burst; 0 is no bound.", amount],
+         "Requests a second from a client that has used up its burst; 0 is no bound.", amount],
         ["burst", None, BURST, "Requests that a client may make at once.", amount],
         ["max-users", None, MOST_USERS, "Connections in all; 0 is no bound.", whole],
         ["max-per-host", None, MOST_PER_HOST,
@@ -100,7 +100,7 @@ class Options(BaseOptions):
         ["tls", None, None,
          "Encrypt, with the certificate and key in this PEM file; or auto, which makes them."],
         ["linger", None, 60,
-         "Seconds that a user whose connection broke stays in the room.", whole],
+         "How many seconds a user whose connection broke stays in the room.", whole],
     ]  # fmt: skip
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class Options(BaseOptions):
         self["admins"] = []
 
     def opt_endpoint(self, description: str) -> None:
-        """Listen on this Twisted endpoint, such as tcp:5000, in place of port and interface.
+        """Listen on this Twisted endpoint, such as tcp:5000, instead of port and interface.
         May be given several times."""
         self["endpoints"].append(description)
 
@@ -189,14 +189,14 @@ def _endpoint(option: str, text: str) -> IStreamServerEndpoint:
         if root is not None:
             # Twisted would look for the issuer of that one without an end.
             raise UsageError(
-                f"{option} {text}: {root} has the certificate of an authority that no other "
-                "vouches for. Clients have that themselves; take it out of the file."
+                f"{option} {text}: {root} has the root certificate of an authority. Clients "
+                "have it already; take it out of the file."
             )
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     except Exception as error:  # noqa: BLE001 - each kind of endpoint has its own ways to fail
         raise UsageError(
-            f"{option} {text} is no endpoint: {error}. Give one such as tcp:5000, or "
+            f"{option} {text} is not an endpoint: {error}. Give one such as tcp:5000, or "
             "tcp6:5000:interface=\\:\\:1, with \\ before colons that are part of an address."
         ) from None
     return endpoint
@@ -251,7 +251,7 @@ class ChatService(Service):
                 certificate=self._options["certificate"],
             )
         _raise_limit()
-        # What is there now stays; looking at it again and again for garbage would be for nothing.
+        # Objects that exist now stay; the garbage collector need not look at them again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG)

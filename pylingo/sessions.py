@@ -1,8 +1,8 @@
-"""Sessions: what lets a user go on after a broken connection, or a restarted server.
+"""Sessions: with them a user goes on after a broken connection, or a restart of the server.
 
-A session is a number that never repeats, and a secret token that stands for it. Resuming gives out
-a new token; the old one stays good until the new one is used, for the answer with the new one may
-be what was lost. Tokens are kept only as hashes, so the database opens no session to its reader.
+A session is a number that never repeats, with a secret token. To resume gives a new token. The old
+one stays good until the new one is used, because the answer with the new one may get lost. Tokens
+are kept only as hashes, so nobody who reads the database can resume a session.
 
 A session that is not used for a day is forgotten. This module knows users and the log, not sockets.
 """
@@ -151,7 +151,7 @@ class Sessions:
         if room is not None and not self._powerful(user, room):
             # That it was locked meanwhile is known from the database, if that could be told.
             unsure = room.locked and self._log.failing
-            # Whoever has the account by now: it may be the session that was banned.
+            # Whether or not the account is elsewhere by now: the session may have been banned.
             if unsure or stored.banned(room.rules):
                 return
         user.rooms[user.join(name)] = stored.since
@@ -210,7 +210,7 @@ class Sessions:
 
     def _forget_said(self) -> None:
         if self._many > MOST_RESENT:
-            # What was refused since is not among them any more.
+            # Messages that were refused since are not among them any more.
             self._many = sum(map(len, self._said.values()))
         while self._many > MOST_RESENT:
             self._take_said(next(iter(self._said)))

@@ -1,7 +1,7 @@
 """The client on the terminal that it was started from.
 
-Only here is it known where the terminal is: standard input and output. They are left as they were
-found, whatever way it ends.
+Only this module knows where the terminal is: standard input and output. However it ends, it leaves
+them as it found them.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class _Talk:
                 trouble = await self._talk()
             return self._part(trouble)
         finally:
-            # What is still to end then, such as a name server's silence, may be cut short.
+            # What has not ended then, such as waiting for a silent name server, may be cut short.
             self._finished.callback(None)
 
     def _part(self, trouble: str) -> int:

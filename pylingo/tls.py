@@ -1,10 +1,10 @@
 """Certificates: the server's own, and which ones a client trusts.
 
-A server made with ``--tls auto`` has a certificate that no authority knows. A client then shows
-its fingerprint once, remembers it, and from then on takes no other for that server: trust on first
-use, as ssh has it. A certificate that the system's authorities vouch for needs no question.
+A server with ``--tls auto`` has a certificate that no authority knows. A client then shows its
+fingerprint once, remembers it, and from then on accepts no other for that server: trust on first
+use, as in ssh. For a certificate that the system's authorities confirm, it asks nothing.
 
-TLS 1.2 is the oldest version spoken. This module knows no chat.
+TLS 1.2 is the oldest version that is accepted. This module knows nothing about chat.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def serve(path: Path) -> tuple[CertificateOptions, str]:
         options.getContext()
     except (OSError, ValueError, TypeError, SSL.Error) as error:
         raise CertificateError(
-            f"{path} has no certificate and key in PEM that fit: {error}. "
-            "Put both in it, the key without a password (openssl pkey takes it away), "
+            f"{path} has no certificate and key in PEM that belong together: {error}. "
+            "Put both in it, the key without a password (openssl pkey removes it), "
             "or use --tls auto."
         ) from None
     return options, fingerprint(first)

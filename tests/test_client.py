@@ -34,7 +34,7 @@ class AddressTests(SynchronousTestCase):
         for text in ("h:", "h:0", "h:65536", "h:-1", "h:port", "h:٣", "h: 70", "[::1]70x"):
             with self.assertRaises(ValueError) as caught:
                 client.address(text)
-            self.assertIn("is no port", str(caught.exception), text)
+            self.assertIn("is not a port", str(caught.exception), text)
 
     def test_web_address(self) -> None:
         """An address of the web is not taken for a host."""
@@ -47,7 +47,7 @@ class AddressTests(SynchronousTestCase):
         for text in ("", ":70", "[]:70"):
             with self.assertRaises(ValueError) as caught:
                 client.address(text)
-            self.assertIn("Say which host", str(caught.exception))
+            self.assertIn("Give the host", str(caught.exception))
 
 
 class ParseTests(SynchronousTestCase):
@@ -89,7 +89,7 @@ class ParseTests(SynchronousTestCase):
 
     def test_wrong_port(self) -> None:
         """A wrong address is one sentence, and status 1."""
-        self.assertIn("pylingo: '99999' is no port.", self.refused("h:99999"))
+        self.assertIn("pylingo: '99999' is not a port.", self.refused("h:99999"))
 
     def test_where(self) -> None:
         """The server is called as one would write it, so that it can be told where the port is."""

@@ -697,8 +697,8 @@ class SayTests(CommandTestCase):
             for body in ("", "  "):
                 error = ana.ask(command, body)
                 self.assertEqual(error.code, "bad_argument")
-                self.assertIn(f"Say more: /{command} ", error.text)
-        self.assertNotIn("Say more", ana.ask("history", "x").text)
+                self.assertIn(f"This needs more: /{command} ", error.text)
+        self.assertNotIn("This needs more", ana.ask("history", "x").text)
 
     def test_meant(self) -> None:
         """What one knows from elsewhere is understood; nothing is guessed that may do harm."""

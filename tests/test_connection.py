@@ -318,7 +318,7 @@ class UnreachableTests(SynchronousTestCase):
     def test_something_else_first(self) -> None:
         """A server whose first event is no welcome is none of ours."""
         self.world.answers["hello"] = lambda _: [Notice(text="220 ready")]
-        self.assertIn("answered, but it is no PyLingo", str(self.world.arrive().refusal))
+        self.assertIn("answered, but it is not a PyLingo", str(self.world.arrive().refusal))
 
     def test_another_protocol(self) -> None:
         """Bytes of another protocol make an absurd length, and the same sentence."""
@@ -326,14 +326,14 @@ class UnreachableTests(SynchronousTestCase):
         person = self.world.arrive()
         self.world.link.transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         self.world.flush()
-        self.assertIn("no PyLingo server", str(person.refusal))
+        self.assertIn("not a PyLingo server", str(person.refusal))
 
     def test_not_encrypted(self) -> None:
         """What is no TLS, or no server behind it, is told from one that hangs up."""
         self.world.answers.clear()
         for why, sentence in (
             (SSL.Error([("SSL routines", "", "wrong version number")]), "Try without --tls"),
-            (SSL.Error([("SSL routines", "", "tlsv1 alert")]), "answered, but it is no PyLingo"),
+            (SSL.Error([("SSL routines", "", "tlsv1 alert")]), "answered, but it is not a PyLingo"),
             (error.ConnectionDone(), "a word. Try again, or check"),
         ):
             person = self.world.arrive()
@@ -348,7 +348,7 @@ class UnreachableTests(SynchronousTestCase):
         self.world.wait(5)
         self.assertEqual(person.failures, [])
         self.world.wait(10)
-        self.assertIn("no PyLingo server, or it hangs", str(person.refusal))
+        self.assertIn("not a PyLingo server, or it hangs", str(person.refusal))
 
     def test_welcome_then_closed(self) -> None:
         """A server that welcomes and hangs up is one of ours, and may be tried again."""

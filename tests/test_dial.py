@@ -85,7 +85,7 @@ class DialTests(SynchronousTestCase):
         """A name that no host can have is told as that."""
         for host in ("chat_1", "a..b", "x" * 70, "1234"):
             why = self.failureResultOf(self.dial(host=host), ChatError)
-            self.assertIn(f"{host}:5000 is no name", str(why.value))
+            self.assertIn(f"{host}:5000 is not a name", str(why.value))
 
     def test_other_trouble(self) -> None:
         """Other trouble is told at once: to look away from the certificate would not help."""
@@ -108,7 +108,7 @@ class DialTests(SynchronousTestCase):
     def test_not_wanted(self) -> None:
         """Anything but a yes is a no."""
         for self.answer in ("no", ""):
-            self.assertIn("as you wish", self.refusal())
+            self.assertIn("because you did not say yes", self.refusal())
         self.assertEqual(len(self.asked), 2)
 
     def test_nobody_to_ask(self) -> None:

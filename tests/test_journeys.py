@@ -262,7 +262,7 @@ class PipeJourneys(Journey):
             self.assertEqual(silence.wait(), 1)
         for client in (chatter, silence):
             (complaint,) = client.err.splitlines()
-            self.assertIn("no PyLingo server", complaint)
+            self.assertIn("not a PyLingo server", complaint)
 
     def test_shared_terminal(self) -> None:
         """What it reads, the shell and others read after it, or beside it, and expect to wait."""
@@ -623,7 +623,7 @@ class SecretJourneys(Journey):
         server = self.serve()
         ana = self.seat(server)
         ana.type("/register\r")
-        for question in ("Password (Ctrl-C cancels): ", "The same once more: "):
+        for question in ("Password (Ctrl-C cancels): ", "The same password again: "):
             ana.until(partial(_asks, question))
             ana.type("open sesame\r")
         ana.until(lambda glass: glass.before == "[lobby] ana> ")

@@ -272,7 +272,7 @@ class BanTests(HouseTestCase):
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
         for command, lift, what in (
             ("mute", "unmute", "not muted in den any more"),
-            ("op", "deop", "no operator of den any more"),
+            ("op", "deop", "not an operator of den any more"),
             ("ban", "unban", "not banned from den any more"),
         ):
             ana.ask(command, "eve")

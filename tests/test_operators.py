@@ -310,7 +310,7 @@ class OperatorTests(HouseTestCase):
         ben.ask("name", "benno")
         ben.hear()
         self.done(ana, "deop", "ben")
-        self.assertIn("no operator of den any more", str(ben.hear()))
+        self.assertIn("not an operator of den any more", str(ben.hear()))
 
     def test_deop_away(self) -> None:
         """One who is away can be, by the registered name."""

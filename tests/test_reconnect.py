@@ -455,7 +455,7 @@ class BrokenLinkTests(SynchronousTestCase):
             self.world.wait(60)
             self.assertTrue(ana.connection.linked)
         self.assertEqual(reasons[0], "The server is full.")
-        self.assertIn("no PyLingo server", reasons[1])
+        self.assertIn("not a PyLingo server", reasons[1])
 
     def test_untrusted(self) -> None:
         """A certificate that nobody vouches for is the end, at first as later, and is told."""

@@ -390,7 +390,7 @@ class DoorJourneys(SecureJourney):
         ana.until(b'"re":1')
         eve.until(b'"re":9')
         eve.send(request("op", "ana"), request("deop", "eve", 9))
-        eve.until(b"no operator of")
+        eve.until(b"not an operator of")
         ana.send(
             request("join", "den"), request("topic", "tea"), request("lock", "mellon"),
             request("ban", "eve spam", 2),
