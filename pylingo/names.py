@@ -76,11 +76,12 @@ def kept(text: str) -> str:
 
 
 def stored(shown: str, key: str) -> Name:
-    """The name that was stored with its key; the key alone, where the name itself was damaged."""
+    """The name that was stored with its key; the key alone if the name itself was damaged."""
     try:
-        return user(shown, known=True)
+        name = user(shown, known=True)
     except ChatError:
-        return Name(key, key, key)
+        name = None
+    return name if name is not None and name.key == key else Name(key, key, key)
 
 
 def composed(text: str) -> str:

@@ -48,7 +48,8 @@ class Asleep:
 
     def banned(self, rules: Rules) -> bool:
         """Whether `rules` keep out whose it is, or was; from where is not known."""
-        name, account = names.user(self.name, known=True), self.account or self.lost
+        name = names.stored(self.name, names.kept(self.name))
+        account = self.account or self.lost
         whose = [] if self.account is not None else [f"~{self.id}"]
         if account is not None:
             whose.append(f"@{account}")
@@ -210,10 +211,11 @@ class Sessions:
 
     def _forget_said(self) -> None:
         if self._many > MOST_RESENT:
-            # Messages that were refused since are not among them any more.
+            # Count again, because messages that were refused since are not in there any more. That
+            # takes a while, so make room for some more.
             self._many = sum(map(len, self._said.values()))
-        while self._many > MOST_RESENT:
-            self._take_said(next(iter(self._said)))
+            while self._many > MOST_RESENT * 9 // 10:
+                self._take_said(next(iter(self._said)))
 
     def close(self, user: User, reason: str = "bye", last: Closing | None = None) -> None:
         """End the user, as `User.quit`, and the session for good."""

@@ -707,14 +707,27 @@ class KeptTests(SynchronousTestCase):
 
     def test_damaged_names(self) -> None:
         """A name that was damaged on the disk is shown as what it is compared by."""
-        ana = self.house.owner("Ana", "Den")
-        ana.ask("close")
-        writer = self.house.database.writer
-        writer.execute("UPDATE accounts SET name = 'A\x0ea'")
-        writer.execute("UPDATE rooms SET name = 'D n' WHERE key != ''")
+        self.house.owner("Ana", "Den").ask("close")
+        for name, room in (("A\x0ea", "D n"), ("Anb", "Dem"), ("", "#")):
+            writer = self.house.database.writer
+            writer.execute("UPDATE accounts SET name = ?", (name,))
+            writer.execute("UPDATE rooms SET name = ? WHERE key != ''", (room,))
+            self.restart()
+            self.assertEqual(self.rooms(), ["den"])
+            ana = self.house.owner("ana")
+            self.assertEqual(ana.ask("join", "den").room, "den")
+            self.assertIsInstance(ana.ask("msg", "ana to myself"), Sent)
+            self.assertIsInstance(ana.ask("close"), Closing)
+
+    def test_damaged_name_of_a_session(self) -> None:
+        """A session whose name was damaged goes on under a guest's."""
+        eve = self.house.visitor("eve", "den")
+        token = eve.ask("hello").session
+        self.house.database.writer.execute("UPDATE sessions SET name = 'e e'")
         self.restart()
-        self.assertEqual(self.rooms(), ["den"])
-        self.assertEqual(self.house.owner("ana").ask("join", "den").room, "den")
+        reply = self.house.visitor().ask("resume", f"{token} 0")
+        self.assertEqual(reply.room, "den")
+        self.assertTrue(reply.user.startswith("guest-"))
 
     def test_removed(self) -> None:
         """What is left of a room that was removed by hand is in nobody's way."""
