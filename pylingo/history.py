@@ -293,7 +293,7 @@ def _split(posts: list[Post]) -> tuple[list[Post], list[Post]]:
     size = told = 0
     for count, post in enumerate(posts, 1):
         size += len(post.line)
-        told += len(post.line) * post.listeners
+        told += len(post.line) * (1 if post.first else post.listeners)
         if size >= LARGEST_GROUP or told >= MOST_TOLD:
             return posts[:count], posts[count:]
     return posts, []

@@ -153,8 +153,12 @@ class Database:
                 self.writer = self.reader = opened.enter_context(closing(_connect(path)))
             else:
                 opened.enter_context(_guard(path))
+                # Closed after the connections: to close it ends their locks on the file, too.
+                last = opened.enter_context(ExitStack())
                 self.writer = opened.enter_context(closing(_connect(path)))
                 self.reader = opened.enter_context(closing(_connect(path)))
+                self._file = os.open(path, os.O_RDONLY)
+                last.callback(os.close, self._file)
                 # On some network volumes SQLite has no write-ahead log.
                 self._paths = [p for p in (path, f"{path}-wal") if os.path.exists(p)]
             self._files = self._found()
@@ -172,15 +176,35 @@ class Database:
         except OSError:
             return  # The server may not look there any more, as after `twistd --uid`.
         if found != self._files:
-            # Write what is still in its log into the file, wherever that is by now. Otherwise the
-            # next server would take it for the log of the file that was put in its place.
-            with suppress(sqlite3.Error):
-                self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if not self._copied():
+                self._empty_log()
             error = sqlite3.OperationalError(
                 "its files were removed, or others put in their place; restart the server"
             )
             error.sqlite_errorcode = sqlite3.SQLITE_IOERR
             raise error
+
+    def _empty_log(self) -> None:
+        """Write what is in the log beside it into the file, wherever that was moved.
+
+        Otherwise the next server would take it for the log of the file that was put in its place.
+        """
+        with suppress(sqlite3.Error):
+            # Do not wait for a program that reads it; the next check tries again.
+            self.writer.execute("PRAGMA busy_timeout = 0")
+            self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with suppress(sqlite3.Error):
+            self.writer.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
+
+    def _copied(self) -> bool:
+        """Whether it was moved to another disk: it is a copy now, and the log belongs to that."""
+        ours = os.fstat(self._file)
+        try:
+            there = os.stat(self.path)
+        except OSError:
+            there = ours
+        same = (there.st_size, there.st_mtime_ns) == (ours.st_size, ours.st_mtime_ns)
+        return same and not ours.st_nlink
 
     def _found(self) -> list[tuple[int, int]]:
         """Which files are now where the open ones were."""
@@ -188,7 +212,7 @@ class Database:
 
     def close(self) -> None:
         """Close it. All that was committed is in the file, even if the file was moved."""
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error, OSError):
             self.check()
         self._opened.close()
 

@@ -105,6 +105,42 @@ class DatabaseTests(SynchronousTestCase):
             self.assertEqual(rows, batches(3))
             self.assertEqual(Path(path).read_bytes(), new)
 
+    def test_moved_to_another_disk(self) -> None:
+        """Where it was copied and removed, what was written last stays for it."""
+
+        def look(database: Database) -> None:
+            self.assertRaises(sqlite3.OperationalError, database.check)
+
+        for number, ending in enumerate((Database.close, look)):
+            for linked in (False, True):
+                path = f"{self.path}-{number}-{linked}"
+                database = self.open(path)
+                database.writer.executemany("INSERT INTO batches VALUES (?, ?, ?, ?)", batches(3))
+                shutil.copy2(path, f"{path}-away")
+                os.remove(path)
+                if linked:
+                    os.symlink(os.path.abspath(f"{path}-away"), path)
+                ending(database)
+                database.close()
+                os.replace(f"{path}-away", path)
+                rows = self.open(path).reader.execute("SELECT * FROM batches").fetchall()
+                self.assertEqual(rows, batches(3), (ending, linked))
+
+    def test_moved_while_read(self) -> None:
+        """A program that reads it is not waited for, each time again."""
+        database = self.open(self.path)
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT * FROM batches").fetchall()
+            database.writer.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", BATCH)
+            os.rename(self.path, f"{self.path}-away")
+            self.patch(schema, "PATIENCE", 100.0)
+            self.assertRaises(sqlite3.OperationalError, database.check)
+            (patience,) = database.writer.execute("PRAGMA busy_timeout").fetchone()
+            self.assertEqual(patience, 100_000)
+        self.assertRaises(sqlite3.OperationalError, database.check)
+        self.assertEqual(os.path.getsize(f"{self.path}-wal"), 0)
+
     def test_moved_after_a_crash(self) -> None:
         """Without the file, what is in the log beside it is not thrown away."""
         database = self.open(self.path)
