@@ -23,7 +23,7 @@ from twisted.logger import Logger
 
 from pylingo import names
 from pylingo.history import Log, Run
-from pylingo.names import Name
+from pylingo.names import Looks, Name
 from pylingo.protocol import ChatError
 from pylingo.rooms import Registry, Room, User
 from pylingo.rules import Sanction
@@ -143,7 +143,7 @@ class Accounts:
         self.known: dict[str, Account] = {}
         self.tries = Tries(clock)
         self.admins = admins
-        self._looks: dict[str, Account] = {}
+        self._looks: Looks[Account] = Looks()
         self._registry = registry
         self._log = log
         self._run = run
@@ -191,8 +191,8 @@ class Accounts:
                 "name_registered",
                 f"The name {holder.name} is registered. If it is yours: /login {holder.name}",
             )
-        twin = self._looks.get(name.skeleton)
-        if twin is not None and user.account != twin.name.key:
+        twin = self._looks.twin(name, but=self.known.get(user.account or ""))
+        if twin is not None:
             raise ChatError(
                 "name_taken", f"The name {name} looks like {twin.name}. Choose another: /name NAME"
             )
@@ -214,7 +214,7 @@ class Accounts:
         account = Account(name, hash, self._log.last)
         row = (name.key, name.shown, hash, account.read)
         # Nobody else can have the name from now on; but it is no account yet to write to or to ban.
-        self._looks[name.skeleton] = account
+        self._looks.put(name, account)
 
         async def store() -> None:
             insert = "INSERT INTO accounts VALUES (?, ?, ?, ?)"
@@ -222,7 +222,7 @@ class Accounts:
                 await self._log.write(lambda connection: connection.execute(insert, row))
             except Exception:
                 # For whatever reason: the name is free again.
-                del self._looks[name.skeleton]
+                self._looks.drop(name, account)
                 raise
             self._put(name.key, account)
             if self._registry.users.get(name.key) is user:
@@ -346,7 +346,8 @@ class Accounts:
         self._log.keep(("room", key), lambda c: _keep(c, row, people, sanctions, kept=kept))
 
     def _put(self, key: str, account: Account) -> None:
-        self.known[key] = self._looks[account.name.skeleton] = account
+        self.known[key] = account
+        self._looks.put(account.name, account)
 
     def _become(self, user: User, account: Account) -> None:
         owners = self._registry.owners

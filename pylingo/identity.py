@@ -51,7 +51,7 @@ async def enter(door: Door, body: str) -> Done:
 @command("register", "PASSWORD", "Register the name you have, with a password.", cost=3)
 async def register(door: Door, body: str) -> Done:
     user = door.user
-    if user.name.skeleton.startswith("guest-"):
+    if any(looks.startswith("guest-") for looks in user.name.skeletons):
         raise ChatError("bad_argument", "Choose a name first: /name NAME")
     await door.chat.accounts.register(user, body, door.chat.sessions.save)
     await saved(door)

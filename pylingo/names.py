@@ -1,9 +1,9 @@
 """What a name may be, when two names are the same, and what text is clean.
 
 A name has three forms. It is *shown* as it was typed. Its *key* is for comparing: the form that
-RFC 8266 (nicknames) gives it, so `ANA`, `ana` and `ａｎａ` are one name. Its *skeleton* is what it
+RFC 8266 (nicknames) gives it, so `ANA`, `ana` and `ａｎａ` are one name. Its *skeletons* are what it
 looks like (after UTS 39): a Cyrillic `аna` has a different key from `ana` but the same
-skeleton, and two names with the same skeleton cannot be in use at the same time.
+skeleton, and two names with a skeleton in common cannot be in use at the same time.
 
 Nothing here knows who has which name; that is `rooms.py`.
 """
@@ -14,8 +14,11 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Generic, TypeVar
 
 from pylingo.protocol import LONGEST_TEXT, ChatError
+
+T = TypeVar("T")
 
 LONGEST_NAME = 32
 """Characters of a name, after normalisation."""
@@ -37,6 +40,9 @@ _TWINS = str.maketrans({"I": "l", "1": "l", "|": "l", "0": "o"})
 _PAIRS = str.maketrans({"m": "rn", "w": "vv"})
 # Letters that normalisation takes for what they do not look like.
 _DISGUISED = str.maketrans({"\u03f2": "c", "\u03f9": "C", "\u017f": "f"})
+# Letters of which the tables know too much, or too little: the palochka's dot is only there, and a
+# sharp s is taken for a beta.
+_KNOWN = {"\u04cf": "l", "\u00df": "b"}
 _OVERLAY = 1
 """The combining class of strokes through a letter."""
 _SMALL = "LATIN LETTER SMALL CAPITAL "
@@ -48,10 +54,32 @@ class Name:
 
     shown: str
     key: str
-    skeleton: str
+    skeletons: tuple[str, ...]
 
     def __str__(self) -> str:
         return self.shown
+
+
+class Looks(Generic[T]):
+    """Who, or what, has a name, by what the names look like."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, T] = {}
+
+    def put(self, name: Name, whose: T) -> None:
+        """It is that one's from now on."""
+        self._known.update(dict.fromkeys(name.skeletons, whose))
+
+    def drop(self, name: Name, whose: T) -> None:
+        """It is not that one's any more."""
+        for skeleton in name.skeletons:
+            if self._known.get(skeleton) is whose:
+                del self._known[skeleton]
+
+    def twin(self, name: Name, but: T | None = None) -> T | None:
+        """Who has a name that looks like `name`, except one."""
+        twins = map(self._known.get, name.skeletons)
+        return next((twin for twin in twins if twin is not None and twin is not but), None)
 
 
 def user(text: str, *, known: bool = False) -> Name:
@@ -81,7 +109,7 @@ def stored(shown: str, key: str) -> Name:
         name = user(shown, known=True)
     except ChatError:
         name = None
-    return name if name is not None and name.key == key else Name(key, key, key)
+    return name if name is not None and name.key == key else Name(key, key, (key,))
 
 
 def composed(text: str) -> str:
@@ -142,7 +170,7 @@ def _name(text: str, what: str, *, known: bool) -> Name:
         raise ChatError(
             "bad_argument", f"A {what} has at most {LONGEST_NAME} characters. Take a shorter one."
         )
-    return Name(text, key, _skeleton(text))
+    return Name(text, key, _skeletons(text))
 
 
 def _folded(text: str, what: str, *, known: bool) -> str:
@@ -197,19 +225,24 @@ def _refused(what: str) -> ChatError:
     )
 
 
-def _skeleton(text: str) -> str:
-    if not text.isascii():
+def _skeletons(text: str) -> tuple[str, ...]:
+    """Two if there is a capital I, or what looks like one: it is a twin of l, and of i."""
+    if text.isascii():
+        looks, small = text, text.replace("I", "i")
+    else:
         # Accents are part of how a name looks, so they stay: "José" is not a twin of "Jose".
-        text = unicodedata.normalize("NFKD", text.translate(_DISGUISED))
-        text = "".join(map(_looks, text))
-    return text.translate(_TWINS).casefold().translate(_PAIRS)
+        letters = unicodedata.normalize("NFKD", text.translate(_DISGUISED))
+        looks = "".join(map(_looks, letters))
+        small = "".join("i" if c.isupper() and _looks(c) in "Il" else _looks(c) for c in letters)
+    forms = (form.translate(_TWINS).casefold().translate(_PAIRS) for form in (looks, small))
+    return tuple(dict.fromkeys(forms))
 
 
 @lru_cache(maxsize=4096)
 def _looks(character: str) -> str:
     """The plain letter that `character` looks like, or the first of those it looks like."""
-    if character == "\u04cf":
-        return "l"  # The palochka: its dot is in the tables only.
+    if character in _KNOWN:
+        return _KNOWN[character]
     if unicodedata.combining(character) == _OVERLAY:
         return ""
     small = unicodedata.name(character, "").removeprefix(_SMALL)
@@ -222,12 +255,15 @@ def _looks(character: str) -> str:
 
 
 def _plainest(character: str) -> str:
+    """The same for all characters that look like each other, directly or by way of others."""
     from confusable_homoglyphs.confusables import confusables_data
 
-    while not character.isascii():
-        twins = (twin["c"] for twin in confusables_data.get(character, ()))
-        plainest = min((character, *twins), key=lambda twin: (not twin.isascii(), len(twin), twin))
-        if plainest == character:
-            break
-        character = plainest
-    return character
+    alike, new = {character}, [character]
+    while new:
+        one = new.pop()
+        # ASCII is as plain as can be. To go on from there would make l and I one.
+        twins = () if one.isascii() else confusables_data.get(one, ())
+        more = {twin["c"] for twin in twins if len(twin["c"]) == 1} - alike
+        alike |= more
+        new += more
+    return min(alike, key=lambda twin: (not twin.isascii(), twin))

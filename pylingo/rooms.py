@@ -32,7 +32,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from pylingo import names
-from pylingo.names import Name
+from pylingo.names import Looks, Name
 from pylingo.protocol import (
     LARGEST_MESSAGE_ID,
     ChatError,
@@ -452,8 +452,8 @@ class Registry:
         """Guests by names they do not have any more."""
         self.last = 0
         """The id of the newest message that was published."""
-        self._user_looks: dict[str, User] = {}
-        self._room_looks: dict[str, Room] = {}
+        self._user_looks: Looks[User] = Looks()
+        self._room_looks: Looks[Room] = Looks()
         self.guests = 0
         """The highest number in a guest's name so far."""
 
@@ -509,7 +509,7 @@ class Registry:
         return room
 
     def _make(self, name: Name, maker: User) -> Room:
-        twin = self._room_looks.get(name.skeleton)
+        twin = self._room_looks.twin(name)
         if twin is not None:
             raise ChatError(
                 "name_taken", f"{name} looks like the room {twin.name}. Choose another name."
@@ -521,14 +521,15 @@ class Registry:
                 f"You have made {MOST_ROOMS} rooms that still exist. Use one of them, or "
                 "give one up: /unlock it, /deop yourself, and leave it.",
             )
-        room = self._room_looks[name.skeleton] = Room(name, place)
+        room = Room(name, place)
+        self._room_looks.put(name, room)
         return room
 
     def restore(self, name: Name, maker: str) -> Room:
         """A room that was kept: it may be older than what is known of look-alikes."""
         room = self.rooms[name.key] = Room(name, maker)
         self.made[maker] += 1
-        self._room_looks.setdefault(name.skeleton, room)
+        self._room_looks.put(name, room)
         return room
 
     def settle(self) -> None:
@@ -543,7 +544,7 @@ class Registry:
                 self.retire(room, gone[0])
         former, self.former = self.former, {}
         for room in former.values():
-            self._unlook(room)
+            self._room_looks.drop(room.name, room)
 
     def known(self, name: Name) -> Room | None:
         """The room of that name, also one that waits for those who were in it."""
@@ -590,11 +591,7 @@ class Registry:
         if room.rules.operators:
             self.former[room.name.key] = room
         else:
-            self._unlook(room)
-
-    def _unlook(self, room: Room) -> None:
-        if self._room_looks.get(room.name.skeleton) is room:
-            del self._room_looks[room.name.skeleton]
+            self._room_looks.drop(room.name, room)
 
     def lock(self, room: Room, lock: str) -> None:
         """Let only those join who know the password, of which `lock` is the hash.
@@ -731,19 +728,18 @@ class Registry:
                 user.hears(events)
 
     def _holder(self, name: Name, but: User | None = None, *, like: bool = True) -> User | None:
-        same, twin = self.users.get(name.key), self._user_looks.get(name.skeleton)
-        for user in (same, twin) if like else (same,):
-            if user is not None and user is not but:
-                return user
-        return None
+        same = self.users.get(name.key)
+        if same is not None and same is not but:
+            return same
+        return self._user_looks.twin(name, but) if like else None
 
     def _put(self, user: User) -> None:
-        self.users[user.name.key] = self._user_looks[user.name.skeleton] = user
+        self.users[user.name.key] = user
+        self._user_looks.put(user.name, user)
 
     def _drop(self, user: User) -> None:
         del self.users[user.name.key]
-        if self._user_looks.get(user.name.skeleton) is user:
-            del self._user_looks[user.name.skeleton]
+        self._user_looks.drop(user.name, user)
         self.remember(user)
 
     def remember(self, user: User) -> None:

@@ -693,7 +693,7 @@ class KeptTests(SynchronousTestCase):
         self.assertEqual([one.ask("users").operators for one in owners], [["poma"], ["рома"]])
         for one in owners:
             self.assertIsInstance(one.ask("close"), Closing)
-        self.assertEqual((house.registry.users, house.registry._user_looks), ({}, {}))
+        self.assertEqual((house.registry.users, house.registry._user_looks._known), ({}, {}))
 
     def test_forgotten(self) -> None:
         """Who had an account that was removed by hand has no way into the next one of that name."""
