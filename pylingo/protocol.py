@@ -16,6 +16,7 @@ This is the only module that knows the JSON of the wire. It knows no sockets, no
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -276,7 +277,6 @@ _COMMAND = re.compile(r"/(?![/*])(\S*)\s?(.*)", re.DOTALL)
 _request = msgspec.json.Decoder(Request).decode
 _events: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _envelopes = msgspec.json.Decoder(_Envelope)
-_objects = msgspec.json.Decoder(dict[str, Any])
 _BROKEN = (UnicodeDecodeError, msgspec.DecodeError, RecursionError)
 """What decoding raises for what is not as it should be."""
 _KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(AnyEvent))
@@ -372,11 +372,29 @@ def _bad_frame() -> ChatError:
 
 def _not_a_request(frame: bytes, error: msgspec.ValidationError) -> ChatError:
     try:
-        id = _objects.decode(frame.decode()).get("id")
-    except _BROKEN:
+        # This one takes numbers of any size, of which only ids are of interest.
+        thing = json.loads(
+            frame.decode(), parse_int=_id, parse_float=_nothing, parse_constant=_no_json
+        )
+    except (ValueError, RecursionError):
         return _bad_frame()
+    if not isinstance(thing, dict):
+        return _bad_frame()
+    id = thing.get("id")
     known = id if _usable(id) else None
     return BadRequest(f"A request is an object with a command. This one is not: {error}.", known)
+
+
+def _id(digits: str) -> int | None:
+    return int(digits) if len(digits) <= LONGEST_ID + 1 else None
+
+
+def _nothing(number: str) -> None:
+    """No field of a request is a number with a fraction."""
+
+
+def _no_json(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _usable(id: object) -> TypeGuard[RequestId]:

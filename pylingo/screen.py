@@ -476,11 +476,14 @@ class Screen(TwistedProtocol):
         @keys.add("<sigint>")
         def _(event: KeyPressEvent) -> None:
             now, typed = self._seconds(), event.current_buffer.text
+            if self._desk.urgent and self._desk.keeps(typed):
+                # It ends at once; the line can be brought back in the next run.
+                event.current_buffer.append_to_history()
             # At first, for a line may come back that was begun before the question.
             event.current_buffer.reset()
             if self._desk.cancel():
                 pass
-            elif typed:
+            elif typed and not self._desk.urgent:
                 # Somebody who cleared a line with it knows what it does.
                 self._interrupted = now
             elif self._desk.urgent or now - self._interrupted < PATIENCE:

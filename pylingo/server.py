@@ -683,6 +683,8 @@ class ChatFactory(Factory):
             await self._stopped.addTimeout(GONE, self.clock, onTimeoutCancel=_whatever)
             for door in tuple(self.doors):
                 door.transport.abortConnection()
+            # They are told in the next turn, and log that their users are gone.
+            await deferLater(self.clock, 0)
         await self.chat.log.flushed().addTimeout(FINISHED, self.clock, onTimeoutCancel=_whatever)
 
     def gone(self, door: ChatProtocol) -> None:

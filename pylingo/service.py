@@ -121,6 +121,10 @@ class Options(BaseOptions):
             raise UsageError(f"--admin {name}: {error}") from None
 
     def postOptions(self) -> None:
+        for option in ("motd", "password-file", "tls"):
+            if self[option] == "":
+                # As from a variable that is not set: it must not mean that there is none.
+                raise UsageError(f"--{option} is empty. Name a file, or leave the option out.")
         if not self["endpoints"]:
             interface = self["interface"].replace(":", "\\:")
             kind = "tcp6" if ":" in interface or (not interface and _both()) else "tcp"

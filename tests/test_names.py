@@ -46,8 +46,10 @@ class NameTests(SynchronousTestCase):
 
     def test_different(self) -> None:
         """Different names are different, in key and in looks."""
-        for one, other in (("ana", "anna"), ("jose", "josé"), ("ana", "ana2"), ("漢", "字"),
-                           ("mia", "mla"), ("ali", "all"), ("ロ", "ハ"), ("иван", "лван")):  # fmt: skip
+        for one, other in (
+            ("ana", "anna"), ("jose", "josé"), ("ana", "ana2"), ("漢", "字"), ("mia", "mla"),
+            ("ali", "all"), ("ロ", "ハ"), ("иван", "лван"),
+        ):  # fmt: skip
             first, second = names.user(one), names.user(other)
             self.assertNotEqual(first.key, second.key)
             self.assertFalse({*first.skeletons} & {*second.skeletons}, (one, other))

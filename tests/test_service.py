@@ -40,6 +40,11 @@ class OptionsTests(SynchronousTestCase):
     def refused(self, *arguments: str) -> str:
         return str(self.assertRaises(UsageError, parsed, *arguments))
 
+    def test_empty(self) -> None:
+        """A file whose name is empty, as from a variable that is not set, is not none at all."""
+        for option in ("--password-file", "--tls", "--motd"):
+            self.assertIn(option, self.refused(option, ""))
+
     def test_defaults(self) -> None:
         """Without options it is as the manual says."""
         options = parsed()
