@@ -39,6 +39,9 @@ class Run:
         self.only: list[str] = options.only
         self.failed: list[str] = []
         self.found: Found = {"machine": report.machine()}
+        self.reactors = [r for r in REACTORS if r != "uvloop" or importlib.util.find_spec("uvloop")]
+        if "reactors" in self.only and "uvloop" not in self.reactors:
+            print("benchmarks: uvloop is not installed, and is left out", file=sys.stderr)
         self.bar = Bar(self._steps())
 
     def all(self) -> None:
@@ -93,7 +96,7 @@ class Run:
         for number in range(self.rounds):
             for name in SHOWN:
                 first: Figure | None = None
-                for reactor in self._installed():
+                for reactor in self.reactors:
                     with self._step(f"{reactor}, {name}, round {number + 1}"):
                         figure = once(WORKLOADS[name], "pylingo", self.size, reactor)
                         first = first or figure
@@ -140,9 +143,6 @@ class Run:
             self.bar.clear()
             print(f"benchmarks: {self.failed[-1]}", file=sys.stderr)
 
-    def _installed(self) -> list[str]:
-        return [r for r in REACTORS if r != "uvloop" or importlib.util.find_spec("uvloop")]
-
     def _steps(self) -> int:
         steps = sum(
             self.rounds * len({"pylingo", *self.peers} - WORKLOADS[name].unable)
@@ -152,7 +152,7 @@ class Run:
         if "growth" in self.only:
             steps += self.rounds * sum(len(growth.possible(c, self.quick)) for c in growth.CURVES)
         if "reactors" in self.only:
-            steps += self.rounds * len(SHOWN) * len(self._installed())
+            steps += self.rounds * len(SHOWN) * len(self.reactors)
         if "starting" in self.only:
             steps += (2 * self.rounds + 1) * len(starting.STARTS)
         return max(1, steps + len(PROFILED) * ("profiles" in self.only))

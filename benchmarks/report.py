@@ -195,10 +195,10 @@ def _growth(found: Found) -> str:
         points = found.get(curve.name, {})
         if points:
             costs = [f"{at}: {cost:.3g}" for at, cost in points.items()]
-            spread = list(points.values())
-            last = f"{spread[-1] / spread[0]:.2f}" if spread[0] else ""
-            rows.append((curve.what, curve.along, ", ".join(costs), last))
-    return table(("µs for", "how many", "costs", "last / first"), rows)
+            first, *_, last = spread = list(points.values())
+            ratios = [f"{last / other:.2f}" if other else "" for other in (first, min(spread))]
+            rows.append((curve.what, curve.along, ", ".join(costs), *ratios))
+    return table(("µs for", "how many", "costs", "last / first", "last / least"), rows)
 
 
 def _reactors(found: Found) -> str:
