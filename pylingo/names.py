@@ -1,9 +1,9 @@
 """What a name may be, when two names are the same, and what text is clean.
 
-A name has three forms. It is *shown* as it was typed. Its *key* is for comparing: the form that
-RFC 8266 (nicknames) gives it, so `ANA`, `ana` and `ａｎａ` are one name. Its *skeletons* are what it
-looks like (after UTS 39): a Cyrillic `аna` has a different key from `ana` but the same
-skeleton, and two names with a skeleton in common cannot be in use at the same time.
+A name has several forms. It is *shown* as it was typed. Its *key* is for comparing: the form that
+RFC 8266 (nicknames) gives it, so `ANA`, `ana` and `ａｎａ` are one name. Its *skeletons* are what
+it looks like (after UTS 39): a Cyrillic `аna` has a different key from `ana` but the same skeleton,
+and two names with a skeleton in common cannot be in use at the same time.
 
 Nothing here knows who has which name; that is `rooms.py`.
 """

@@ -21,7 +21,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from struct import Struct as Layout
-from typing import Annotated, Any, TypeAlias, TypeGuard, get_args
+from typing import Annotated, TypeAlias, TypeGuard, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
