@@ -403,7 +403,7 @@ class Conversation:
                 if event.room is not None:
                     self._questions.settle()
             case Left() if self.room is None:
-                self.people, self._count = {}, 0
+                self.people, self._count, self._topic = {}, 0, ""
             case Left():
                 whole = self._count == len(self.people)
                 self._count -= event.user in self.people or not whole
@@ -412,6 +412,8 @@ class Conversation:
                 if event.user in self.people:
                     del self.people[event.user]
                     self.people[event.to] = None
+                if event.to == self.user:
+                    return  # Whoever had our old name before us is somebody else.
                 old = names.kept(event.user)
                 if old in self._peers:
                     met = [event.to if key == old else one for key, one in self._peers.items()]

@@ -472,9 +472,11 @@ class Screen(TwistedProtocol):
             elif not self._session.default_buffer.text:
                 self._desk.leave()
 
-        @keys.add("c-c", filter=typing)
+        @keys.add("c-c", filter=typing | Condition(lambda: self._desk.urgent))
         @keys.add("<sigint>")
         def _(event: KeyPressEvent) -> None:
+            if self._app.layout.is_searching:
+                stop_search()
             now, typed = self._seconds(), event.current_buffer.text
             if self._desk.urgent and self._desk.keeps(typed):
                 # It ends at once; the line can be brought back in the next run.

@@ -737,6 +737,22 @@ class CompletionTests(Seat):
         self.hear(Joined(room="lobby", user="Straße"))
         self.assertEqual(self.texts("/msg straß"), ["/msg Straße "])
 
+    def test_in_private_with_others_of_our_name(self) -> None:
+        """Who had the name that one has oneself for a while is met, and ignored, under it still."""
+        self.hear(Help(commands=[*COMMANDS, CommandHelp("msg", [], "USER TEXT", "Say.")]))
+        self.hear(Private(id=1, at=1, user="zoe", to="ana", text="psst"))
+        self.talk.typed("/ignore zed")
+        for name in ("zoe", "zed", "ana"):
+            old, self.line.user = self.line.user, name
+            self.hear(Renamed(user=old, to=name, re=1))
+        self.assertEqual(self.texts("/msg z"), ["/msg zoe "])
+        self.said()
+        self.hear(message("hi", "zed"))
+        self.talk.typed("/ignore")
+        self.assertEqual([line for line in self.said() if "zed" not in line], [])
+        self.hear(message("mine", "ana"))
+        self.assertEqual(len(self.said()), 1)
+
     def test_further_back(self) -> None:
         """After `/history`, what was said before that which is on the screen."""
         self.assertEqual(self.texts("/history "), [])

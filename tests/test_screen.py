@@ -977,6 +977,20 @@ class EndTests(ScreenTests):
         self.at(scene, history=history)
         self.assertEqual(history.get_strings(), ["typed"])
 
+    def test_ctrl_c_when_urgent_while_searching(self) -> None:
+        """So it is in the middle of a search, of which nothing is left over."""
+        history = InMemoryHistory()
+
+        async def scene() -> None:
+            self.desk.urgent = True
+            await self.type("begun" + CTRL_R + "find")
+            await self.until(lambda: self.glass.shows("find"))
+            await self.type(CTRL_C)
+            await self.until(lambda: self.desk.left == 1)
+
+        self.at(scene, history=history)
+        self.assertEqual(history.get_strings(), ["begun"])
+
     def test_ctrl_c_at_a_hidden_question(self) -> None:
         """There it takes back the question, and what was typed, and nothing else."""
 
