@@ -185,12 +185,13 @@ class Accounts:
         """Raises `ChatError` where `name` is somebody else's account's, or looks like it."""
         holder = self.known.get(name.key)
         if holder is not None:
-            if user.account == name.key:
+            if user.account != name.key:
+                raise ChatError(
+                    "name_registered",
+                    f"The name {holder.name} is registered. If it is yours: /login {holder.name}",
+                )
+            if {*name.skeletons} <= {*holder.name.skeletons}:
                 return  # It may be older than what is known of look-alikes.
-            raise ChatError(
-                "name_registered",
-                f"The name {holder.name} is registered. If it is yours: /login {holder.name}",
-            )
         twin = self._looks.twin(name, but=self.known.get(user.account or ""))
         if twin is not None:
             raise ChatError(
@@ -261,7 +262,7 @@ class Accounts:
         if user.account != account.name.key:
             self._registry.remember(user)
             self._become(user, account)
-        user.rename(account.name)
+        user.rename(account.name, own=True)
         for room in tuple(user.rooms):
             if room.rules.banned(user) and not self.powerful(user, room):
                 user.hears((user.leave(room, "banned"),))

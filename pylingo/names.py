@@ -40,9 +40,10 @@ _TWINS = str.maketrans({"I": "l", "1": "l", "|": "l", "0": "o"})
 _PAIRS = str.maketrans({"m": "rn", "w": "vv"})
 # Letters that normalisation takes for what they do not look like.
 _DISGUISED = str.maketrans({"\u03f2": "c", "\u03f9": "C", "\u017f": "f"})
-# Letters of which the tables know too much, or too little: the palochka's dot is only there, and a
-# sharp s is taken for a beta.
-_KNOWN = {"\u04cf": "l", "\u00df": "b"}
+# Not as in the tables: only there has the palochka a dot, and a sharp s is no beta.
+_KNOWN = {"\u04cf": "l", "\u00df": "ss"}
+# A dot above is not seen where there is one.
+_DOT = re.compile("(?<=[ij])\u0307")
 _OVERLAY = 1
 """The combining class of strokes through a letter."""
 _SMALL = "LATIN LETTER SMALL CAPITAL "
@@ -109,7 +110,7 @@ def stored(shown: str, key: str) -> Name:
         name = user(shown, known=True)
     except ChatError:
         name = None
-    return name if name is not None and name.key == key else Name(key, key, (key,))
+    return name if name is not None and name.key == key else Name(key, key, _skeletons(key))
 
 
 def composed(text: str) -> str:
@@ -226,16 +227,21 @@ def _refused(what: str) -> ChatError:
 
 
 def _skeletons(text: str) -> tuple[str, ...]:
-    """Two if there is a capital I, or what looks like one: it is a twin of l, and of i."""
+    """Several if there is a capital I, or what looks like one: it is a twin of l, and of i."""
     if text.isascii():
-        looks, small = text, text.replace("I", "i")
+        forms = [text, text.replace("I", "i")]
     else:
         # Accents are part of how a name looks, so they stay: "José" is not a twin of "Jose".
         letters = unicodedata.normalize("NFKD", text.translate(_DISGUISED))
-        looks = "".join(map(_looks, letters))
-        small = "".join("i" if c.isupper() and _looks(c) in "Il" else _looks(c) for c in letters)
-    forms = (form.translate(_TWINS).casefold().translate(_PAIRS) for form in (looks, small))
-    return tuple(dict.fromkeys(forms))
+        seen = [(letter, _looks(letter)) for letter in letters]
+        forms = [
+            "".join(looks for _, looks in seen),
+            "".join("i" if c.isupper() and looks in ("I", "l") else looks for c, looks in seen),
+            # A beta looks like a sharp s, which is two letters.
+            "".join("ss" if letter == "\u03b2" else looks for letter, looks in seen),
+        ]
+    plain = (_DOT.sub("", form).translate(_TWINS).casefold().translate(_PAIRS) for form in forms)
+    return tuple(dict.fromkeys(plain))
 
 
 @lru_cache(maxsize=4096)
@@ -263,7 +269,7 @@ def _plainest(character: str) -> str:
         one = new.pop()
         # ASCII is as plain as can be. To go on from there would make l and I one.
         twins = () if one.isascii() else confusables_data.get(one, ())
-        more = {twin["c"] for twin in twins if len(twin["c"]) == 1} - alike
+        more = {twin["c"] for twin in twins if len(twin["c"]) == 1 or twin["c"].isascii()} - alike
         alike |= more
         new += more
-    return min(alike, key=lambda twin: (not twin.isascii(), twin))
+    return min(alike, key=lambda twin: (not twin.isascii(), len(twin), twin))

@@ -278,14 +278,20 @@ class User:
         except Exception:  # noqa: BLE001 - `hear` is not ours, and others wait to be told
             self.registry.broken(self)
 
-    def rename(self, name: Name) -> Renamed:
-        """Take `name`. Raises `ChatError` ``name_taken``, or ``forbidden`` for a banned one."""
+    def rename(self, name: Name, *, own: bool = False) -> Renamed:
+        """Take `name`, which is that of the user's account if it is the user's `own`.
+
+        Raises `ChatError` ``name_taken``, or ``forbidden`` for a banned one.
+        """
         old = self.name
-        if name.key != old.key:
+        # In capitals a name may look like another. An account's own may be older than what is known
+        # of look-alikes.
+        new_look = not own and not {*name.skeletons} <= {*old.skeletons}
+        if name.key != old.key or new_look:
             self.registry.reserved(name, self)
-            if name.key in self.registry.rules.bans:
-                raise ChatError("forbidden", f"The name {name} is banned here. Take another.")
-        self.registry.claim(name, self)
+        if name.key != old.key and name.key in self.registry.rules.bans:
+            raise ChatError("forbidden", f"The name {name} is banned here. Take another.")
+        self.registry.claim(name, self, like=new_look)
         renamed = Renamed(user=old.shown, to=name.shown)
         if name.shown != old.shown:
             for room in self.rooms:
@@ -482,14 +488,17 @@ class Registry:
         """Who has that name, or the account of that name."""
         return self.users.get(name.key) or self.owners.get(name.key)
 
-    def claim(self, name: Name, user: User) -> None:
-        """Give `name` to `user` in place of the old one. Raises `ChatError` ``name_taken``."""
-        # The name of an account may be older than what is known of look-alikes.
-        holder = self._holder(name, but=user, like=user.account != name.key)
+    def claim(self, name: Name, user: User, *, like: bool) -> None:
+        """Give `name` to `user` in place of the old one.
+
+        Raises `ChatError` ``name_taken`` if somebody has it or, if `like`, has one that looks like
+        it.
+        """
+        holder = self._holder(name, but=user, like=like)
         if holder is not None:
-            like = "" if holder.name.key == name.key else f" It looks like {holder.name}."
+            twin = "" if holder.name.key == name.key else f" It looks like {holder.name}."
             raise ChatError(
-                "name_taken", f"The name {name} is taken.{like} Choose another: /name NAME"
+                "name_taken", f"The name {name} is taken.{twin} Choose another: /name NAME"
             )
         self._drop(user)
         user.name = name

@@ -268,7 +268,8 @@ def _connect(path: str) -> sqlite3.Connection:
             # SQLite would remove it, and what was said last is in it.
             raise DatabaseError(
                 f"The database {path} is not there, but its newest part is, in {path}-wal. Put the "
-                "database back beside it, move that away, too, or choose another with --database."
+                "same database back beside it. To begin with a copy, or anew, move that part away, "
+                "or choose another with --database."
             )
         # What people said to each other is for the owner's eyes; if it cannot be made, SQLite
         # says why. One that is there is not opened: to close it would end all locks of this

@@ -141,7 +141,8 @@ class Sessions:
         if stored.account is not None:
             self._restore(user, stored.account)
         with suppress(ChatError):
-            user.rename(names.user(stored.name, known=True))
+            name = names.user(stored.name, known=True)
+            user.rename(name, own=user.account == name.key)
         if stored.room is not None:
             with suppress(ChatError):
                 self._return(user, stored, names.room(stored.room, known=True))

@@ -262,6 +262,48 @@ class RegisterTests(HouseTestCase):
         self.error(back, "forbidden", "password", "x")
 
 
+class TwinTests(HouseTestCase):
+    """Names that look like somebody's."""
+
+    def test_by_case(self) -> None:
+        """Nobody comes to look like somebody else by changing the case of letters."""
+        guest, owner = self.house.visitor("Ella"), self.house.owner("Alice")
+        away = self.house.owner("Karl")
+        away.ask("close")
+        eve = self.house.visitor()
+        for registered in (False, True):
+            for name, twin in (("aiice", "aIice"), ("eiia", "eIIa"), ("kari", "karI")):
+                self.error(eve, "name_taken", "name", twin)
+                self.assertIsInstance(eve.ask("name", name), Renamed)
+                if registered:
+                    eve = self.house.owner(name)
+                self.error(eve, "name_taken", "name", twin)
+        self.assertFalse(guest.closed or owner.closed)
+
+    def test_own_in_capitals(self) -> None:
+        """One's own name is one's own in every case."""
+        ana = self.house.owner("Lili")
+        for name in ("LILI", "lili", "LiLi"):
+            self.assertEqual(ana.ask("name", name).to, name)
+
+    def test_older_than_the_rules(self) -> None:
+        """Accounts whose names look alike, for they were made before that was known, can log in."""
+        self.house.owner("mia").ask("close")
+        self.house.owner("zoe").ask("close")
+        write = self.house.database.writer.execute
+        write(
+            "UPDATE accounts SET key = ?, name = ? WHERE key = 'zoe'",
+            (names.user("МІА").key, "МІА"),
+        )
+        self.house = self.house.restart(**self.options)
+        one, other = self.house.owner("mia"), self.house.owner("МІА")
+        self.assertEqual(one.ask("name", "mia"), Renamed(user="mia", to="mia", re=one._last))
+        self.assertEqual(other.ask("name", "МІА"), Renamed(user="МІА", to="МІА", re=other._last))
+        for visitor, name in ((one, "mia"), (other, "МІА")):
+            token = self.asleep(visitor)
+            self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").user, name)
+
+
 class LoginTests(HouseTestCase):
     def test_done(self) -> None:
         """The reply says by which name one goes now; the room hears it as a new name."""

@@ -48,7 +48,7 @@ class NameTests(SynchronousTestCase):
         """Different names are different, in key and in looks."""
         for one, other in (
             ("ana", "anna"), ("jose", "josé"), ("ana", "ana2"), ("漢", "字"), ("mia", "mla"),
-            ("ali", "all"), ("ロ", "ハ"), ("иван", "лван"),
+            ("ali", "all"), ("ロ", "ハ"), ("иван", "лван"), ("Strauß", "Straub"), ("Groß", "Grob"),
         ):  # fmt: skip
             first, second = names.user(one), names.user(other)
             self.assertNotEqual(first.key, second.key)
@@ -61,6 +61,8 @@ class NameTests(SynchronousTestCase):
             ("modern", "modem"), ("will", "vvill"), ("ana", "ᴀɴᴀ"),
             ("ana", "a\u0336n\u0336a\u0336"), ("alice", "aliϲe"), ("Carl", "Ϲarl"),
             ("frank", "ſrank"), ("ロ", "口"), ("カ", "力"), ("ニ", "二"), ("Weiß", "Weiβ"),
+            ("will", "wiǁ"), ("all", "a‖"), ("Caesar", "Cæsar"), ("ina", "i\u0307na"),
+            ("İda", "ida"),
         ):  # fmt: skip
             first, second = names.user(one), names.user(other)
             self.assertNotEqual(first.key, second.key)
