@@ -481,7 +481,7 @@ class Registry:
         except KeyError:
             raise ChatError(
                 "no_such_user",
-                f"Nobody here is called {name}. Check the spelling; /users lists who is here.",
+                f"Nobody here is called {name}. Check the spelling; /users lists your room.",
             ) from None
 
     def called(self, name: Name) -> User | None:

@@ -90,7 +90,7 @@ class Options(BaseOptions):
         ["motd", None, None, "A text file that everyone sees on arrival."],
         ["password-file", None, None, "A file whose first line is the server's password."],
         ["rate", None, RATE,
-         "Requests a second from a client that has used up its burst; 0 is no bound.", amount],
+         "Requests a second read from a client after its burst; 0 is no bound.", amount],
         ["burst", None, BURST, "Requests that a client may make at once.", amount],
         ["max-users", None, MOST_USERS, "Connections in all; 0 is no bound.", whole],
         ["max-per-host", None, MOST_PER_HOST,
