@@ -427,7 +427,7 @@ class Connection:
     def _tell(self, event: Heard) -> None:
         try:
             self._hear(event)
-        except BaseException:  # noqa: BLE001 - it is not our bug, and what comes next may be heard
+        except BaseException:  # noqa: BLE001 - or `sys.exit` would keep an answer from who waits
             # Not the event itself, for that may be private, or as good as a password.
             self._log.failure("hearing {kind} failed", kind=type(event).__name__)
 

@@ -60,6 +60,8 @@ SECRETS = {"login": 2, "register": 1, "password": 1, "enter": 1, "lock": 1}
 """How many words follow the commands that end with a password."""
 MOST_PENDING = 500
 """Messages that may wait to be acknowledged."""
+PAGE = 50
+"""Messages that Tab asks for at first, to go further back in the history."""
 SHOWN = 200
 """Characters that are shown of a message that was refused."""
 IGNORE = CommandHelp("ignore", (), "NAME", "Hide what somebody says, or show it again.")
@@ -337,15 +339,12 @@ class Conversation:
             lines = looks.lines(event, me, most=looks.MOST_LINES, ignores=self._ignores)
             stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines
             self.show([*self._headings(event), *stamped])
+        if shown and isinstance(event, Private):
+            self._meet(event.to if event.user == me else event.user)
         match event:
             case Message() | Private() if shown and event.user != me and not event.replayed:
-                if isinstance(event, Private):
-                    self._meet(event.user)
+                if isinstance(event, Private) or looks.mentions(event.text, me):
                     self._view.ring()
-                elif looks.mentions(event.text, me):
-                    self._view.ring()
-            case Private() if shown:
-                self._meet(event.to if event.user == me else event.user)
             case Help() if len(event.commands) > 1:
                 self.show([[("class:info", line)] for line in KEYS])
             case Joined() if event.users is not None and not self._hinted:
@@ -429,7 +428,7 @@ class Conversation:
             case Topic():
                 self._topic = event.topic
             case Message() if not self._older:
-                self._older = f"50 {event.id}"
+                self._older = f"{PAGE} {event.id}"
             case History() if event.messages:
                 self._older = f"{len(event.messages)} {event.messages[0].id}"
             case Users():

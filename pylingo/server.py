@@ -156,7 +156,8 @@ class ChatProtocol(Int32StringReceiver):
         if self.plain:
             transport.setTcpNoDelay(True)
         if encrypted and IProtocol.providedBy(transport):
-            # What decrypts is a protocol on the transport, and tells nobody what it had to do.
+            # What decrypts is a protocol on the transport, and tells nobody what it had to do: so
+            # what it is given is counted before it gets that.
             decrypt = transport.dataReceived
             transport.dataReceived = partial(self._encrypted, decrypt)  # type: ignore[method-assign]
         kind = SocketOutbox if self.plain else Outbox
@@ -229,7 +230,7 @@ class ChatProtocol(Int32StringReceiver):
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         self.closing = True
         self.outbox.lost()
-        # The same goes for what was put there when it came.
+        # That, too, is a circle: see `connectionMade`.
         vars(self.transport).pop("dataReceived", None)
         if self._running is not None:
             self._running.cancel()

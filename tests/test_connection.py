@@ -379,25 +379,18 @@ class UnreachableTests(SynchronousTestCase):
             self.assertNotIn("server", str(person.refusal))
 
     def test_given_up(self) -> None:
-        """Who does not wait for the start any more is not let in later."""
-        answer: Deferred[Any] = Deferred()
+        """Who does not wait for the start any more is not let in later, however far it was."""
+        never: Deferred[Any] = Deferred()
         heard: list[Heard] = []
-        connect = self.world.connect
-        self.patch(self.world, "connect", lambda _: answer)
-        late = Connection(self.world, heard.append, self.world.clock, name="ana")
-        started = late.start()
-        started.cancel()
-        self.failureResultOf(started, CancelledError)
-        self.world.flush()
-        self.successResultOf(late.closed)
-        self.patch(self.world, "connect", connect)
-        early = Connection(self.world, heard.append, self.world.clock, name="ana")
-        started = early.start()
-        started.cancel()
-        self.failureResultOf(started, CancelledError)
-        self.world.flush()
-        self.successResultOf(early.closed)
-        self.assertFalse(early.linked)
+        for connect in (self.world.connect, lambda _: never):
+            self.patch(self.world, "connect", connect)
+            ana = Connection(self.world, heard.append, self.world.clock, name="ana")
+            started = ana.start()
+            started.cancel()
+            self.failureResultOf(started, CancelledError)
+            self.world.flush()
+            self.successResultOf(ana.closed)
+            self.assertFalse(ana.linked)
 
     def test_given_up_at_the_last_moment(self) -> None:
         """To give it up is in time as long as it has not been said that one is in."""

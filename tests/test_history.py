@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -20,6 +20,11 @@ from pylingo.rooms import Post, User, silence
 from tests.house import START, House, request, texts
 
 START_ID = int(START * 1_000_000)
+
+
+def noting(done: list[Any], what: object) -> Callable[[object], None]:
+    """A change that does nothing but to note that it was made."""
+    return lambda _: done.append(what)
 
 
 class LogTestCase(SynchronousTestCase):
@@ -311,8 +316,8 @@ class WriteTests(LogTestCase):
         done: list[int] = []
         self.house.commits.hold()
         for number in range(4):
-            self.log.keep("key", lambda _, number=number: done.append(number))  # type: ignore[misc]
-        self.log.keep("other", lambda _: done.append(9))
+            self.log.keep("key", noting(done, number))
+        self.log.keep("other", noting(done, 9))
         self.house.commits.release()
         self.assertEqual(done, [3, 9])
 
@@ -321,7 +326,7 @@ class WriteTests(LogTestCase):
         done: list[str] = []
         self.house.commits.hold()
         for key in ("one", "other", "one"):
-            self.log.keep(key, lambda _, key=key: done.append(key))  # type: ignore[misc]
+            self.log.keep(key, noting(done, key))
         self.house.commits.release()
         self.assertEqual(done, ["other", "one"])
 
@@ -487,7 +492,7 @@ class FailureTests(LogTestCase):
         done: list[object] = []
         self.house.break_disk()
         for session in (1, 2, 3, ("room", "den"), 4, 1, 5):
-            self.log.keep(session, lambda _, key=session: done.append(key))  # type: ignore[misc]
+            self.log.keep(session, noting(done, session))
             self.house.settle()
             self.ana.say("fails")
             self.house.settle()

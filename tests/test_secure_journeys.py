@@ -513,6 +513,8 @@ class LimitJourneys(SecureJourney):
         server.wait()
         self.assertLess(time.monotonic() - begun, 5)
         self.assertEqual(told, 900)
+        # Those who were cut off, too.
+        self.assertEqual(server.out.count(" disconnected"), 1000)
         with contextlib.closing(
             sqlite3.connect(self.home / "server" / "pylingo.sqlite3")
         ) as database:
