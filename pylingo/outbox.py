@@ -18,9 +18,8 @@ import sys
 import termios
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from itertools import repeat
 from socket import socket
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer
@@ -36,6 +35,9 @@ MOST_WAITING = 1024 * 1024
 """Bytes that may wait for one peer."""
 MOST_UNSENT = 128 * 1024
 """Bytes that the system may hold for a peer before it sends them; left to itself, megabytes."""
+
+Told: TypeAlias = tuple[Sequence[Event], bytes]
+"""Events, and the frames they are."""
 
 _log = Logger()
 
@@ -74,18 +76,15 @@ class Turn:
         self.deliveries = 0
         self.high = 0
         self.outboxes: list[Outbox] = []
-        self.events: Sequence[Event] = ()
-        """What is being told."""
-        self.frames = b""
-        """The same as frames, made once however many hear it."""
+        self.told: Told = (), b""
+        """What is being told, made into frames once, however many hear it."""
         self.final = False
         """Whether it ends the connection."""
         self._call_later = call_later
 
     def tell(self, events: Sequence[Event], frames: bytes | None = None) -> None:
         """`events` are what is being told from now on."""
-        self.events = events
-        self.frames = b"".join(map(encode, events)) if frames is None else frames
+        self.told = events, b"".join(map(encode, events)) if frames is None else frames
         self.final = type(events[-1]) is Closing
 
     def spread(self, tellings: Iterable[Telling]) -> None:
@@ -104,7 +103,9 @@ class Turn:
             data = b"".join(frames)
             # As `_direct`, without a call for each.
             ready = [
-                hear for user in users if type(hear := user.hear) is SocketOutbox and hear.open
+                hear
+                for user in users
+                if type(hear := user.hear) is SocketOutbox and hear.open and not hear.frames
             ]
             boxes += ready
             datas += [data] * len(ready)
@@ -132,7 +133,7 @@ class Turn:
         self._send(boxes, datas, size)
         for user, stream, data in others:
             hear = user.hear
-            if isinstance(hear, Outbox) and hear.open:
+            if isinstance(hear, Outbox) and hear.open and not hear.frames:
                 # Such as TLS: its buffer takes all of it, and it was gathered already.
                 self.sent += len(data)
                 try:
@@ -142,6 +143,36 @@ class Turn:
             else:
                 self.tell(stream, data)
                 user.hears(stream)
+
+    def share(self, users: Sequence[User], events: Sequence[Event]) -> None:
+        """Tell users the same, with what else they hear in this turn.
+
+        In a large room where many come and go, a call for each user would be most of the work.
+        """
+        self.tell(events)
+        told = _, frames = self.told
+        new: list[Outbox] = []
+        others: list[User] = []
+        count = 0
+        for user in users:
+            # As `Outbox.__call__`, without several calls for each.
+            hear = user.hear
+            if type(hear) is not SocketOutbox:
+                others.append(user)
+            elif hear.open:
+                if not hear.frames:
+                    new.append(hear)
+                hear.frames.append(frames)
+                count += 1
+            elif hear.held is not None:
+                hear.held.append(told)
+            else:
+                others.append(user)
+        self.sent += count * len(frames)
+        if new:
+            self.note(new)
+        for user in others:
+            user.hears(events)
 
     def _send(self, boxes: Sequence[SocketOutbox], datas: Sequence[bytes], size: int) -> None:
         """Hand each its bytes, `size` in all."""
@@ -163,13 +194,15 @@ class Turn:
                     except Exception:  # noqa: BLE001 - the others have something to wait for, too
                         _log.failure("sending failed")
 
-    def begin(self) -> None:
-        """The first outbox with something to send in this turn is about to be noted."""
-        self._call_later(0, self.end)
+    def note(self, outboxes: Sequence[Outbox]) -> None:
+        """These have something to send in this turn."""
+        if not self.outboxes:
+            self._call_later(0, self.end)
+        self.outboxes += outboxes
 
     def end(self) -> None:
         """Send it all."""
-        self.events, self.frames = (), b""
+        self.told = (), b""
         outboxes, self.outboxes = self.outboxes, []
         for outbox in outboxes:
             try:
@@ -183,14 +216,16 @@ class Outbox:
     """Frames for a transport that has a buffer of its own, such as TLS."""
 
     __slots__ = (
-        "_drained", "_ended", "_frames", "_held", "_owner", "_turn", "blocked", "moved", "open",
+        "_drained", "_ended", "_owner", "_turn", "blocked", "frames", "held", "moved", "open",
         "size", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
         self.transport = transport
         self.open = True
-        """Whether a group of messages can go at once."""
+        """Whether what the user hears can go out at the end of this turn."""
+        self.frames: list[bytes] = []
+        """What waits for that, or for the peer to take more."""
         self.blocked = False
         """Whether the peer, or the network, does not take any more for now."""
         self.size = 0
@@ -198,10 +233,10 @@ class Outbox:
         self.moved = 0
         """Grows whenever something was taken."""
         self._ended = False
-        self._held: list[Any] | None = None
+        self.held: list[Told] | None = None
+        """What is kept back, where something is."""
         self._owner = owner
         self._turn = turn
-        self._frames: list[bytes] = []
         self._drained: tuple[Deferred[None], ...] = ()
         self._attach()
         # Not every transport is TCP, and not every system can be told.
@@ -212,22 +247,20 @@ class Outbox:
     def __call__(self, events: Sequence[Event]) -> None:
         """Tell the peer of `events`: this is what the user hears with."""
         turn = self._turn
-        if events is not turn.events:
+        if events is not turn.told[0]:
             turn.tell(events)
         if self._ended:
             pass
         elif turn.final:
-            self._owner.ended(turn.frames)
-        elif self._held is not None:
-            # By turns in one list: a pair of them would be one more object to make and collect.
-            self._held.append(events)
-            self._held.append(turn.frames)
+            self._owner.ended(turn.told[1])
+        elif self.held is not None:
+            self.held.append(turn.told)
         else:
-            self.put(turn.frames)
+            self.put(turn.told[1])
 
     def hold(self) -> None:
         """Keep back what is heard from now on."""
-        self._held = []
+        self.held = []
         self._reopen()
 
     def release(self, after: int = 0, *, private: bool = False) -> None:
@@ -235,25 +268,25 @@ class Outbox:
 
         If `private`, only what was said to this user alone is left out.
         """
-        held, self._held = self._held, None
+        held, self.held = self.held, None
         self._reopen()
         if held:
-            told: Iterable[bytes] = held[1::2]
             if after:
-                told = map(_newer, held[::2], told, repeat(after), repeat(private))
-            frames = b"".join(told)
+                frames = b"".join(_newer(told, after, private) for told in held)
+            else:
+                frames = b"".join(frames for _, frames in held)
             if frames:
                 self.put(frames)
 
     @property
     def holds(self) -> int:
         """Bytes that are kept back, counted each time one asks."""
-        return sum(map(len, self._held[1::2])) if self._held else 0
+        return sum(len(frames) for _, frames in self.held or ())
 
     def end(self, last: bytes = b"") -> None:
         """Hear nothing more; what waits is still sent, and then the `last` frame."""
         self._ended = True
-        self._held = None
+        self.held = None
         self._reopen()
         if last:
             self.put(last)
@@ -270,8 +303,13 @@ class Outbox:
         with suppress(RuntimeError):  # Some transports mind if there is no producer any more.
             self.finish()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits, or is kept back."""
+        return self.open and not self.frames
+
     def _reopen(self) -> None:
-        self.open = not (self._ended or self._frames or self.blocked or self._held is not None)
+        self.open = not (self._ended or self.blocked or self.held is not None)
 
     def put(self, frames: bytes) -> None:
         """Send `frames` at the end of this turn, or when the peer takes more."""
@@ -279,7 +317,7 @@ class Outbox:
         self._put(frames)
 
     def _put(self, frames: bytes) -> None:
-        waiting = self._frames
+        waiting = self.frames
         if self.blocked:
             waiting.append(frames)
             self.size = size = self.size + len(frames)
@@ -289,11 +327,7 @@ class Outbox:
                 self._owner.overflowed()
             return
         if not waiting:
-            turn = self._turn
-            if not turn.outboxes:
-                turn.begin()
-            turn.outboxes.append(self)
-            self.open = False
+            self._turn.note((self,))
         waiting.append(frames)
 
     def send(self, frames: bytes) -> None:
@@ -306,20 +340,19 @@ class Outbox:
 
     def clear(self) -> None:
         """Forget what has not been handed on; what has been ends with a whole frame."""
-        waiting = sum(map(len, self._frames))
+        waiting = sum(map(len, self.frames))
         self._turn.sent -= waiting
         if self.blocked:
             self.size -= waiting
-        self._frames.clear()
+        self.frames.clear()
 
     def flush(self) -> None:
         """Send what waits, as far as it can be sent now."""
-        frames = self._frames
+        frames = self.frames
         if not frames or self.blocked:
             return
         data = b"".join(frames)
         frames.clear()
-        self._reopen()
         self.send(data)
         if self._drained:
             self._announce()
@@ -346,7 +379,7 @@ class Outbox:
     def pauseProducing(self) -> None:
         self.blocked = True
         self.open = False
-        self.size = sum(map(len, self._frames))
+        self.size = sum(map(len, self.frames))
 
     def resumeProducing(self) -> None:
         self.moved += 1
@@ -369,7 +402,7 @@ class Outbox:
         return getattr(self.transport, "transport", self.transport).getHandle()
 
     def _announce(self) -> None:
-        if not self._frames and not self.blocked:
+        if not self.frames and not self.blocked:
             waiting, self._drained = self._drained, ()
             for drained in waiting:
                 drained.callback(None)
@@ -405,7 +438,7 @@ class SocketOutbox(Outbox):
         if end - sent > MOST_WAITING:
             # First the frame that was cut, alone: whatever comes of the rest, it has to be whole.
             end = _whole(frames, sent)
-        self._frames.append(frames[sent:end])
+        self.frames.append(frames[sent:end])
         self.size = end - sent
         self._turn.high = max(self._turn.high, self.size)
         # This asks for the first piece at once, and for the next when that was taken.
@@ -417,27 +450,27 @@ class SocketOutbox(Outbox):
         self.moved += 1
         self.size -= self._handed
         self._handed = 0
-        if not self._frames:
+        if not self.frames:
             self.blocked = False
             self._reopen()
             self.transport.unregisterProducer()
             self._announce()
             return
         size = count = 0
-        for frame in self._frames:
+        for frame in self.frames:
             count += 1
             size += len(frame)
             if size >= PIECE:
                 break
-        piece = b"".join(self._frames[:count])
-        del self._frames[:count]
+        piece = b"".join(self.frames[:count])
+        del self.frames[:count]
         self._handed = size
         self.transport.write(piece)
 
 
 def _direct(hear: object) -> TypeGuard[SocketOutbox]:
     """Whether it is a socket, and nothing waits ahead of it."""
-    return type(hear) is SocketOutbox and hear.open
+    return type(hear) is SocketOutbox and hear.open and not hear.frames
 
 
 def _whole(frames: bytes, place: int) -> int:
@@ -448,8 +481,9 @@ def _whole(frames: bytes, place: int) -> int:
     return end
 
 
-def _newer(events: Sequence[Event], frames: bytes, after: int, private: bool) -> bytes:
-    """`frames`, which are `events`, without messages that have ids up to `after`."""
+def _newer(told: Told, after: int, private: bool) -> bytes:
+    """The frames of what was told, without messages that have ids up to `after`."""
+    events, frames = told
     kinds = Private if private else Message | Private
     newer = [e for e in events if not isinstance(e, kinds) or e.id > after]
     return frames if len(newer) == len(events) else b"".join(map(encode, newer))

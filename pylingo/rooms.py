@@ -166,9 +166,10 @@ class Gone(Struct, frozen=True):
 class Room:
     """A room and its members, in the order they came. It exists while it has some, or is kept."""
 
-    __slots__ = ("maker", "members", "name", "place", "rules", "topic")
+    __slots__ = ("maker", "members", "name", "place", "registry", "rules", "topic")
 
-    def __init__(self, name: Name, maker: str = "") -> None:
+    def __init__(self, registry: Registry, name: Name, maker: str) -> None:
+        self.registry = registry
         self.name = name
         self.maker = maker
         """The place of who has made it."""
@@ -185,15 +186,11 @@ class Room:
 
     def tell(self, event: Event, but: User | None = None) -> None:
         """Everyone in the room hears `event`, except one."""
-        events = (event,)
         # A copy: who hears something may leave because of it.
-        for member in tuple(self.members):
-            if member is not but:
-                hear = member.hear
-                try:
-                    hear(events)
-                except Exception:  # noqa: BLE001 - as in `User.hears`, which costs a call
-                    member.registry.broken(member)
+        members = [*self.members]
+        if but in self.members:
+            members.remove(but)
+        self.registry.share(members, (event,))
 
     def shown(self, most: int | None = None) -> list[str]:
         """The names of the first `most` members, or of all."""
@@ -443,6 +440,8 @@ class Registry:
         """Told, while the exception is handled, whose `hear` has failed."""
         self.spread: Callable[[Iterable[Telling]], None] = _each
         """Tells what was said in rooms; a door that can do it faster than one by one may."""
+        self.share: Callable[[Sequence[User], Sequence[Event]], None] = _share
+        """Tells users something else; likewise."""
         self.several: set[User] = set()
         """Users who are in several rooms."""
         self.made: Counter[str] = Counter()
@@ -530,13 +529,13 @@ class Registry:
                 f"You have made {MOST_ROOMS} rooms that still exist. Use one of them, or "
                 "give one up: /unlock it, /deop yourself, and leave it.",
             )
-        room = Room(name, place)
+        room = Room(self, name, place)
         self._room_looks.put(name, room)
         return room
 
     def restore(self, name: Name, maker: str) -> Room:
         """A room that was kept: it may be older than what is known of look-alikes."""
-        room = self.rooms[name.key] = Room(name, maker)
+        room = self.rooms[name.key] = Room(self, name, maker)
         self.made[maker] += 1
         self._room_looks.put(name, room)
         return room
@@ -729,12 +728,13 @@ class Registry:
 
     def tell(self, event: Event, but: User | None = None) -> None:
         """Everyone hears `event`, except one, and those who are not let in."""
-        events = (event,)
-        for user in tuple(self.users.values()):
-            # Users in a room were let in; only the others have to be checked.
-            let_in = user.entered and (user.rooms or self.rules.banned(user) is None)
-            if user is not but and let_in:
-                user.hears(events)
+        # Users in a room were let in; only the others have to be checked.
+        let_in = [
+            user
+            for user in self.users.values()
+            if user.entered and (user.rooms or self.rules.banned(user) is None)
+        ]
+        self.share([user for user in let_in if user is not but], (event,))
 
     def _holder(self, name: Name, but: User | None = None, *, like: bool = True) -> User | None:
         same = self.users.get(name.key)
@@ -766,10 +766,14 @@ class Registry:
                 del self.gone[next(iter(self.gone))]
 
 
+def _share(users: Iterable[User], events: Sequence[Event]) -> None:
+    for user in users:
+        user.hears(events)
+
+
 def _each(tellings: Iterable[Telling]) -> None:
     for telling in tellings:
-        for user in telling.users:
-            user.hears(telling.events)
+        _share(telling.users, telling.events)
         for user, answers in telling.talkers.items():
             told = telling.stream(answers)
             if told:

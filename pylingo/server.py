@@ -340,7 +340,7 @@ class ChatProtocol(Int32StringReceiver):
 
     def settle(self) -> None:
         """See whether what was said to the user alone has arrived."""
-        if not self.welcomed or self.user.account is None or not self.outbox.open:
+        if not self.welcomed or self.user.account is None or not self.outbox.empty:
             return
         accounts, user = self.chat.accounts, self.user
         if accounts.unread(user) and self.outbox.unsent() <= 0:
@@ -552,7 +552,7 @@ class ChatFactory(Factory):
         self.lag = 0.0
         """Seconds that the last look at all connections came too late."""
         self.turn = Turn(clock.callLater)
-        self.registry.spread = self.turn.spread
+        self.registry.spread, self.registry.share = self.turn.spread, self.turn.share
         self.doors: dict[ChatProtocol, None] = {}
         self.now = clock.seconds()
         """The time, as of the last look at all connections; good for bounds in seconds."""

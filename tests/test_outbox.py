@@ -235,7 +235,7 @@ class OutboxTests(SynchronousTestCase):
         self.box.put(b"one")
         self.box.hold()
         self.box.release()
-        self.assertFalse(self.box.open)
+        self.assertFalse(self.box.empty)
 
     def test_one_breaks(self) -> None:
         """A bug in the sending to one is noted, and no trouble of the others."""
@@ -633,6 +633,56 @@ class SpreadTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.taken(1), encode(sent) + encode(three))
         self.assertEqual(self.turn.deliveries, 2 + 2 + 1)
+
+    def test_shared(self) -> None:
+        """What else a room hears comes at the end of the turn, in order, whatever the state."""
+        self.users += [self.on_socket() for _ in range(3)]
+        waiting, held, full, ended, _, _ = self.boxes
+        transport = StringTransport()
+        heard: list[Event] = []
+        buffered = Outbox(transport, self.turn, Owner())
+        users = [*self.users, self.registry.enter(buffered), self.registry.enter(heard.extend)]
+        events = [Joined(room="lobby", user=f"user-{n}") for n in range(3)]
+        frames = b"".join(map(encode, events))
+        waiting.put(b"first")
+        held.hold()
+        for _ in range(5):
+            self.spread([self.users[2]])
+        self.assertTrue(full.blocked)
+        ended.end()
+        for event in events:
+            self.turn.share(users, (event,))
+        self.assertEqual((self.taken(0), self.taken(4)), (b"", b""))
+        self.assertEqual(heard, events)
+        self.clock.advance(0)
+        taken = [self.taken(number) for number in range(6)]
+        self.assertEqual(
+            taken, [b"first" + frames, b"", self.frames * 5 + frames, b"", frames, frames]
+        )
+        self.assertEqual(transport.value(), frames)
+        self.assertEqual(held.holds, len(frames))
+        held.release()
+        self.clock.advance(0)
+        self.assertEqual(self.taken(1), frames)
+        self.assertEqual(self.turn.sent, sum(map(len, taken)) + 2 * len(frames))
+
+    def test_shared_fault(self) -> None:
+        """Who does not hear for a fault of ours is nobody else's trouble."""
+        deaf = self.registry.enter(lambda _: 1 / 0)  # type: ignore[arg-type]
+        event = Joined(room="lobby", user="ana")
+        self.turn.share([deaf, *self.users], (event,))
+        self.clock.advance(0)
+        self.assertEqual(self.broken, [deaf])
+        self.assertEqual([self.taken(number) for number in range(3)], [encode(event)] * 3)
+
+    def test_shared_and_said(self) -> None:
+        """A message of the same turn comes behind what else was heard before it."""
+        event = Joined(room="lobby", user="ana")
+        self.turn.share(self.users[:1], (event,))
+        self.spread(self.users)
+        self.clock.advance(0)
+        self.assertEqual(self.taken(0), encode(event) + self.frames)
+        self.assertEqual(self.taken(1), self.frames)
 
     def test_rooms(self) -> None:
         """Several rooms are told in one go."""

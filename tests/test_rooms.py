@@ -620,4 +620,4 @@ class PlaceTests(ChatTestCase):
         self.assertEqual(user.place, "~77")
         user.account = "ana"
         self.assertEqual(user.place, "@ana")
-        self.assertEqual(Room(names.room("LOBBY")).place, "#lobby")
+        self.assertEqual(Room(Registry(lambda _: None), names.room("LOBBY"), "").place, "#lobby")
