@@ -4,7 +4,7 @@
     bytes <-- Outbox <-- encode (once for each event) <-- hear <-- the user's rooms
 
 `ChatProtocol` serves one connection: it takes requests one at a time and replies in their order.
-While a command has to wait, the receiver is paused and that connection is not read; others are.
+While a command has to wait, the receiver is paused, and what comes on that connection waits, too.
 `ChatFactory` has the registry and everything else that connections share. It checks all of them
 once a second, instead of a timer for each.
 
@@ -181,8 +181,12 @@ class ChatProtocol(Int32StringReceiver):
         # What carries something may be three times as large: a record has some 25 bytes of its own,
         # and the smallest request as many.
         self._barren -= 3 * len(data)
-        if not self.closing:
-            Int32StringReceiver.dataReceived(self, data)
+        if self.closing:
+            return
+        if self.paused:
+            # Not before there is more: see `_wait`.
+            self.transport.pauseProducing()
+        Int32StringReceiver.dataReceived(self, data)
 
     def stringReceived(self, string: bytes) -> None:
         # The factory's time is up to a second old; nobody is to count as more silent than so.
@@ -454,7 +458,9 @@ class ChatProtocol(Int32StringReceiver):
         running = ensureDeferred(self._run(command, body))
         if not running.called:
             self._running = running
-            self.pauseProducing()
+            # Seldom does more come meanwhile. To pause the transport for nothing would cost two
+            # visits to the kernel.
+            self.paused = True
             running.addCallback(self._ran)
 
     async def _run(self, command: Command, body: str) -> None:

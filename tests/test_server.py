@@ -392,6 +392,7 @@ class OrderTests(DoorTestCase):
             other.say("x")
         for talker in talkers:
             talker.send(*(request("say", f"{n}", n) for n in range(5)), request("ping", "", "p"))
+            talker.send(request("ping", "", "q"))
         self.assertEqual([talker.wire.producerState for talker in talkers], ["paused"] * 3)
         for talker in talkers:
             self.assertIsNone(talker.reply("p"))
@@ -806,7 +807,8 @@ class BoundTests(DoorTestCase):
         self.assertEqual(ana.wire.producerState, "paused")
         ana.stall()
         ana.wire.door.close("idle", "Nothing was heard from you for a minute.")
-        self.assertEqual(ana.wire.producerState, "producing")
+        ana.wire.arrive(request("ping"))
+        self.assertEqual((ana.wire.producerState, ana.wire.arriving), ("producing", b""))
 
     def test_no_rate(self) -> None:
         """The bound on talkers can be switched off."""
