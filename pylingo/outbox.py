@@ -271,10 +271,8 @@ class Outbox:
         held, self.held = self.held, None
         self._reopen()
         if held:
-            if after:
-                frames = b"".join(_newer(told, after, private) for told in held)
-            else:
-                frames = b"".join(frames for _, frames in held)
+            newer = [_newer(told, after, private) if after else told[1] for told in held]
+            frames = b"".join(newer)
             if frames:
                 self.put(frames)
 
