@@ -4,7 +4,7 @@
     bytes <-- Outbox <-- encode (once for each event) <-- hear <-- the user's rooms
 
 `ChatProtocol` serves one connection: it takes requests one at a time and replies in their order.
-While a command has to wait, the receiver is paused, and what comes on that connection waits, too.
+While a command has to wait, the receiver is paused and that connection is not read; others are.
 `ChatFactory` has the registry and everything else that connections share. It checks all of them
 once a second, instead of a timer for each.
 
@@ -181,12 +181,8 @@ class ChatProtocol(Int32StringReceiver):
         # What carries something may be three times as large: a record has some 25 bytes of its own,
         # and the smallest request as many.
         self._barren -= 3 * len(data)
-        if self.closing:
-            return
-        if self.paused:
-            # Not before there is more: see `_wait`.
-            self.transport.pauseProducing()
-        Int32StringReceiver.dataReceived(self, data)
+        if not self.closing:
+            Int32StringReceiver.dataReceived(self, data)
 
     def stringReceived(self, string: bytes) -> None:
         # The factory's time is up to a second old; nobody is to count as more silent than so.
@@ -458,9 +454,9 @@ class ChatProtocol(Int32StringReceiver):
         running = ensureDeferred(self._run(command, body))
         if not running.called:
             self._running = running
-            # Seldom does more come meanwhile. To pause the transport for nothing would cost two
-            # visits to the kernel.
-            self.paused = True
+            # Now, and not only when more comes: a connection that breaks is noticed when what was
+            # read of it is done. Who says `close`, and hangs up, has left.
+            self.pauseProducing()
             running.addCallback(self._ran)
 
     async def _run(self, command: Command, body: str) -> None:
