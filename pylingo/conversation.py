@@ -115,6 +115,8 @@ class Conversation:
         """Who and where one was when there was a link last, and the topic there."""
         self._peers: dict[str, str] = {}
         """Whom one has talked with in private, the last one last, by the keys of their names."""
+        self._asking = False
+        """Whether it was asked who is here, and not answered yet."""
         self._older = ""
         """What `/history` takes for what was said before that which was shown."""
         self._heading = ""
@@ -440,8 +442,18 @@ class Conversation:
                 pass
 
     def _ask_who(self) -> None:
-        asked = self.request("users", quiet=True)
-        asked.addCallbacks(self._follow, lambda why: why.trap(ChatError))
+        # If the link breaks before the answer, it is asked again over the next one anyway.
+        if not self._asking:
+            self._asking = True
+            asked = self.request("users", quiet=True)
+            asked.addBoth(self._told_who)
+
+    def _told_who(self, answer: AnyEvent | Failure) -> None:
+        self._asking = False
+        if isinstance(answer, Failure):
+            answer.trap(ChatError)
+        else:
+            self._follow(answer)
 
     def _headings(self, event: Heard) -> list[Line]:
         """A line above what is from the past."""

@@ -778,6 +778,17 @@ class CompletionTests(Seat):
         self.answer(Users(room="lobby", users=["ana", "bob", "zoe"]))
         self.assertEqual(self.texts("z"), ["zoe: "])
 
+    def test_crowd_and_broken_links(self) -> None:
+        """They are asked for once: what has no answer yet is sent again over the next link."""
+        users = ["ana", "bob"]
+        back = Resumed(user="ana", room="lobby", users=users, count=120, topic="", session="t")
+        self.hear(Joined(room="lobby", user="ana", users=users, count=120, topic="", re=1))
+        self.hear(back, back)
+        self.assertEqual(self.line.asked, [("users", "")])
+        self.refuse("not_in_room")
+        self.hear(back)
+        self.assertEqual(self.line.asked, [("users", "")] * 2)
+
     def test_composed(self) -> None:
         """It does not matter whether accents are letters of their own."""
         self.hear(Joined(room="lobby", user="jos\u00e9"))
