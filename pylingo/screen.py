@@ -273,7 +273,12 @@ class Screen(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         if not self._left:
             self._desk.leave()
-        self.gone.callback(None)
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Do not wait until all is written: the terminal may take nothing any more."""
+        if not self.gone.called:
+            self.gone.callback(None)
 
     # The desk's side.
 

@@ -12,6 +12,8 @@ import fcntl
 import os
 import signal
 import sys
+from collections import deque
+from threading import Lock
 from typing import Any
 
 from prompt_toolkit.history import FileHistory
@@ -22,7 +24,7 @@ from twisted.internet.stdio import StandardIO
 from twisted.internet.task import LoopingCall
 
 from pylingo import looks
-from pylingo.connection import Connection, Heard, Ticket
+from pylingo.connection import PARTING, Connection, Heard, Ticket
 from pylingo.conversation import Conversation
 from pylingo.dial import dial
 from pylingo.memory import Memory, state_path
@@ -39,6 +41,9 @@ class _History(FileHistory):
     def __init__(self, filename: str, reactor: Any) -> None:
         super().__init__(filename)
         self._reactor = reactor
+        self._late: deque[str] = deque()
+        """Those that are not written yet. A thread may overtake another."""
+        self._lock = Lock()
 
     def load_history_strings(self) -> list[str]:
         try:
@@ -47,11 +52,12 @@ class _History(FileHistory):
             return []
 
     def store_string(self, string: str) -> None:
-        self._reactor.callInThread(self._store, string)
+        self._late.append(string)
+        self._reactor.callInThread(self._store)
 
-    def _store(self, string: str) -> None:
-        with contextlib.suppress(OSError):
-            super().store_string(string)
+    def _store(self) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            super().store_string(self._late.popleft())
 
 
 async def converse(reactor: Any, options: argparse.Namespace) -> int:
@@ -147,6 +153,7 @@ class _Talk:
     def _end(self) -> Deferred[None]:
         """The process is to end, which waits for the result."""
         self._conversation.end()
+        self._reactor.callLater(PARTING, self._screen.give_up)
         return self._finished
 
     def _go_on(self) -> None:

@@ -813,6 +813,18 @@ class EndJourneys(Journey):
         self.ana.process.send_signal(signal.SIGHUP)
         self.ended()
 
+    def test_stuck(self) -> None:
+        """SIGTERM, where the terminal takes nothing any more."""
+        self.ana.type("\x15")
+        bob = self.person(self.server, "bob")
+        for _ in range(20):
+            bob.write(f"{'x' * 8000}\n")
+        bob.eof()
+        self.assertEqual(bob.wait(), 0)
+        self.ana.process.send_signal(signal.SIGTERM)
+        until(lambda: self.ana.process.poll() is not None)
+        self.assertTrue(self.ana.as_found)
+
     def test_sigquit(self) -> None:
         """SIGQUIT."""
         self.ana.process.send_signal(signal.SIGQUIT)

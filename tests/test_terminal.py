@@ -6,11 +6,36 @@ import fcntl
 import os
 import signal
 import termios
+from collections.abc import Callable
 from typing import Any
 
+from prompt_toolkit.history import FileHistory
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo.terminal import Tty
+from pylingo.terminal import Tty, _History
+
+
+class Threads:
+    """Those of a reactor; which of them is the fastest is for the test to say."""
+
+    def __init__(self) -> None:
+        self.work: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+
+    def callInThread(self, function: Callable[..., None], *arguments: Any) -> None:
+        self.work.append((function, arguments))
+
+
+class HistoryTests(SynchronousTestCase):
+    def test_order(self) -> None:
+        """Lines are kept in the order in which they were entered, whichever thread is faster."""
+        path, threads = self.mktemp(), Threads()
+        history = _History(path, threads)
+        for line in ("one", "two", "three"):
+            history.store_string(line)
+        for function, arguments in reversed(threads.work):
+            function(*arguments)
+        kept = [*FileHistory(path).load_history_strings()]
+        self.assertEqual(kept, ["three", "two", "one"])
 
 
 class TtyTests(SynchronousTestCase):
