@@ -474,9 +474,9 @@ async def _enter(door: Door, name: Name) -> None:
     room = chat.registry.open(name, user)
     if user.room not in (room, None):
         user.leave(user.here)
+    door.hold()
     user.join(room.name)
     upto = user.rooms[room]
-    door.hold()
     messages = chat.log.tail(room.place, upto).addErrback(_unread)
     await saved(door)
     replayed = await messages

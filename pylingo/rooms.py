@@ -305,11 +305,11 @@ class User:
         if room not in self.rooms:
             if not (room.members or room.rules.operators or room.locked):
                 self.registry.promote(room, self.place)
-            room.tell(Joined(room=room.name.shown, user=self.name.shown))
             room.members[self] = None
             self.rooms[room] = self.registry.last
             if len(self.rooms) > 1:
                 self.registry.several.add(self)
+            room.tell(Joined(room=room.name.shown, user=self.name.shown), but=self)
         return room
 
     def leave(self, room: Room, reason: str = "left") -> Left:

@@ -227,6 +227,20 @@ class UserTests(ChatTestCase):
 
 
 class RoomTests(ChatTestCase):
+    def test_joined_and_alone(self) -> None:
+        """Who was alone, and leaves because somebody comes, leaves a room that goes on."""
+
+        def shy(events: Sequence[Event]) -> None:
+            if isinstance(events[0], Joined):
+                host.leave(host.here)
+
+        host = self.registry.enter(shy)
+        host.join(names.room("lobby"))
+        ana, _ = self.chat.user("ana", "lobby")
+        ben, _ = self.chat.user("ben", "lobby")
+        self.assertIs(ana.room, ben.room)
+        self.assertEqual(self.registry.rooms, {"lobby": ana.room})
+
     def test_join(self) -> None:
         """Those in the room hear who comes; who comes hears nothing of it."""
         _, ana_heard = self.chat.user("ana", "lobby")
