@@ -728,13 +728,13 @@ class Registry:
 
     def tell(self, event: Event, but: User | None = None) -> None:
         """Everyone hears `event`, except one, and those who are not let in."""
-        # Users in a room were let in; only the others have to be checked.
         let_in = [
             user
             for user in self.users.values()
-            if user.entered and (user.rooms or self.rules.banned(user) is None)
+            # Users in a room were let in; only the others have to be checked.
+            if user is not but and user.entered and (user.rooms or self.rules.banned(user) is None)
         ]
-        self.share([user for user in let_in if user is not but], (event,))
+        self.share(let_in, (event,))
 
     def _holder(self, name: Name, but: User | None = None, *, like: bool = True) -> User | None:
         same = self.users.get(name.key)
