@@ -79,7 +79,7 @@ FIRST_REQUEST = 10.0
 MAPPED = "::ffff:"
 """How addresses of IPv4 begin at a door for IPv6."""
 LAST_FRAME = 3.0
-"""Seconds that a connection which is being closed has to take its last frame and to go."""
+"""Seconds that a connection which is being closed may take nothing before it is cut off."""
 STORED = 1.0
 """Seconds that a stopping server waits for the log to store what was accepted."""
 GONE = 2.0
@@ -129,7 +129,8 @@ class ChatProtocol(Int32StringReceiver):
     _behind = 0
     """How many looks in a row found that we have paused the reading."""
     _debt: IDelayedCall | None = None
-    _stall: tuple[float, tuple[int, int]] | None = None
+    _stall: tuple[float, int, int] | None = None
+    """Since when the peer has taken nothing, how often it had, and what waited at the last look."""
     _ended = False
     _finishing = False
     """Whether nothing more is read, and the last frame waits for what was accepted before."""
@@ -297,6 +298,9 @@ class ChatProtocol(Int32StringReceiver):
         if self._finishing and not self.closing:
             return  # It is the log that it waits for.
         if self.closing or not self.welcomed:
+            if self.closing and self._stuck(now) == 0 and self._waits():
+                # It is slow, and may have asked for much before it said that it goes.
+                self.deadline = now + LAST_FRAME
             if now >= self.deadline:
                 self._hurry()
             return
@@ -319,7 +323,10 @@ class ChatProtocol(Int32StringReceiver):
         if self.outbox.holds > MOST_WAITING:
             self.overflowed()
         elif self.outbox.blocked or self._behind:
-            self._look_at_stall(now)
+            if not self._waits():
+                self._stall = None
+            elif self._stuck(now) >= STALLED:
+                self.overflowed()
         elif self._stall is not None:
             self._stall = None
         self.settle()
@@ -346,13 +353,18 @@ class ChatProtocol(Int32StringReceiver):
         if accounts.unread(user) and self.outbox.unsent() <= 0:
             accounts.arrived(user)
 
-    def _look_at_stall(self, now: float) -> None:
-        waits = self.outbox.unsent()
-        taken = (self.outbox.moved, waits)
-        if self._stall is None or self._stall[1] != taken or not (self.outbox.blocked or waits > 0):
-            self._stall = now, taken
-        elif now - self._stall[0] >= STALLED:
-            self.overflowed()
+    def _waits(self) -> bool:
+        """Whether there is something that the peer could take."""
+        return self.outbox.blocked or self.outbox.unsent() > 0
+
+    def _stuck(self, now: float) -> float:
+        """Seconds that the peer has taken nothing, as of the looks at it."""
+        moved, unsent = self.outbox.moved, self.outbox.unsent()
+        since, *before = self._stall or (now, moved, unsent)
+        if moved != before[0] or unsent < before[1]:
+            since = now
+        self._stall = since, moved, unsent
+        return now - since
 
     # A request, from the frame to the reply.
 
@@ -503,6 +515,7 @@ class ChatProtocol(Int32StringReceiver):
         self.outbox.end(last)
         self.paused = True
         self.deadline = self.factory.now + LAST_FRAME
+        self._stuck(self.factory.now)
         self.outbox.drained().addCallback(self._sent)
 
     def _sent(self, _: object) -> None:

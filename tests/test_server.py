@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from pylingo import history, outbox
 from pylingo.history import DAY, MOST_UNSTORED
+from pylingo.outbox import Outbox
 from pylingo.protocol import (
     LARGEST_REQUEST,
     ChatError,
@@ -630,6 +631,22 @@ class CloseTests(DoorTestCase):
         self.house.wait(1, alive=False)
         self.assertFalse(ana.closed)
         self.house.wait(4, alive=False)
+        self.assertTrue(ana.closed)
+
+    def test_slow_at_the_end(self) -> None:
+        """One that takes what it asked for, slowly, gets all of it."""
+        ana = self.visitor("ana", "lobby")
+        left = [1000]
+        self.patch(Outbox, "unsent", lambda _: left[0])
+        ana.stall()
+        ana.wire.door.readConnectionLost()
+        for _ in range(5):
+            self.house.wait(2, alive=False)
+            left[0] -= 10
+            self.assertFalse(ana.closed)
+        # More for it is nothing that it takes.
+        left[0] += 100
+        self.house.wait(5, alive=False)
         self.assertTrue(ana.closed)
 
     def test_deaf(self) -> None:
