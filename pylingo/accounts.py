@@ -231,7 +231,7 @@ class Accounts:
                 self._become(user, account)
                 registered(user)
 
-        await _whoever_waits(store())
+        await whoever_waits(store())
 
     async def login(self, user: User, shown: str, password: str) -> Account:
         """Let `user` be that account. Raises `ChatError`; it takes as long for unknown names."""
@@ -302,7 +302,7 @@ class Accounts:
                 account.hash = before
                 raise
 
-        await _whoever_waits(store())
+        await whoever_waits(store())
 
     async def hash(self, password: str, user: User) -> str:
         """The hash of a password that `user` chose. Raises `ChatError` ``bad_argument``."""
@@ -387,10 +387,10 @@ class Accounts:
                 self._turn.release()
 
         await self._turn.acquire(user.whence)
-        return await _whoever_waits(turn())
+        return await whoever_waits(turn())
 
 
-def _whoever_waits(work: Coroutine[Any, Any, T]) -> Deferred[T]:
+def whoever_waits(work: Coroutine[Any, Any, T]) -> Deferred[T]:
     """The result of `work`, which is done even if nobody waits for it any more."""
     waiting: Deferred[T] = Deferred()
     ensureDeferred(work).chainDeferred(waiting)

@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pylingo import __version__, names
-from pylingo.accounts import Accounts
+from pylingo.accounts import Accounts, whoever_waits
 from pylingo.history import REPLAYED, Log, Run
 from pylingo.names import Name
 from pylingo.protocol import (
@@ -393,8 +393,8 @@ def help_(door: Door, body: str) -> Help:  # noqa: ARG001
 async def close(door: Door, body: str) -> Closing:
     reason = _parting(door, body) or "bye"
     door.settle()
-    await door.chat.log.flushed()
-    door.chat.sessions.close(door.user, reason)
+    # Who says it has left, even if the connection breaks before it is done.
+    await whoever_waits(_leave(door.chat, door.user, reason))
     await door.chat.log.flushed()
     return Closing(reason="bye", text="Bye.")
 
@@ -407,6 +407,14 @@ def ping(door: Door, body: str) -> Pong:  # noqa: ARG001
 @command("pong", "", "Tell the server that you are there.", open=True)
 def pong(door: Door, body: str) -> None:
     """That it came is all there is to it."""
+
+
+async def _leave(chat: Chat, user: User, reason: str) -> None:
+    """End the session when what was said before is told, if it does not go on elsewhere by then."""
+    hear = user.hear
+    await chat.log.flushed()
+    if user.hear is hear or user in chat.registry.lingering:
+        chat.sessions.close(user, reason)
 
 
 def _parting(door: Door, body: str) -> str:
@@ -476,7 +484,8 @@ async def _enter(door: Door, name: Name) -> None:
         user.leave(user.here)
     door.hold()
     user.join(room.name)
-    upto = user.rooms[room]
+    # Whoever has heard it may have sent the user out again.
+    upto = user.rooms.get(room, chat.registry.last)
     messages = chat.log.tail(room.place, upto).addErrback(_unread)
     await saved(door)
     replayed = await messages

@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from pylingo import names
 from pylingo.commands import MOST_HISTORY, MOST_LISTED, TABLE
 from pylingo.history import REPLAYED
 from pylingo.protocol import (
@@ -33,6 +34,7 @@ from pylingo.protocol import (
     Welcome,
     encode,
 )
+from pylingo.rooms import silence
 from tests.house import START, House, Visitor, request, texts
 
 FIRST_TABLE = {
@@ -229,6 +231,20 @@ class ListTests(CommandTestCase):
 
 
 class JoinTests(CommandTestCase):
+    def test_sent_out_at_once(self) -> None:
+        """Whom somebody sends out for joining is told both."""
+
+        def strict(events: Sequence[Event]) -> None:
+            if isinstance(events[0], Joined):
+                user = self.house.registry.users["eve"]
+                user.hears((user.leave(user.here, "kicked"),))
+
+        self.house.sessions.open(strict).join(names.room("den"))
+        eve = self.visitor("eve")
+        eve.hear()
+        eve.begin("join", "den")
+        self.assertEqual([*map(type, eve.hear())], [Joined, Left])
+
     def test_joined(self) -> None:
         """Who joins is told who is there; those who are there are told who came."""
         ana = self.visitor("ana", "Lobby")
@@ -603,6 +619,28 @@ class CloseTests(CommandTestCase):
             self.assertIsInstance(reply, Closing)
             self.assertEqual(reply.reason, "bye")
             self.assertTrue(ana.closed)
+
+    def test_hung_up(self) -> None:
+        """Who said it, and whose connection breaks before it is done, has left."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ana.hear()
+        self.house.commits.hold()
+        ben.send(request("say", "bye") + request("close", "lunch"))
+        ben.drop()
+        self.house.commits.release()
+        said, left = without_notices(ana.hear())
+        self.assertEqual((said.text, left.reason), ("bye", '"lunch"'))
+        self.assertNotIn("ben", self.house.registry.users)
+
+    def test_back_again(self) -> None:
+        """But not if the session goes on elsewhere by then."""
+        ben, user = self.visitor("ben", "lobby"), self.house.registry.users["ben"]
+        self.house.commits.hold()
+        ben.send(request("say", "bye") + request("close", "lunch"))
+        user.resume(silence)
+        self.house.commits.release()
+        self.house.settle()
+        self.assertIs(self.house.registry.users["ben"], user)
 
     def test_others(self) -> None:
         """Those in the room hear it at once, with the reason; nobody lingers."""
