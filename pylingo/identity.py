@@ -64,6 +64,8 @@ async def login(door: Door, body: str) -> None:
     shown, _, password = body.strip().partition(" ")
     accounts, user = door.chat.accounts, door.user
     account = await accounts.login(user, shown, password)
+    # What has arrived, has arrived at the account of before.
+    door.settle()
     before, last = door.chat.registry.owners.get(account.name.key), door.chat.registry.last
     if before is not user:
         if before in door.chat.registry.lingering:
@@ -124,6 +126,7 @@ async def _found(door: Door, token: str) -> User:
     if not entered:
         raise locked_out()
     if back is not door.user:
+        door.settle()
         chat.sessions.close(door.user)
     return back if isinstance(back, User) else chat.sessions.revive(back)
 

@@ -338,6 +338,9 @@ async def _lift(
     for one in whom:
         if one is not door.user:
             one.hears((Notice(text=f"You are not {what} any more."),))
+    if sanctions is door.chat.registry.rules.bans:
+        # While it held, the sessions of those whom it hit were not stored.
+        door.chat.sessions.refresh()
     await _kept(door, room)
     return Done(text=f"{sanction.shown} is not {what} any more.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pylingo.outbox import Outbox
 from pylingo.protocol import (
     Done,
+    Error,
     Message,
     Private,
     Resumed,
@@ -135,6 +136,18 @@ class InboxTests(HouseTestCase):
             door = ana.wire.door
             door.close("idle", "You were silent.") if ours else door.readConnectionLost()
             self.house.settle()
+            ana = self.login()
+            self.assertEqual(self.inbox(ana), [])
+
+    def test_arrived_before_another_login(self) -> None:
+        """Nor does it when that connection goes on with another account, or another session."""
+        self.house.owner("bob").ask("close")
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        other = self.house.visitor("other").welcome.session
+        for command, body in (("login", f"bob {SECRET}"), ("resume", f"{other} 0")):
+            ben.ask("msg", "ana now")
+            self.assertEqual(self.inbox(ana), ["now"])
+            self.assertNotIsInstance(ana.ask(command, body), Error)
             ana = self.login()
             self.assertEqual(self.inbox(ana), [])
 

@@ -298,6 +298,18 @@ class BanTests(HouseTestCase):
         self.error(ana, "no_such_user", "unban", "eve")
         self.error(ana, "bad_argument", "unban", "")
 
+    def test_unbanned_and_killed(self) -> None:
+        """Who shares the address of one who was banned comes back as who they were at the end."""
+        boss, zoe = self.house.owner("boss"), self.house.visitor("zoe", "den", host=HERE)
+        self.house.visitor("eve", host=HERE)
+        self.done(boss, "ban", "eve")
+        zoe.ask("name", "zoe2")
+        zoe.ask("join", "attic")
+        self.done(boss, "unban", "eve")
+        self.house = self.house.restart()
+        back = self.house.visitor(host=HERE).ask("resume", f"{zoe.welcome.session} 0")
+        self.assertEqual((back.user, back.room), ("zoe2", "attic"))
+
     def test_list(self) -> None:
         """`bans` shows who, by whom and why; the address is for admins only."""
         ana = self.house.visitor("ana", "den")
