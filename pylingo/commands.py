@@ -50,7 +50,7 @@ from pylingo.protocol import (
     Users,
     Welcome,
 )
-from pylingo.rooms import NAMES_WITH_JOINED, Registry, Room, User
+from pylingo.rooms import NAMES_WITH_JOINED, Hear, Registry, Room, User
 from pylingo.schema import Database, trouble
 from pylingo.sessions import Sessions
 
@@ -91,6 +91,12 @@ class Chat:
         sessions = Sessions(registry, log, clock.seconds, accounts.restore, accounts.powerful)
         return cls(registry, sessions, log, accounts, motd, password)
 
+    def open(self, hear: Hear, host: str = "") -> User:
+        """The user of a new connection from `host`, where that is known."""
+        user = self.sessions.open(hear, host)
+        user.entered = not self.password
+        return user
+
 
 class Door(Protocol):
     """How one user's connection looks to a command."""
@@ -99,9 +105,10 @@ class Door(Protocol):
     user: User
     re: RequestId | None
     """The id of the request, where it has one."""
+    hear: Hear
+    """What the user hears with: the same object as long as the door is there, as it is compared.
 
-    def hear(self, events: Sequence[Event]) -> None:
-        """What the user hears with, at this door."""
+    When it is told `Closing`, what runs is cancelled, and the connection ends."""
 
     def reply(self, event: Event) -> None:
         """Answer now, ahead of what is held."""
@@ -125,7 +132,7 @@ class Door(Protocol):
         """Fires when the peer has taken everything so far."""
 
     def settle(self) -> None:
-        """See whether what was said to the user alone has arrived."""
+        """Note with `Accounts.arrived` if what was said to the user alone has arrived."""
 
 
 T = TypeVar("T")

@@ -131,9 +131,11 @@ class Turn:
                     others.append((user, telling.stream(answers), data))
                 self.deliveries += len(events) - len(answers)
         self._send(boxes, datas, size)
+        # Who hears in this process may do something about it: after all others have heard it.
+        others.sort(key=lambda other: not isinstance(other[0].hear, Outbox))
         for user, stream, data in others:
             hear = user.hear
-            if isinstance(hear, Outbox) and hear.open and not hear.frames:
+            if type(hear) is Outbox and hear.open and not hear.frames:
                 # Such as TLS: its buffer takes all of it, and it was gathered already.
                 self.sent += len(data)
                 try:
@@ -157,7 +159,7 @@ class Turn:
         for user in users:
             # As `Outbox.__call__`, without several calls for each.
             hear = user.hear
-            if type(hear) is not SocketOutbox:
+            if type(hear) is not SocketOutbox and type(hear) is not Outbox:
                 others.append(user)
             elif hear.open:
                 if not hear.frames:

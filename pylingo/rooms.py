@@ -3,13 +3,14 @@
 The core of the chat. Whatever lets people in (a socket, a bot, a test) holds one object and gives
 one callable:
 
-    user = registry.enter(hear)     # hear: called with a sequence of events; never blocks or raises
+    user = registry.enter(hear)     # hear: called with a sequence of events
     user.join(names.room("lobby"))
     user.say("hi")
 
 What a user *does* is a method of `User`. What happens is told as events, through `hear`, to
 everyone whom it concerns, but not to the one who caused it: the method's result is the answer.
-After `Closing` a `hear` gets nothing more, except answers to what was said there before.
+A `hear` never blocks or raises, and does nothing to the chat before it returns: others are still to
+hear the same. After `Closing` it gets nothing more, except answers to what was said there before.
 
 A message is not told at once. It becomes a `Post` and goes to the log (`registry.append`), which
 gives it its id, stores it, and gives it back in the right order, through `registry.publish`. So
@@ -268,10 +269,13 @@ class User:
             )
         return room
 
-    def hears(self, events: Sequence[Event]) -> None:
-        """Tell this user; a fault in the telling is noted, and is nobody else's trouble."""
+    def hears(self, events: Sequence[Event], at: Hear | None = None) -> None:
+        """Tell this user, perhaps `at` a door that does not serve them any more.
+
+        A fault in the telling is noted, and is nobody else's trouble.
+        """
         try:
-            self.hear(events)
+            (at or self.hear)(events)
         except Exception:  # noqa: BLE001 - `hear` is not ours, and others wait to be told
             self.registry.broken(self)
 
@@ -298,12 +302,12 @@ class User:
     def join(self, name: Name) -> Room:
         """Go into a room, which is made if it is not there.
 
-        Who makes a room is its operator, but not who finds one that is locked. Raises `ChatError`
-        ``name_taken`` for a look-alike of another room's name.
+        Who makes a room is its operator, and so is who finds one that has none, unless it is
+        locked. Raises `ChatError` ``name_taken`` for a look-alike of another room's name.
         """
         room = self.registry.open(name, self)
         if room not in self.rooms:
-            if not (room.members or room.rules.operators or room.locked):
+            if not (room.rules.operators or room.locked):
                 self.registry.promote(room, self.place)
             room.members[self] = None
             self.rooms[room] = self.registry.last
@@ -408,7 +412,7 @@ class User:
             self.leave(room, reason)
         self.registry.forget(self)
         if last is not None:
-            hear((last,))
+            self.hears((last,), hear)
 
     def linger(self, until: float) -> None:
         """Stay without a connection, until the clock says `until` at most."""
@@ -419,7 +423,8 @@ class User:
         """Go on with another connection; one that is still there hears that it was replaced."""
         self.registry.lingering.pop(self, None)
         before, self.hear = self.hear, hear
-        before((Closing(reason="replaced", text="Your session goes on in another connection."),))
+        text = "Your session goes on in another connection."
+        self.hears((Closing(reason="replaced", text=text),), before)
 
 
 class Registry:
@@ -462,14 +467,14 @@ class Registry:
         self.guests = 0
         """The highest number in a guest's name so far."""
 
-    def enter(self, hear: Hear, session: int = 0, host: str = "") -> User:
-        """A new user, with a guest's name."""
+    def enter(self, hear: Hear, session: int | None = None, host: str = "") -> User:
+        """A new user, with a guest's name, and with a number where there is no session."""
         while True:
             self.guests += 1
             name = names.user(f"guest-{self.guests}")
             if self._holder(name) is None:
                 break
-        user = User(self, name, hear, session, host)
+        user = User(self, name, hear, -self.guests if session is None else session, host)
         self._put(user)
         return user
 
@@ -675,7 +680,7 @@ class Registry:
             if heard:
                 user.hears(sorted(heard, key=attrgetter("id")))
         for post in sorted(elsewhere, key=lambda post: post.first or post.id):
-            self._answer(post, post.sent())
+            post.sender.hears((post.sent(),), post.hear)
 
     def _telling(
         self, members: dict[User, None], posts: Sequence[Post], apart: dict[User, list[Stored]]
@@ -706,7 +711,7 @@ class Registry:
         for post in posts:
             if 0 < post.first <= self.last:
                 # Not this time, but what it repeats was.
-                self._answer(post, post.sent())
+                post.sender.hears((post.sent(),), post.hear)
                 continue
             requests = post.sender.requests
             if requests.get(post.key) == post.id:
@@ -717,14 +722,7 @@ class Registry:
                 fatal=False,
                 re=post.re,
             )
-            self._answer(post, error)
-
-    def _answer(self, post: Post, event: Event) -> None:
-        """Tell the door at which it was said; that may be about to close, or be closed."""
-        try:
-            post.hear((event,))
-        except Exception:  # noqa: BLE001 - as in `User.hears`
-            self.broken(post.sender)
+            post.sender.hears((error,), post.hear)
 
     def tell(self, event: Event, but: User | None = None) -> None:
         """Everyone hears `event`, except one, and those who are not let in."""

@@ -51,7 +51,7 @@ from pylingo.protocol import (
     decode,
     encode,
 )
-from pylingo.rooms import User
+from pylingo.rooms import Hear, User
 from pylingo.schema import trouble
 
 RATE = 5.0
@@ -117,6 +117,7 @@ class ChatProtocol(Int32StringReceiver):
     _log = Logger()
 
     transport: Any
+    hear: Hear
     user: User
     re: RequestId | None = None
     welcomed = False
@@ -376,8 +377,7 @@ class ChatProtocol(Int32StringReceiver):
             )
             return False
         self.welcomed = True
-        self.user = self.chat.sessions.open(self.hear, self.host)
-        self.user.entered = not self.chat.password
+        self.user = self.chat.open(self.hear, self.host)
         self._log.info("{user} connected from {host}", user=self.user.name.shown, host=self.host)
         if command.casefold() != "hello":
             self.outbox.put(encode(greeting(self)))

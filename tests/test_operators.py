@@ -327,6 +327,13 @@ class OperatorTests(HouseTestCase):
         self.assertEqual([self.operates(who) for who in (ana, ben, cem)], [False, True, False])
         self.assertTrue(any(isinstance(event, Notice) for event in ben.hear()))
 
+    def test_give_up_alone(self) -> None:
+        """Where nobody else is, whoever comes next has the room."""
+        ana = self.house.visitor("ana", "den")
+        self.done(ana, "deop", "ana")
+        ben, cem = self.house.visitor("ben", "den"), self.house.visitor("cem", "den")
+        self.assertEqual([self.operates(who) for who in (ana, ben, cem)], [False, True, False])
+
     def test_give_up_by_another_name(self) -> None:
         """One may give it up by the registered name, too."""
         ana, ben = self.house.owner("ana", "den"), self.house.visitor("ben", "den")

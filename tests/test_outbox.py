@@ -17,7 +17,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.outbox import MOST_WAITING, PIECE, Outbox, SocketOutbox, Turn
-from pylingo.protocol import Closing, Event, Joined, Message, Notice, Sent, encode
+from pylingo.protocol import Closing, Event, Joined, Left, Message, Notice, Sent, encode
 from pylingo.rooms import Registry, Telling, User
 
 SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
@@ -674,6 +674,43 @@ class SpreadTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.broken, [deaf])
         self.assertEqual([self.taken(number) for number in range(3)], [encode(event)] * 3)
+
+    def test_who_acts(self) -> None:
+        """What somebody in this process does about what is told, all others hear behind it."""
+        transport = StringTransport()
+        encrypted = self.registry.enter(Outbox(transport, self.turn, Owner()))
+        others = [encrypted, *self.users]
+
+        def act(_: Sequence[Event]) -> None:
+            self.turn.share(others, (Left(room="lobby", user="eve", reason="kicked"),))
+
+        joined = Joined(room="lobby", user="eve")
+        users = [self.registry.enter(act), *others]
+        self.turn.share(users, (joined,))
+        self.clock.advance(0)
+        left = encode(Left(room="lobby", user="eve", reason="kicked"))
+        self.assertEqual([self.taken(0), transport.value()], [encode(joined) + left] * 2)
+        transport.clear()
+        self.spread(users)
+        self.clock.advance(0)
+        self.assertEqual(
+            [self.taken(1), transport.value()],
+            [encode(joined) + left + self.frames + left, self.frames + left],
+        )
+
+    def test_other_door(self) -> None:
+        """A door that makes something else of an outbox is told what it hears with."""
+
+        class Lines(Outbox):
+            def __call__(self, events: Sequence[Event]) -> None:  # noqa: ARG002
+                self.put(b"line")
+
+        transport = StringTransport()
+        user = self.registry.enter(Lines(transport, self.turn, Owner()))
+        self.spread([user])
+        self.turn.share([user], (Joined(room="lobby", user="eve"),))
+        self.clock.advance(0)
+        self.assertEqual(transport.value(), b"lineline")
 
     def test_shared_and_said(self) -> None:
         """A message of the same turn comes behind what else was heard before it."""

@@ -227,6 +227,23 @@ class UserTests(ChatTestCase):
 
 
 class RoomTests(ChatTestCase):
+    def test_apart(self) -> None:
+        """Two of whom the chat knows nothing but what they hear with are not the same to it."""
+        ana, ben = self.registry.enter(silence), self.registry.enter(silence)
+        room = ana.join(names.room("lobby"))
+        ben.join(names.room("lobby"))
+        self.assertEqual((ana.place in room.rules.operators, ana.place == ben.place), (True, False))
+
+    def test_deaf_at_the_end(self) -> None:
+        """Who cannot be told the last word, for a fault of ours, is gone all the same."""
+        broken: list[User] = []
+        self.registry.broken = broken.append
+        ana, ben = (self.registry.enter(lambda _: 1 / 0) for _ in range(2))  # type: ignore[arg-type]
+        ana.quit("kicked", Closing(reason="kicked", text="You were kicked."))
+        ben.resume(silence)
+        self.assertEqual(broken, [ana, ben])
+        self.assertEqual([*self.registry.users.values()], [ben])
+
     def test_joined_and_alone(self) -> None:
         """Who was alone, and leaves because somebody comes, leaves a room that goes on."""
 
