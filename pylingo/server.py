@@ -79,7 +79,7 @@ FIRST_REQUEST = 10.0
 MAPPED = "::ffff:"
 """How addresses of IPv4 begin at a door for IPv6."""
 LAST_FRAME = 3.0
-"""Seconds that a connection which is being closed may take nothing before it is cut off."""
+"""Seconds that a connection which is being closed has to take its last frame and to go."""
 STORED = 1.0
 """Seconds that a stopping server waits for the log to store what was accepted."""
 GONE = 2.0
@@ -142,6 +142,8 @@ class ChatProtocol(Int32StringReceiver):
     _barren = -SPARE
     """Bytes of TLS that have come past what it may take."""
     _running: Deferred[None] | None = None
+    _owed = False
+    """Whether it closes only when the peer has taken the answers to all that it asked."""
 
     def __init__(self, factory: ChatFactory, address: IAddress | None) -> None:
         self.factory = factory
@@ -299,7 +301,7 @@ class ChatProtocol(Int32StringReceiver):
         if self._finishing and not self.closing:
             return  # It is the log that it waits for.
         if self.closing or not self.welcomed:
-            if self.closing and self._stuck(now) == 0 and self._waits():
+            if self._owed and self._stuck(now) == 0 and self._waits():
                 # It is slow, and may have asked for much before it said that it goes.
                 self.deadline = now + LAST_FRAME
             if now >= self.deadline:
@@ -426,7 +428,7 @@ class ChatProtocol(Int32StringReceiver):
         if isinstance(reply, Closing):
             if not self.closing:
                 self.settle()
-                self._close(encode(answer(reply, self.re)))
+                self._close(encode(answer(reply, self.re)), owed=True)
         elif isinstance(reply, Event):
             self.reply(reply)
 
@@ -446,7 +448,7 @@ class ChatProtocol(Int32StringReceiver):
 
     def _flushed(self, _: object) -> None:
         if not self.closing:
-            self._close(self._last)
+            self._close(self._last, owed=True)
             self._go_on()
 
     def _broken(self, bug: Failure, *, replied: bool) -> None:
@@ -509,9 +511,13 @@ class ChatProtocol(Int32StringReceiver):
             else:
                 self.resumeProducing()
 
-    def _close(self, last: bytes) -> None:
-        """Nothing more is read or said but the `last`; when all was sent, the connection ends."""
+    def _close(self, last: bytes, *, owed: bool = False) -> None:
+        """Nothing more is read or said but the `last`; when all was sent, the connection ends.
+
+        A peer to which it is all `owed` may take its time, as long as it takes something.
+        """
         self.closing = True
+        self._owed = owed
         self.outbox.end(last)
         self.paused = True
         self.deadline = self.factory.now + LAST_FRAME
