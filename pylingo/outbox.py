@@ -35,6 +35,8 @@ MOST_WAITING = 1024 * 1024
 """Bytes that may wait for one peer."""
 MOST_UNSENT = 128 * 1024
 """Bytes that the system may hold for a peer before it sends them; left to itself, megabytes."""
+ACKED = 120
+"""Where Linux's `tcp_info` has the bytes that a peer has acknowledged, in 8 bytes (linux/tcp.h)."""
 
 Told: TypeAlias = tuple[Sequence[Event], bytes]
 """Events, and the frames they are."""
@@ -371,6 +373,15 @@ class Outbox:
         except (OSError, AttributeError, TypeError, ValueError):
             return -1
         return int.from_bytes(waiting, sys.byteorder)
+
+    def progress(self) -> tuple[int, int]:
+        """It changes whenever the peer has taken something, so far as the system tells."""
+        if sys.platform == "linux":
+            with suppress(OSError, AttributeError, TypeError, ValueError):
+                info = self._handle().getsockopt(sockets.IPPROTO_TCP, sockets.TCP_INFO, ACKED + 8)
+                if acked := info[ACKED:]:
+                    return int.from_bytes(acked, sys.byteorder), 0
+        return self.moved, self.unsent()
 
     def finish(self) -> None:
         """Nothing more comes; a transport would wait for its producer before it closes."""

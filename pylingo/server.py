@@ -130,8 +130,8 @@ class ChatProtocol(Int32StringReceiver):
     _behind = 0
     """How many looks in a row found that we have paused the reading."""
     _debt: IDelayedCall | None = None
-    _stall: tuple[float, int, int] | None = None
-    """Since when the peer has taken nothing, how often it had, and what waited at the last look."""
+    _stall: tuple[float, tuple[int, int]] | None = None
+    """Since when the peer has taken nothing, and its `Outbox.progress` then."""
     _ended = False
     _finishing = False
     """Whether nothing more is read, and the last frame waits for what was accepted before."""
@@ -362,12 +362,10 @@ class ChatProtocol(Int32StringReceiver):
 
     def _stuck(self, now: float) -> float:
         """Seconds that the peer has taken nothing, as of the looks at it."""
-        moved, unsent = self.outbox.moved, self.outbox.unsent()
-        since, *before = self._stall or (now, moved, unsent)
-        if moved != before[0] or unsent < before[1]:
-            since = now
-        self._stall = since, moved, unsent
-        return now - since
+        progress = self.outbox.progress()
+        if self._stall is None or self._stall[1] != progress:
+            self._stall = now, progress
+        return now - self._stall[0]
 
     # A request, from the frame to the reply.
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import socket
 import struct
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +20,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from pylingo import commands, server
 from pylingo.outbox import MOST_UNSENT, MOST_WAITING, Outbox
@@ -179,6 +181,16 @@ class TalkerTests(SynchronousTestCase):
             self.assertIn(Ping(), heard)
             reasons = [event.reason for event in heard if isinstance(event, Closing)]
             self.assertEqual(reasons, ["slow"] * dead)
+
+    def test_taking_while_it_waits_to_be_read(self) -> None:
+        """One that takes all it gets is not, if as much is on its way whenever one looks."""
+        taken = itertools.count()
+        self.patch(Outbox, "unsent", lambda _: 70)
+        self.patch(Outbox, "progress", lambda _: (next(taken), 0))
+        ana = self.house.visitor()
+        ana.wire.arrive(request("pong") * 1000)
+        self.house.wait(QUIET + STALLED + 2, alive=False)
+        self.assertFalse(ana.closed)
 
     def test_options(self) -> None:
         """Rate and burst are as they were set."""
@@ -569,6 +581,22 @@ class ReaderTests(TestCase):
         (door,) = self.doors
         most = door.transport.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
         self.assertEqual(most, MOST_UNSENT)
+
+    async def test_progress(self) -> None:
+        """What a peer has taken is known, however little is on its way at any time."""
+        if sys.platform != "linux":
+            raise SkipTest("only Linux tells what a peer has taken")
+        peer = socket.create_connection(("127.0.0.1", self.port.getHost().port))
+        self.addCleanup(peer.close)
+        await self.until(lambda: self.doors)
+        (door,) = self.doors
+        for _ in range(3):
+            before = door.outbox.progress()
+            self.assertEqual(door.outbox.progress(), before)
+            door.transport.write(b"x" * 70)
+            while door.outbox.progress() == before:
+                await self.delay(0.005)
+            await self.until(lambda: door.outbox.unsent() == 0)
 
     async def test_unsent_elsewhere(self) -> None:
         """Where a transport cannot be told so, as a UNIX socket, that is no fault."""
