@@ -275,7 +275,7 @@ class User:
         A fault in the telling is noted, and is nobody else's trouble.
         """
         try:
-            (at or self.hear)(events)
+            (self.hear if at is None else at)(events)
         except Exception:  # noqa: BLE001 - `hear` is not ours, and others wait to be told
             self.registry.broken(self)
 
