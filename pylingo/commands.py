@@ -491,20 +491,20 @@ async def _enter(door: Door, name: Name) -> None:
         user.leave(user.here)
     door.hold()
     user.join(room.name)
+    # As it is now: what happens from now on is kept back, and told after it.
+    joined = Joined(
+        room=room.name.shown,
+        user=user.name.shown,
+        users=room.shown(NAMES_WITH_JOINED),
+        count=len(room.members),
+        topic=room.topic,
+    )
     # Whoever has heard it may have sent the user out again.
     upto = user.rooms.get(room, chat.registry.last)
     messages = chat.log.tail(room.place, upto).addErrback(_unread)
     await saved(door)
     replayed = await messages
-    door.reply(
-        Joined(
-            room=room.name.shown,
-            user=user.name.shown,
-            users=room.shown(NAMES_WITH_JOINED),
-            count=len(room.members),
-            topic=room.topic,
-        )
-    )
+    door.reply(joined)
     door.replay(replayed)
     door.release()
 

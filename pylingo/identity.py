@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import sqlite3
 
+from msgspec.structs import replace
 from twisted.logger import Logger
 
 from pylingo.accounts import wrong
@@ -139,21 +140,22 @@ async def _catch_up(door: Door, token: str, used: str, after: int) -> None:
     user, chat = door.user, door.chat
     # Live messages wait. Those that the log has by the next piece are dropped: they are in it.
     door.hold()
+    room = user.room
+    resumed = Resumed(
+        user=user.name.shown,
+        room=room.name.shown if room else None,
+        users=room.shown(NAMES_WITH_JOINED) if room else (),
+        count=len(room.members) if room else 0,
+        topic=room.topic if room else "",
+        session=token,
+    )
     try:
         await chat.log.kept()
     except (sqlite3.Error, MemoryError):
-        token = used
+        resumed = replace(resumed, session=used)
+    door.reply(resumed)
+    # They may have been sent out meanwhile, which they hear next.
     room = user.room
-    door.reply(
-        Resumed(
-            user=user.name.shown,
-            room=room.name.shown if room else None,
-            users=room.shown(NAMES_WITH_JOINED) if room else (),
-            count=len(room.members) if room else 0,
-            topic=room.topic if room else "",
-            session=token,
-        )
-    )
     places = [(f"~{user.session}", after)]
     if user.account is not None:
         start = max(after, user.session)

@@ -429,15 +429,28 @@ class JoinWhileTalkingTests(CommandTestCase):
         self.assertEqual(list(ben.ask("list").rooms), [])
 
     def test_others_leave(self) -> None:
-        """Everyone else may leave the room while its history is read."""
+        """Everyone else may leave while the history is read: that is told after who was there."""
         ben, ana = self.visitor("ben", "lobby"), self.visitor("ana")
         ben.ask("say", "hi")
         self.house.reads.hold()
         id = ana.begin("join", "lobby")
         ben.ask("leave")
         self.house.reads.release()
-        self.assertEqual(ana.reply(id).users, ["ana"])
-        self.assertEqual(texts(ana.hear()), ["hi"])
+        joined = ana.reply(id)
+        self.assertEqual((joined.users, joined.count), (["ben", "ana"], 2))
+        self.assertEqual([type(event) for event in ana.hear()], [Joined, Message, Left, Notice])
+
+    def test_others_come(self) -> None:
+        """Others who come meanwhile are told after it, too, and are counted once."""
+        ana = self.visitor("ana")
+        self.house.reads.hold()
+        id = ana.begin("join", "lobby")
+        ben = self.visitor("ben")
+        ben.begin("join", "lobby")
+        self.house.reads.release()
+        joined = ana.reply(id)
+        self.assertEqual((joined.users, joined.count), (["ana"], 1))
+        self.assertEqual(ana.hear(), [joined, Joined(room="lobby", user="ben")])
 
 
 class OrderTests(CommandTestCase):

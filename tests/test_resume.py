@@ -16,6 +16,7 @@ from pylingo.protocol import (
     Done,
     Error,
     History,
+    Joined,
     Left,
     Message,
     Notice,
@@ -497,6 +498,22 @@ class ResumeTests(DoorTestCase):
         self.resumed(again, token)
         self.assertEqual(texts(again.hear()), ["1", "2"])
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_who_is_there(self) -> None:
+        """Who comes and goes while it is stored is told after who was there, and counted once."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ana.drop()
+        back, cat = self.visitor(), self.visitor("cat")
+        back.ask("ping")
+        back.hear()
+        self.house.commits.hold()
+        id = back.begin("resume", f"{ana.welcome.session} 0")
+        cat.begin("join", "lobby")
+        ben.drop()
+        self.house.commits.release()
+        resumed = back.reply(id)
+        self.assertEqual((resumed.users, resumed.count), (["talker", "ana", "ben"], 3))
+        self.assertEqual(back.hear(), [resumed, Joined(room="lobby", user="cat")])
 
     def test_hello_again(self) -> None:
         """Another greeting brings another token; the one of the resuming stays good."""
