@@ -11,7 +11,7 @@ import hmac
 import os
 import sqlite3
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from hashlib import scrypt
@@ -55,7 +55,9 @@ class Account:
 
 
 class Tries:
-    """Counts wrong passwords, by name and by address. The clock gives seconds.
+    """Counts wrong passwords, by name and by address: `whose` they are, as the log says it.
+
+    The clock gives seconds.
 
     A try counts from `check` on, until it is known to have been `right`: who tries many at once
     has no more of them.
@@ -66,6 +68,8 @@ class Tries:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._wrong: dict[str, deque[float]] = defaultdict(deque)
+        self._noted: dict[str, float] = {}
+        """When the log was told last that there were too many."""
 
     def check(self, *whose: str) -> None:
         """Count a try. Raises `ChatError` ``wrong_password`` past the bound: how long to wait."""
@@ -76,16 +80,24 @@ class Tries:
                 times.popleft()
             if not times:
                 del self._wrong[key]
+                self._noted.pop(key, None)
         for key in whose:
             times = self._wrong.get(key, deque())
             if len(times) >= TRIES:
-                self._log.warn("too many wrong passwords for {whose}", whose=key)
+                self._note(key, whose, now)
                 wait = ceil(times[-TRIES] + WINDOW - now)
                 raise ChatError(
                     "wrong_password", f"Too many wrong passwords. Try again in {wait} seconds."
                 )
         for key in whose:
             self._wrong[key].append(now)
+
+    def _note(self, key: str, whose: Collection[str], now: float) -> None:
+        """For the log, but not with each try, of which there may be very many."""
+        if key not in self._noted or now >= self._noted[key] + WINDOW:
+            self._noted[key] = now
+            others = "".join(f", now {other}" for other in whose if other != key)
+            self._log.warn("too many wrong passwords {key}{others}", key=key, others=others)
 
     def right(self, *whose: str) -> None:
         """The last try does not count: it was the right password."""
@@ -236,11 +248,11 @@ class Accounts:
     async def login(self, user: User, shown: str, password: str) -> Account:
         """Let `user` be that account. Raises `ChatError`; it takes as long for unknown names."""
         name = names.user(shown, known=True)
-        whose = [f"host {user.whence}"]
+        whose = [f"from {user.whence}"]
         known = self.known.get(name.key)
         if known is None or not user.host or known.host != user.host:
             # Where the owner has logged in from, nobody else's tries keep the owner out.
-            whose.append(f"name {name.key}")
+            whose.append(f"for {name.key}")
 
         def hash() -> str:
             account = self.known.get(name.key)
@@ -311,7 +323,7 @@ class Accounts:
 
     async def opens(self, room: Room, password: str, user: User) -> bool:
         """Whether `password` opens a locked room. Raises `ChatError` after too many tries."""
-        whose = f"room {room.name.key} {user.whence}"
+        whose = f"for the room {room.name.key} from {user.whence}"
         return await self._try(user, lambda: room.rules.lock, password, whose)
 
     def unread(self, user: User) -> bool:

@@ -264,8 +264,10 @@ def greeting(door: Door) -> Welcome:
 @command("hello", "[CLIENT]", "Tell the server which client you use.", open=True)
 async def hello(door: Door, body: str) -> Welcome:
     client = names.remark(body[:64], "client") or "?"
-    _log.info("{user} uses {client}", user=door.user.name.shown, client=client)
     again = bool(door.user.tokens)
+    if not again:
+        # In quotes, for these are others' words, and only once, for they may be many.
+        _log.info('{user} uses "{client}"', user=door.user.name.shown, client=client)
     welcome = greeting(door)
     if again:
         # The new token may be the only one that arrives, so it has to be stored.

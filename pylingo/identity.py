@@ -27,10 +27,10 @@ async def resume(door: Door, body: str) -> None:
     user = await _found(door, token)
     fresh = door.chat.sessions.token(user, used=token)
     if user is not door.user:
+        _log.info("{guest} is {user}, who is back", guest=str(door.user), user=user.name.shown)
         user.host = door.user.host
         door.user = user
         user.resume(door.hear)
-        _log.info("{user} is back", user=user.name.shown)
     await _catch_up(door, fresh, token, int(number))
 
 
@@ -39,7 +39,7 @@ async def enter(door: Door, body: str) -> Done:
     chat, user = door.chat, door.user
     if user.entered:
         return Done(text="You are in already. No password is needed.")
-    whose = f"door {user.whence}"
+    whose = f"for this server from {user.whence}"
     chat.accounts.tries.check(whose)
     if not hmac.compare_digest(body.strip().encode(), chat.password.encode()):
         raise wrong()
@@ -56,7 +56,7 @@ async def register(door: Door, body: str) -> Done:
         raise ChatError("bad_argument", "Choose a name first: /name NAME")
     await door.chat.accounts.register(user, body, door.chat.sessions.save)
     await saved(door)
-    _log.info("{user} registered", user=user.name.shown)
+    _log.info("{user} registered", user=str(user))
     return Done(text=f"{user.name} is yours now. Next time: /login {user.name}")
 
 
@@ -76,12 +76,12 @@ async def login(door: Door, body: str) -> None:
             text = "You have logged in from another connection."
             door.chat.sessions.close(before, "replaced", Closing(reason="replaced", text=text))
         user.handed, user.begun = LARGEST_MESSAGE_ID, last
+    _log.info("{user} logged in as {account}", user=str(user), account=account.name.shown)
     # A user who has to leave a room for it hears that after the answer, with the new name.
     door.hold()
     accounts.enter(user, account)
     await saved(door)
     door.reply(Done(text=f"You are logged in as {user.name}.", user=user.name.shown))
-    _log.info("{user} logged in", user=user.name.shown)
     if before is not user:
         places = [(user.place, account.read), (f"~{user.session}", last)]
         await _replay(door, places, private=True)
@@ -93,6 +93,7 @@ async def login(door: Door, body: str) -> None:
 @command("password", "PASSWORD", "Change the password of your name.", cost=3)
 async def password(door: Door, body: str) -> Done:
     await door.chat.accounts.change(door.user, body)
+    _log.info("{user} changed the password", user=str(door.user))
     return Done(text="Your password was changed.")
 
 

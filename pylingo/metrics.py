@@ -47,10 +47,23 @@ class Figures:
             yield CounterMetricFamily(f"pylingo_{name}", help, count)
 
 
-class Page(Resource):
-    """All figures, as text."""
+class Leaf(Resource):
+    """A page of which somebody may want only the head."""
 
     isLeaf = True
+
+    def render_HEAD(self, request: Request) -> bytes:
+        # Twisted's own makes a page, and complains in the log that nobody wants it.
+        request.setHeader("content-length", str(len(self.render_GET(request))))
+        return b""
+
+    def render_GET(self, request: Request) -> bytes:
+        """The page."""
+        raise NotImplementedError
+
+
+class Page(Leaf):
+    """All figures, as text."""
 
     def __init__(self, factory: ChatFactory) -> None:
         Resource.__init__(self)
@@ -61,10 +74,8 @@ class Page(Resource):
         return generate_latest(self._figures)
 
 
-class Health(Resource):
+class Health(Leaf):
     """Says ``ok``, for as long as messages can be stored."""
-
-    isLeaf = True
 
     def __init__(self, factory: ChatFactory) -> None:
         Resource.__init__(self)

@@ -50,7 +50,7 @@ async def lock(door: Door, body: str) -> Done:
     door.chat.registry.lock(room, hash)
     # Users who were here earlier, but are not now, must not read what is said from now on.
     door.chat.sessions.shut_out(room)
-    return await _done(door, room, "is locked now")
+    return await _done(door, room, "locked", "is locked now")
 
 
 @command("unlock", "", "Let everyone join your room again.")
@@ -58,7 +58,7 @@ async def unlock(door: Door, body: str) -> Done:
     nothing_after("unlock", body)
     room = _room(door)
     room.rules.lock = ""
-    return await _done(door, room, "is open to everyone now")
+    return await _done(door, room, "unlocked", "is open to everyone now")
 
 
 @command("invite", "USER", "Let somebody join once, despite a lock or a ban.")
@@ -81,9 +81,10 @@ async def kick(door: Door, body: str) -> Done:
     room = _empowered(door)
     user = door.chat.registry.user(name)
     _spare(door, user.name, user.place)
-    _remove(door, room, user, "kicked", reason)
+    where = _remove(door, room, user, "kicked", reason)
+    _note(door, f"{user.name} was kicked from {where}", reason)
     await _stored(door)
-    return Done(text=f"{user.name} was kicked.")
+    return Done(text=f"{user.name} was kicked from {where}.")
 
 
 @command("ban", "USER [REASON]", "Keep somebody out of your room.", cost=3)
@@ -107,7 +108,7 @@ async def ban(door: Door, body: str) -> Done:
         # Those who share a guest's address are kept out from now on, but not thrown out.
         if one.place == sanction.place:
             _remove(door, room, one, "banned", reason)
-    _note(sanction, "banned from", room)
+    _note(door, f"{sanction.shown} was banned from {_where(room)}", reason)
     await _kept(door, room)
     more = ""
     if sanction.host:
@@ -132,7 +133,7 @@ async def mute(door: Door, body: str) -> Done:
     sanction = _sanction(door, name, reason, address=False)
     rules = _rules(door, room)
     rules.add(rules.mutes, sanction)
-    _note(sanction, "muted in", room)
+    _note(door, f"{sanction.shown} was muted in {_where(room)}", reason)
     user = _meant(door, name)
     if isinstance(user, User):
         where = f" in {room.name}" if room is not None else ""
@@ -155,16 +156,19 @@ async def op(door: Door, body: str) -> Done:
     name, _ = _who(door, body)
     registry = door.chat.registry
     user = registry.called(name)
-    here = user if user in room.members else None
-    if here is None and name.key not in door.chat.accounts.known:
+    if user is not None and (user in room.members or user.account is not None):
+        place = user.place
+    elif name.key in door.chat.accounts.known:
+        place = "@" + name.key
+    else:
         raise ChatError("no_such_user", f"{name} is not in {room.name} and has no account.")
-    place = here.place if here is not None else "@" + name.key
     if place not in room.rules.operators and registry.operated(place) >= MOST_OPERATED:
         raise ChatError("forbidden", f"{name} is an operator of {MOST_OPERATED} rooms already.")
-    if here is not None:
-        registry.appoint(room, here)
+    if user is not None and user in room.members:
+        registry.appoint(room, user)
     else:
         registry.promote(room, place)
+    _note(door, f"{name} was made an operator of {room.name}")
     await _kept(door, room)
     return Done(text=f"{name} is an operator of {room.name}.")
 
@@ -182,6 +186,7 @@ async def deop(door: Door, body: str) -> Done:
         raise ChatError("no_such_user", f"{name} is not an operator of {room.name}.")
     if user is not None and user is not door.user:
         user.hears((Notice(text=f"You are not an operator of {room.name} any more."),))
+    _note(door, f"{name} was removed as an operator of {room.name}")
     await _kept(door, room)
     return Done(text=f"{name} is not an operator of {room.name} any more.")
 
@@ -289,31 +294,26 @@ def _sanction(door: Door, name: Name, reason: str, *, address: bool) -> Sanction
     return Sanction(key, name.shown, place, host, door.user.name.shown, reason)
 
 
-def _note(sanction: Sanction, what: str, room: Room | None) -> None:
-    """For the server's log."""
-    _log.info(
-        "{user} was {what} {where} by {by}{why}",
-        user=sanction.shown,
-        what=what,
-        where=room.name if room else "the whole server",
-        by=sanction.by,
-        why=because(sanction.reason),
-    )
+def _note(door: Door, done: str, reason: str = "") -> None:
+    """For the server's log. What somebody wrote stands at the end of it."""
+    _log.info("{done} by {by}{why}", done=done, by=door.user.name.shown, why=because(reason))
 
 
-def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -> None:
-    """Send `user` out of the room, or out of the chat."""
+def _where(room: Room | None) -> str:
+    return room.name.shown if room is not None else "the whole server"
+
+
+def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -> str:
+    """Send `user` out of the room, or out of the chat; the result says out of which."""
     by = f"{what} by {door.user.name}{because(reason)}"
     if room is None or user not in room.members:
         if not door.chat.accounts.admin(door.user):
             raise ChatError("no_such_user", f"{user.name} is not in {door.user.here.name}.")
         door.chat.sessions.close(user, by, Closing(reason=what, text=f"You were {by}."))
-    else:
-        user.hears((user.leave(room, by),))
-        door.chat.sessions.save(user)
-    if what == "kicked":
-        where = room.name if room else "the whole server"
-        _log.info("{user} was {by}, from {where}", user=user.name.shown, by=by, where=where)
+        return _where(None)
+    user.hears((user.leave(room, by),))
+    door.chat.sessions.save(user)
+    return _where(room)
 
 
 async def _lift(
@@ -341,12 +341,14 @@ async def _lift(
     if sanctions is door.chat.registry.rules.bans:
         # While it held, the sessions of those whom it hit were not stored.
         door.chat.sessions.refresh()
+    _note(door, f"{sanction.shown} was un{what}")
     await _kept(door, room)
     return Done(text=f"{sanction.shown} is not {what} any more.")
 
 
-async def _done(door: Door, room: Room, what: str) -> Done:
+async def _done(door: Door, room: Room, done: str, what: str) -> Done:
     room.tell(Notice(text=f"{room.name} {what}."), but=door.user)
+    _note(door, f"{room.name} was {done}")
     await _kept(door, room)
     return Done(text=f"{room.name} {what}.")
 

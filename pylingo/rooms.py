@@ -243,6 +243,10 @@ class User:
         self.begun = LARGEST_MESSAGE_ID
         """The id of the newest message when the user logged in; the largest possible one before."""
 
+    def __str__(self) -> str:
+        """As the server's own log has it, to tell one guest from another."""
+        return f"{self.name} at {self.host or 'this machine'}"
+
     @property
     def place(self) -> str:
         """Where the log files what is said to this user alone."""

@@ -36,7 +36,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pylingo.commands import Chat, Command, admit, find, greeting
+from pylingo.commands import Chat, Command, admit, because, find, greeting
 from pylingo.outbox import MOST_WAITING, Outbox, SocketOutbox, Turn
 from pylingo.protocol import (
     LARGEST_REQUEST,
@@ -137,6 +137,8 @@ class ChatProtocol(Int32StringReceiver):
     """Whether nothing more is read, and the last frame waits for what was accepted before."""
     _last = b""
     """That frame, where there is to be one."""
+    _why = ""
+    """For what reason we have closed it, if we have."""
     _replied = False
     """Whether the request that is carried out was answered."""
     _barren = -SPARE
@@ -242,9 +244,7 @@ class ChatProtocol(Int32StringReceiver):
             self._debt.cancel()
             self._debt = None
         if self.welcomed:
-            self._log.info(
-                "{user} at {host} disconnected", user=self.user.name.shown, host=self.host
-            )
+            self._log.info("{user} disconnected{why}", user=str(self.user), why=because(self._why))
             if self.user.hear is self.hear:
                 until = self.factory.clock.seconds() + self.factory.linger
                 self.chat.sessions.part(self.user, until)
@@ -284,6 +284,7 @@ class ChatProtocol(Int32StringReceiver):
         """Say why, then close; what waits to be sent is sent first."""
         if not self.closing:
             self.settle()
+            self._why = reason
             self._close(self._last or encode(Closing(reason=reason, text=text)))
             if self._running is not None:
                 self._running.cancel()
@@ -378,7 +379,7 @@ class ChatProtocol(Int32StringReceiver):
             return False
         self.welcomed = True
         self.user = self.chat.open(self.hear, self.host)
-        self._log.info("{user} connected from {host}", user=self.user.name.shown, host=self.host)
+        self._log.info("{user} connected", user=str(self.user))
         if command.casefold() != "hello":
             self.outbox.put(encode(greeting(self)))
         return True
@@ -435,6 +436,7 @@ class ChatProtocol(Int32StringReceiver):
         if not error.fatal:
             self.reply(reply)
             return
+        self._why = error.code
         self._finish(encode(answer(reply, self.re)))
 
     def _finish(self, last: bytes = b"") -> None:

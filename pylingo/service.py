@@ -13,6 +13,7 @@ import signal
 import socket
 import sqlite3
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
@@ -382,6 +383,9 @@ def makeService(options: Options) -> ChatService:
         # The terminal was closed that it was started from.
         running: Any = reactor
         signal.signal(signal.SIGHUP, lambda *_: running.callFromThread(running.stop))
+    if isinstance(sys.__stdout__, TextIOWrapper):
+        # If the log goes there, a line with a name that it has no letters for would be missing.
+        sys.__stdout__.reconfigure(errors="backslashreplace")
     service = ChatService(options, reactor)
     reactor.addSystemEventTrigger("before", "shutdown", service.hold_signals)
     return service

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -20,6 +20,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase as TestCase
@@ -58,6 +59,16 @@ OFTEN = 10
 def frame(payload: bytes) -> bytes:
     """`payload` with its length, as it goes over the wire."""
     return len(payload).to_bytes(4, "big") + payload
+
+
+def notes(test: TestCase) -> list[str]:
+    """What the server's log says from now on, as it comes."""
+    said: list[str] = []
+
+    observer = cast(ILogObserver, lambda event: said.append(formatEvent(event)))
+    globalLogPublisher.addObserver(observer)
+    test.addCleanup(globalLogPublisher.removeObserver, observer)
+    return said
 
 
 def request(command: str, body: str = "", id: RequestId | None = None) -> bytes:

@@ -89,7 +89,7 @@ class BotTests(SynchronousTestCase):
         server.stop()
         again = Server(self.home / "server", port=server.port)
         self.addCleanup(again.kill)
-        until(lambda: "echo is back" in again.out, lambda: again.out + bot.err)
+        until(lambda: "echo, who is back" in again.out, lambda: again.out + bot.err)
         self.ask(again, "still there?")
 
     def ask(self, server: Server, question: str) -> None:

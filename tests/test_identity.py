@@ -22,7 +22,7 @@ from pylingo.protocol import (
     Sent,
     Topic,
 )
-from tests.house import SECRET, House, HouseTestCase, Visitor, cheapen, request, texts
+from tests.house import SECRET, House, HouseTestCase, Visitor, cheapen, frame, notes, request, texts
 
 
 class EnterTests(SynchronousTestCase):
@@ -91,6 +91,20 @@ class EnterTests(SynchronousTestCase):
         self.house.wait(WINDOW)
         reply = self.house.visitor(host="192.0.2.7").ask("enter", "sésame ouvre-toi")
         self.assertIsInstance(reply, Done)
+
+    def test_guessing_noted(self) -> None:
+        """That there were too many is in the log, but not with each try, and not the password."""
+        said = notes(self)
+        for minute in range(2):
+            for _ in range(TRIES + 10):
+                self.house.visitor(host="192.0.2.7").ask("enter", "hunter2")
+            noted = [note for note in said if "wrong" in note]
+            self.assertEqual(
+                noted,
+                ["too many wrong passwords for this server from 192.0.2.7"] * (minute + 1),
+            )
+            self.house.wait(WINDOW)
+        self.assertNotIn("hunter2", "\n".join(said))
 
     def test_many_from_one_address(self) -> None:
         """Who knows it is no try: as many may come in from one address as there are."""
@@ -301,6 +315,40 @@ class TwinTests(HouseTestCase):
         for visitor, name in ((one, "mia"), (other, "МІА")):
             token = self.asleep(visitor)
             self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").user, name)
+
+
+class NoteTests(HouseTestCase):
+    """What the server's log says of who comes and goes."""
+
+    def test_noted(self) -> None:
+        """Who is who can be told from it, and from where; nothing that is secret."""
+        self.house.owner("ana", host="192.0.2.7").ask("close")
+        said = notes(self)
+        ana = self.house.visitor(host="192.0.2.8")
+        for _ in range(2):
+            ana.ask("hello", "test, too many wrong passwords from 192.0.2.1")
+        ana.ask("login", f"ana {SECRET}")
+        ana.ask("password", "hunter2")
+        ana.drop()
+        back = self.house.visitor()
+        token = back.ask("resume", f"{ana.welcome.session} 0").session
+        back.send(frame(b"["))
+        guest, other = ana.welcome.user, back.welcome.user
+        self.assertEqual(
+            [note for note in said if "twisted" not in note],
+            [
+                f"{guest} at 192.0.2.8 connected",
+                f'{guest} uses "test, too many wrong passwords from 192.0.2.1"',
+                f"{guest} at 192.0.2.8 logged in as ana",
+                "ana at 192.0.2.8 changed the password",
+                "ana at 192.0.2.8 disconnected",
+                f"{other} at this machine connected",
+                f"{other} at this machine is ana, who is back",
+                "ana at this machine disconnected: bad_frame",
+            ],
+        )
+        for secret in (SECRET, "hunter2", token, ana.welcome.session):
+            self.assertNotIn(secret, "\n".join(said))
 
 
 class LoginTests(HouseTestCase):

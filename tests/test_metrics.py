@@ -20,7 +20,7 @@ from twisted.web.test.requesthelper import DummyRequest
 from pylingo.metrics import Figures, Health, site
 from pylingo.server import DEAD
 from pylingo.service import Options
-from tests.house import House, request
+from tests.house import House, notes, request
 from tests.test_service import LOCAL, ServiceTestCase
 
 NAMES = (
@@ -105,6 +105,20 @@ class FiguresTests(SynchronousTestCase):
         self.house.wait(DEAD + 10, alive=False)
         figures = self.figures()
         self.assertEqual((figures["slow"], figures["connections"]), (0, 0))
+
+
+class HeadTests(SynchronousTestCase):
+    def test_head(self) -> None:
+        """Of each page one may ask for the head alone, as those do who watch; nobody complains."""
+        said, house = notes(self), House()
+        for name in (b"health", b"metrics"):
+            page, asked = site(house.factory).resource.getStaticEntity(name), DummyRequest([b""])
+            asked.method = b"HEAD"
+            whole = page.render_GET(DummyRequest([b""]))
+            self.assertEqual(page.render(asked), b"")
+            length = asked.responseHeaders.getRawHeaders("content-length")
+            self.assertEqual(length, [str(len(whole))])
+        self.assertEqual(said, [])
 
 
 class HealthTests(SynchronousTestCase):

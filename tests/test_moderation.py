@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from typing import Any, cast
-
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from typing import Any
 
 from pylingo import history, rooms
 from pylingo.protocol import (
@@ -32,6 +30,7 @@ from tests.house import (
     House,
     HouseTestCase,
     events,
+    notes,
     request,
     texts,
     wait,
@@ -586,25 +585,30 @@ class BanTests(HouseTestCase):
         self.assertEqual(rooms, [None, "den"])
 
     def test_noted(self) -> None:
-        """Who was banned, muted or kicked is in the server's log: where, by whom and why."""
-        noted: list[LogEvent] = []
-        observer = cast(ILogObserver, noted.append)
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        """Who did what to whom is in the server's log, and where; why is at the end."""
+        said = notes(self)
         ana = self.house.visitor("ana", "den")
         for name in ("eve", "mia"):
             self.house.visitor(name, "den")
         self.house.owner("zoe").ask("close")
         self.done(ana, "ban", "zoe spam")
         self.done(ana, "mute", "eve loud.")
-        self.done(ana, "kick", "mia")
-        notes = [formatEvent(event) for event in noted]
+        self.done(ana, "kick", "mia spam, from the whole server")
+        for command in ("unban zoe", "unmute eve", "op eve", "deop eve", "lock sesame", "unlock"):
+            self.done(ana, *command.split())
         for note in (
             "zoe was banned from den by ana: spam",
             "eve was muted in den by ana: loud",
-            "mia was kicked by ana, from den",
+            "mia was kicked from den by ana: spam, from the whole server",
+            "zoe was unbanned from den by ana",
+            "eve was unmuted in den by ana",
+            "eve was made an operator of den by ana",
+            "eve was removed as an operator of den by ana",
+            "den was locked by ana",
+            "den was unlocked by ana",
         ):
-            self.assertEqual(notes.count(note), 1, notes)
+            self.assertEqual(said.count(note), 1, said)
+        self.assertNotIn("sesame", "\n".join(said))
 
     def test_numbers(self) -> None:
         """After a restart nobody gets the name of a guest who is banned or muted."""
@@ -818,6 +822,15 @@ class AdminTests(HouseTestCase):
                 back = self.house.visitor(host=THERE)
                 self.error(back, "forbidden", "resume", f"{token} 0")
             self.house = self.house.restart(**self.options)
+
+    def test_kick_from_elsewhere(self) -> None:
+        """It is said that an admin's kick from another room is one from the server."""
+        self.house.visitor("eve", "den")
+        self.boss.ask("join", "office")
+        said = notes(self)
+        done = self.boss.ask("kick", "eve")
+        self.assertEqual(done.text, "eve was kicked from the whole server.")
+        self.assertIn("eve was kicked from the whole server by boss", said)
 
     def test_kick_lingering(self) -> None:
         """One who lingers is gone as well."""
