@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -58,6 +59,8 @@ STAMPED = Joined | Resumed | Left | Renamed | Notice | Connected | Disconnected
 """What is shown with the time although it has none: it happens now."""
 SECRETS = {"login": 2, "register": 1, "password": 1, "enter": 1, "lock": 1}
 """How many words follow the commands that end with a password."""
+MISTYPED = 0.6
+"""How similar a command that there is not must be to one of those to be taken for it."""
 MOST_PENDING = 500
 """Messages that may wait to be acknowledged."""
 PAGE = 50
@@ -176,12 +179,23 @@ class Conversation:
     def keeps(self, text: str) -> bool:
         """Whether a line that was entered is one to come back to: no answer, and no secret."""
         line = _narrow(text.strip())
-        command, *words = line.casefold().split() or [""]
         if self.hidden or not line:
             return False
-        if command.startswith("/"):
-            return not (command[1:] in SECRETS or (command == "/join" and len(words) > 1))
-        return self._questions.now is None and (self.room is not None or command not in CHOICES)
+        if line.startswith("/") and not line.startswith("//"):
+            return not self._secret(line[1:])
+        if self._arrived and not self._lobby.settled:
+            return False  # An answer, perhaps to a question for a password that is still to come.
+        return self._questions.now is None and (
+            self.room is not None or line.casefold() not in CHOICES
+        )
+
+    def _secret(self, line: str) -> bool:
+        """Whether a command has a password in it, or is like one that has."""
+        command, *words = line.casefold().split() or [""]
+        if all(command not in (row.name, *row.aliases) for row in self.commands):
+            meant = get_close_matches(command, [*SECRETS, "join", "j"], 1, MISTYPED)
+            command = meant[0] if meant else command
+        return command in SECRETS or (command in ("join", "j") and len(words) > 1)
 
     def complete(self, text: str) -> list[tuple[str, int, str]]:
         """What could stand where `text` ends: each with how much of it is replaced, and a help."""
@@ -252,10 +266,11 @@ class Conversation:
         elif not self._arrived and question is not None:
             self.tell("!! Answer the question first.")
         elif not self._arrived:
-            back = "; Up brings the line back." if self.keeps(text) else "."
-            self.tell(f"!! There is no connection yet. Wait a moment{back}")
+            self._put_off("There is no connection yet.", text)
         elif line.startswith("/") and not line.startswith(("//", "/*")):
             self._command(parse(line))
+        elif self.room is None and self.linked and self._lobby.waits:
+            self._put_off("You are not there yet.", text)
         elif self.room is None and self.linked:
             self._lobby.choose(line)
         elif self.room is None:
@@ -267,6 +282,10 @@ class Conversation:
         else:
             self._send(parse(line) if line.startswith("/") else Request("say", text.rstrip()))
         self._view.refresh()
+
+    def _put_off(self, why: str, text: str) -> None:
+        back = "; Up brings the line back." if self.keeps(text) else "."
+        self.tell(f"!! {why} Wait a moment{back}")
 
     def typing(self, text: str) -> None:
         """A line is being typed: what may be completed next should be known by then."""

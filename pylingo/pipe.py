@@ -30,7 +30,7 @@ from pylingo import looks, names
 from pylingo.connection import PARTING, Connected, Connection, Disconnected, Heard
 from pylingo.dial import dial
 from pylingo.protocol import AnyEvent, ChatError, Closing, Error, Resumed, Welcome, parse
-from pylingo.requests import HERE, LEAVES, MOVES, same_room
+from pylingo.requests import HERE, LEAVES, MOVES, SAID, same_room
 
 MOST_UNANSWERED = 64
 """Lines that are sent ahead of their replies."""
@@ -88,14 +88,16 @@ class Pipe(LineReceiver):
         if not text.strip():
             return
         request = parse(text)
-        if self._quitting:
-            self._complain(f"This comes after the end and is not sent: {text}")
-            return
         command = request.command.casefold()
+        # There may be a password after a command, and what we complain of is kept in other logs.
+        shown = text if command in SAID else f"/{command} …"
+        if self._quitting:
+            self._complain(f"This comes after the end and is not sent: {shown}")
+            return
         self._quitting = command in LEAVES
         if self._astray and command in HERE:
             # It was meant for another room.
-            self._complain(f"Not sent, because you are not in {self._astray}: {text}")
+            self._complain(f"Not sent, because you are not in {self._astray}: {shown}")
             return
         reply = self.connection.request(request.command, request.body)
         if command in MOVES:

@@ -338,7 +338,8 @@ def parse(line: str) -> Request:
 
     The comments that code begins with are things to say.
     """
-    command = _COMMAND.match(line)
+    # Indented, it is a command all the same: there may be a password in it, not to be said.
+    command = _COMMAND.match(line.lstrip())
     if command is None:
         escaped = line.startswith("//") and line[2:3].strip() and "\n" not in line
         return Request("say", line[1:] if escaped else line)

@@ -264,10 +264,11 @@ class RoomTests(Seat):
     def test_kept(self) -> None:
         """What was said, and commands, can be come back to; not what has a password in it."""
         for line in ("hello", " hi ", "/join lobby", "/msg bob hi there", "/say /login", "login",
-                     "1", "exit"):  # fmt: skip
+                     "1", "exit", "/mgs bob hi", "/jion lobby", "//enter the room"):  # fmt: skip
             self.assertTrue(self.talk.keeps(line), line)
         for line in ("/login a b", "/REGISTER x", " /password y", "/enter", "/lock door",
-                     "/join lobby sesame", "", "  "):  # fmt: skip
+                     "/join lobby sesame", "/logn a b", "/ login a b", "/passwd b",
+                     "/j lobby sesame", "", "  "):  # fmt: skip
             self.assertFalse(self.talk.keeps(line), line)
         self.talk.ask("The server's password: ", hidden=True)
         for line in ("sesame", "/list"):

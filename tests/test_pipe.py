@@ -320,6 +320,23 @@ class OutputTests(PipeTests):
         self.assertIn("not sent: two", self.complaints)
         self.assertEqual(self.end(), 1)
 
+    def test_no_password_in_complaints(self) -> None:
+        """What was not sent may have a password in it: of a command only its name is shown."""
+        self.pipe.dataReceived(b"/join den\n")
+        self.refuse()
+        self.pipe.dataReceived(b"/lock hunter2\n/quit\n/login ana hunter2\n/ login hunter2\n")
+        for shown in ("/lock …", "/login …", "/ …"):
+            self.assertIn(shown, self.complaints)
+        self.assertNotIn("hunter2", self.complaints)
+
+    def test_indented(self) -> None:
+        """A command that is indented is one all the same: it is not said to everybody."""
+        self.pipe.dataReceived(b"  /login ana hunter2\n  // no command\n\tcode\n")
+        self.assertEqual(
+            self.wire.asked,
+            [("login", "ana hunter2"), ("say", "  // no command"), ("say", "\tcode")],
+        )
+
     def test_output_gone(self) -> None:
         """When nobody reads any more it ends with status 1, quietly."""
         self.pipe.writeConnectionLost()

@@ -341,7 +341,7 @@ class ParseTests(SynchronousTestCase):
     def test_text(self) -> None:
         """A line without a slash is something to say, verbatim."""
         self.assertEqual(parse("hi  there "), Request("say", "hi  there "))
-        self.assertEqual(parse(" /join lobby"), Request("say", " /join lobby"))
+        self.assertEqual(parse("  // join"), Request("say", "  // join"))
         self.assertEqual(parse(""), Request("say", ""))
 
     def test_command(self) -> None:
@@ -350,6 +350,7 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(parse("/msg ana  hi "), Request("msg", "ana  hi "))
         self.assertEqual(parse("/Who"), Request("Who"))
         self.assertEqual(parse("/"), Request(""))
+        self.assertEqual(parse("  /join lobby"), Request("join", "lobby"))
         self.assertEqual(parse("//x y"), Request("say", "/x y"))
 
     def test_other_blanks(self) -> None:
