@@ -21,6 +21,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the client; the exit status is 0 when all went well."""
     _open_streams()
     options = parse(arguments)
+    interrupt = signal.getsignal(signal.SIGINT)
+    if interrupt is signal.default_int_handler:
+        # Who ends it while the rest is being loaded is to see no traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Nothing of Twisted is loaded for --help, which should answer at once.
     dumb = os.environ.get("TERM") == "dumb"
     if sys.stdin.isatty() and sys.stdout.isatty() and not (dumb or options.json):
@@ -41,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         reactor.addSystemEventTrigger("during", "shutdown", _obey_signals)
         raise SystemExit(await converse(reactor, options))
 
+    signal.signal(signal.SIGINT, interrupt)
     react(talk)
 
 

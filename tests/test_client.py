@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
+import subprocess
+import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -117,3 +120,23 @@ class ParseTests(SynchronousTestCase):
         for value, plain in (("1", True), ("", False)):
             self.patch(os, "environ", {"NO_COLOR": value})
             self.assertEqual(client.parse([]).no_color, plain)
+
+
+class InterruptTests(SynchronousTestCase):
+    def test_while_loading(self) -> None:
+        """Ctrl-C before everything is loaded ends it, and nobody sees where it was."""
+        script = """
+import signal, sys
+class Finder:
+    def find_spec(name, *_):
+        if name == "pylingo.pipe":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+from pylingo.client import main
+main(["127.0.0.1:1"])
+"""
+        ended = subprocess.run(
+            [sys.executable, "-c", script],
+            stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        self.assertEqual((ended.returncode, ended.stderr), (-signal.SIGINT, b""))
