@@ -75,6 +75,8 @@ SOON = 0.01
 
 _BEGINNING = re.compile(r"\d+:\d\d |\d+-\d\d-\d\d |--|<|!!|\* |\[|»")
 """What our own lines begin with."""
+_CURSOR = re.compile(r"\x1b\[(\d{1,5});\d{1,5}R")
+"""How a terminal says where the cursor is; it is asked that each time something was printed."""
 LONGEST_BEGINNING = 200
 """Characters that are searched for one, for some of them may be invisible."""
 
@@ -258,8 +260,16 @@ class Screen(TwistedProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         # What is not UTF-8 could be drawn, but neither sent nor stored.
-        self._typed += self._decoder.decode(data).encode()
+        keys = _CURSOR.sub(self._take_cursor, self._decoder.decode(data))
+        self._typed += keys.encode()
         self._feed()
+
+    def _take_cursor(self, said: re.Match[str]) -> str:
+        """What the terminal says is no key, and must not come between two, as Escape and Enter."""
+        if not self._left:
+            self._app.renderer.report_absolute_cursor_row(int(said[1]))
+            self._app.invalidate()
+        return ""
 
     def _feed(self) -> None:
         """Hand on what is taken at once: to wait for the rest would be to wait for ourselves."""

@@ -625,6 +625,22 @@ class TypingTests(ScreenTests):
 
         self.at(scene)
 
+    def test_cursor_between_keys(self) -> None:
+        """Where the cursor is, as the terminal says while people talk, parts no keys."""
+
+        async def scene() -> None:
+            await self.type("one\x1b")
+            await self.type("\x1b[16;1R")
+            await self.type("\rtwo\r")
+            await self.typed("one\ntwo")
+            self.desk.completions = [("bob: ", 1, "here"), ("bert: ", 1, "there")]
+            await self.type("b\t")
+            await self.until(lambda: self.glass.shows("there"))
+            await self.type("\x1b\x1b[16;1R")
+            await self.until(lambda: not self.glass.shows("there"))
+
+        self.at(scene)
+
     def test_pages(self) -> None:
         """The keys that scroll elsewhere leave alone what is typed, and it is told of as it is."""
 
