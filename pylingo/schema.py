@@ -290,6 +290,8 @@ def _connect(path: str) -> sqlite3.Connection:
         # 32 MiB: pages that change with every group are then written home less often.
         connection.execute("PRAGMA wal_autocheckpoint = 8192")
         connection.execute(f"PRAGMA journal_size_limit = {SMALL}")
+        # What is removed is overwritten; on some systems that is so anyway.
+        connection.execute("PRAGMA secure_delete = ON")
         if path != MEMORY and Path(path).stat().st_size < SMALL:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":

@@ -252,6 +252,14 @@ class OperatorTests(HouseTestCase):
         self.done(ana, "op", "bob")
         self.assertEqual([type(event) for event in bob.hear()], [Notice])
 
+    def test_op_elsewhere(self) -> None:
+        """Somebody with an account may be meant by the name they have now, wherever they are."""
+        ana, mia = self.house.visitor("ana", "den"), self.house.owner("mia", "elsewhere")
+        mia.ask("name", "Maria")
+        self.done(ana, "op", "maria")
+        mia.ask("join", "den")
+        self.assertTrue(self.operates(mia))
+
     def test_op_nobody(self) -> None:
         """A guest who is elsewhere cannot be made one, nor can nobody."""
         ana = self.house.visitor("ana", "den")
