@@ -52,6 +52,7 @@ KEYS = (
     "-- Alt-Enter begins a new line.",
     "-- To begin a message with a slash, type two: //help is heard as /help.",
     "-- /ignore NAME hides what somebody says, and shows it again.",
+    "-- Leave a PASSWORD out, and you are asked for it, where nobody sees it.",
 )
 BEFORE = "-- What was said here before (more: /history):"
 MISSED = "-- What you missed:"
@@ -126,7 +127,7 @@ class Conversation:
         self._arrived = False
         self._hinted = False
         self._day = ""
-        """The day of the newest message that was shown."""
+        """The day on which something with a time was shown last."""
         self._ignored: dict[str, str] = {}
         """Whose messages are not shown: their names, by the keys that names are compared by."""
         self.abandon: Callable[[], None] = lambda: None
@@ -359,7 +360,8 @@ class Conversation:
         if shown:
             lines = looks.lines(event, me, most=looks.MOST_LINES, ignores=self._ignores)
             stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines
-            self.show([*self._headings(event), *stamped])
+            day = self._new_day() if isinstance(event, STAMPED | Message | Private) else ()
+            self.show([*day, *self._headings(event), *stamped])
         if shown and isinstance(event, Private):
             self._meet(event.to if event.user == me else event.user)
         match event:
@@ -376,6 +378,15 @@ class Conversation:
             case Connected() if known[1] and self.room is None:
                 self.tell(f"-- You are not in {looks.tidy(known[1])} any more.")
                 self._lobby.offer()
+            case Resumed() if known[0] not in ("", event.user) and not self.linked:
+                # Or it was changed in a request that was not answered any more.
+                if event.user.startswith("guest-"):
+                    was, now = looks.tidy(known[0]), looks.tidy(event.user)
+                    self.tell(
+                        f"!! {was} is in use elsewhere, and you are {now}. To change it: /name NAME"
+                    )
+            case Error(code="not_resumable") if self._arrived and not self.linked:
+                self.tell("-- Your session has ended. You come back in a new one.")
             case Renamed(re=str() | int()) | Done(user=str()):
                 # Perhaps in answer to a command that was typed at the question who to be.
                 self._lobby.settle()
@@ -396,8 +407,8 @@ class Conversation:
             case Welcome():
                 return not self._arrived  # Once is enough: one goes on as whoever one was.
             case Error(code="not_resumable"):
-                # The session of an earlier run may simply be too old.
-                return self._arrived
+                # What it says one should do is done anyway, unless somebody has typed /resume.
+                return self.linked and self._lobby.settled
             case _:
                 return True
 
@@ -474,17 +485,19 @@ class Conversation:
         else:
             self._follow(answer)
 
+    def _new_day(self) -> list[Line]:
+        """A line above what is shown first on another day."""
+        day, self._day = self._day, looks.today()
+        return [[("class:info", f"-- {self._day}")]] if day not in ("", self._day) else []
+
     def _headings(self, event: Heard) -> list[Line]:
         """A line above what is from the past."""
         match event:
             case Message() | Private() if event.replayed and self._heading:
                 heading, self._heading = self._heading, ""
                 return [[("class:info", heading)]]
-            case Message() | Private() if not event.replayed:
+            case Message() | Private():
                 self._heading = ""
-                day, self._day = self._day, looks.day(event.at)
-                if day not in ("", self._day):
-                    return [[("class:info", f"-- {self._day}")]]
             case _:
                 pass
         return []

@@ -27,7 +27,9 @@ MENU = (
     "   3  list the rooms",
     "   4  exit",
 )
-CHOICES = frozenset({"1", "2", "3", "4", "exit"})
+EXIT = "exit"
+"""What leads out, wherever one is; so it is no answer to a question for a name."""
+CHOICES = frozenset({"1", "2", "3", "4", EXIT})
 Resume: TypeAlias = "Callable[[str], Deferred[AnyEvent] | None]"
 
 
@@ -77,11 +79,18 @@ class Lobby:
         """Those that there are, as far as is known."""
         self.settled = False
         """Whether it is clear who one is."""
+        self._going = False
+        """Whether one is on the way into a room."""
         self._visitor = visitor
         self._questions = questions
         self._name = name
         self._goal = goal
         self._resume = resume
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is the server's turn: to say who one is, or to let one in."""
+        return self._questions.now is None and (self._going or not self.settled)
 
     def arrive(self) -> None:
         """There is a connection, for the first time."""
@@ -105,7 +114,7 @@ class Lobby:
 
     def entered(self) -> None:
         """One is in a room, by whatever way: that is who one wants to be, and where."""
-        self.settled, self._goal = True, ""
+        self.settled, self._goal, self._going = True, "", False
         self._questions.settle()
 
     def offer(self) -> None:
@@ -118,7 +127,7 @@ class Lobby:
         """What was typed at the menu."""
         match unicodedata.normalize("NFKC", line).casefold():
             case "1":
-                self._ask("Name of the new room: ", partial(self.go, "create"))
+                self._ask("Name of the new room: ", self._create)
             case "2":
                 self._list().addCallback(lambda _: self._ask_room())
             case "3":
@@ -132,9 +141,14 @@ class Lobby:
     def go(self, command: str, room: str) -> None:
         """Go into a room, perhaps with its password; that of a locked one is asked for."""
         if room:
-            self._visitor.request(command, room).addErrback(self._refused_entry, room)
+            self._going = True
+            asked = self._visitor.request(command, room)
+            asked.addErrback(self._refused_entry, room).addBoth(self._went)
         else:
             self.offer()
+
+    def _went(self, _: object) -> None:
+        self._going = False
 
     def learn(self) -> Deferred[Rooms | None]:
         """Ask which rooms there are; the result is None where the server does not tell."""
@@ -151,6 +165,9 @@ class Lobby:
     # Who to be.
 
     def _take_name(self, name: str) -> None:
+        if name.casefold() == EXIT:
+            self._visitor.leave()
+            return
         if not name:
             self.settle()
             return
@@ -191,6 +208,9 @@ class Lobby:
 
     # Where to go.
 
+    def _create(self, room: str) -> None:
+        self.go("create", "" if room.casefold() == EXIT else room)
+
     def _ask_room(self) -> None:
         if self._visitor.room is not None:
             return
@@ -220,12 +240,12 @@ class Lobby:
         else:
             self._ask_room()
 
-    def _refused_entry(self, why: Failure, way: str) -> None:
+    def _refused_entry(self, why: Failure, way: str) -> Deferred[None] | None:
         if code(why) == "forbidden":
             # Without the password that may have come with it, and was wrong.
-            self.learn().addCallback(self._knock, way.split()[0])
-        else:
-            self.offer()
+            return self.learn().addCallback(self._knock, way.split()[0])
+        self.offer()
+        return None
 
     def _knock(self, listed: Rooms | None, room: str) -> None:
         """Ask for the password, if the room is locked and nobody types things to say meanwhile."""

@@ -232,12 +232,9 @@ def _width(text: str) -> int:
     return len(text) + wide - sum(unicodedata.category(c) in ("Mn", "Me") for c in text)
 
 
-def day(at: int) -> str:
-    """The day of a time in milliseconds, for people; nothing if no clock has ever shown it."""
-    try:
-        return time.strftime("%A, %d %B %Y", time.localtime(at / 1000))
-    except (OverflowError, ValueError, OSError):
-        return ""
+def today() -> str:
+    """The day it is, for people."""
+    return time.strftime("%A, %d %B %Y")
 
 
 def _time(at: float, now: float | None) -> str:

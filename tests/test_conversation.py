@@ -18,7 +18,6 @@ from pylingo.protocol import (
     History,
     Joined,
     Left,
-    Message,
     Notice,
     Private,
     Renamed,
@@ -252,14 +251,19 @@ class RoomTests(Seat):
             self.assertRegex(line, r"^\d\d:\d\d (-->|<--|--) ")
 
     def test_next_day(self) -> None:
-        """Before the first message of another day, there is the day."""
-        noon = 1_795_262_400_000
-        for days in (0, 0, 1, 1):
-            at = noon + days * 86_400_000
-            self.hear(Message(id=at + days, at=at, room="lobby", user="bob", text="hi"))
-        days_shown = [line for line in self.said() if line.startswith("-- ")]
-        self.assertEqual(days_shown, [f"-- {looks.day(noon + 86_400_000)}"])
-        self.assertIn("November 2026", days_shown[0])
+        """Above what is shown first on another day, whatever it is, there is the day."""
+        self.said()
+        for today, event, new in (
+            ("Sunday", message("one", id=1), True),
+            ("Monday", Joined(room="lobby", user="cat"), True),
+            ("Monday", message("two", id=2), False),
+            ("Tuesday", message("three", id=3, replayed=True), True),
+            ("Wednesday", message("four", id=4), True),
+            ("Wednesday", left("cat"), False),
+        ):
+            self.patch(looks, "today", lambda today=today: today)
+            self.hear(event)
+            self.assertEqual(self.said()[:-1], [f"-- {today}"] * new, event)
 
     def test_kept(self) -> None:
         """What was said, and commands, can be come back to; not what has a password in it."""
@@ -493,11 +497,28 @@ class LinkTests(Seat):
             self.hear(Connected(True))
 
     def test_back_without_the_session(self) -> None:
-        """That the session has ended is told on return; who one is as a guest on the way is not."""
+        """That the session has ended is told on return, but not what to do, which is done."""
         self.lose()
         self.said()
         self.hear(welcome(), Error(code="not_resumable", text="It has ended.", fatal=False))
-        self.assertEqual(self.said(), ["!! It has ended."])
+        self.assertEqual(self.said(), ["-- Your session has ended. You come back in a new one."])
+
+    def test_back_under_another_name(self) -> None:
+        """Who comes back as a guest, for the name is taken, is told so as trouble; others not."""
+        for user, troubles in (("guest-7", 1), ("anna", 0), ("ana", 0)):
+            self.line.user, self.line.linked = "ana", True
+            self.hear(message("hi"))
+            self.lose()
+            self.said()
+            self.line.user = user
+            self.hear(
+                Resumed(user=user, room="lobby", users=[user], count=1, topic="", session="t")
+            )
+            told = [line for line in self.said() if line.startswith("!!")]
+            self.assertEqual(len(told), troubles, told)
+            for line in told:
+                self.assertIn("ana is in use elsewhere", line)
+                self.assertIn("you are guest-7", line)
 
     def test_out_of_the_room(self) -> None:
         """Who is not in the room any more, on return, is told so, and asked where to go."""

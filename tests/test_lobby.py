@@ -97,6 +97,31 @@ class ArrivalTests(Seat):
         self.talk.typed("1")
         self.assertTrue(self.talk.cancel())
 
+    def test_exit(self) -> None:
+        """`exit` is no name, but leads out, as in the menu."""
+        self.talk.typed("Exit")
+        self.assertTrue(self.line.closing)
+        self.assertEqual(self.line.asked, [])
+
+    def test_typed_ahead(self) -> None:
+        """What comes before the answer may be a password: it is nowhere said, and not kept."""
+        self.talk.typed("ana")
+        self.said()
+        self.assertFalse(self.talk.keeps("hunter2"))
+        self.talk.typed("hunter2")
+        self.assertEqual(self.said(), ["!! You are not there yet. Wait a moment."])
+        self.assertEqual(self.line.asked, [("name", "ana")])
+        self.refuse("name_registered")
+        self.assertTrue(self.talk.hidden)
+
+    def test_an_ended_session(self) -> None:
+        """Who has just said a name is not told what to do for want of a session."""
+        self.known["ana"] = Deferred()
+        self.talk.typed("ana")
+        self.said()
+        self.hear(Error(code="not_resumable", text="It has ended.", fatal=False))
+        self.assertEqual(self.said(), [])
+
     def test_name_has_to_be_answered(self) -> None:
         """Who to be is no question to be taken back."""
         self.assertFalse(self.talk.cancel())
@@ -242,6 +267,43 @@ class LobbyTests(Seat):
         for count in (1, 0):
             self.hear(Joined(room="tea", user="ana", users=["ana"], count=1, topic="", re=1))
             self.assertEqual(self.said().count(HINT), count)
+
+    def test_on_the_way(self) -> None:
+        """While the server lets one in, or asks for a password, a line is no choice."""
+        self.talk.typed("/join attic")
+        self.assertTrue(self.talk.keeps("hello?"))
+        self.talk.typed("hello?")
+        self.assertEqual(
+            self.said(), ["!! You are not there yet. Wait a moment; Up brings the line back."]
+        )
+        listed, self.line.listed = self.line.listed, None
+        self.refuse("forbidden")
+        self.talk.typed("1")
+        self.assertIn("not there yet", self.said()[0])
+        self.line.listed = listed
+        self.talk.typed("/join lobby")
+        self.enter()
+        self.line.room = None
+        self.hear(left("guest-1", re=3))
+        self.talk.typed("1")
+        self.assertEqual(self.talk.prompt, "Name of the new room: ")
+
+    def test_refused_on_the_way(self) -> None:
+        """Who is not let in is at the menu again."""
+        self.talk.typed("/join a b")
+        self.talk.typed("/join b")
+        self.refuse()
+        self.refuse()
+        self.said()
+        self.talk.typed("1")
+        self.assertEqual(self.talk.prompt, "Name of the new room: ")
+
+    def test_create_exit(self) -> None:
+        """`exit` is no room either."""
+        self.talk.typed("1")
+        self.said()
+        self.talk.typed("exit")
+        self.assertEqual((self.line.asked, self.said()), ([], [*MENU]))
 
     def test_create(self) -> None:
         """1 asks for a name and makes that room."""
