@@ -49,6 +49,7 @@ from pylingo.protocol import (
     RoomSummary,
     Users,
     Welcome,
+    first_word,
 )
 from pylingo.rooms import NAMES_WITH_JOINED, Hear, Registry, Room, User
 from pylingo.schema import Database, trouble
@@ -300,7 +301,7 @@ def list_(door: Door, body: str) -> Rooms:
 @command("join", "ROOM [PASSWORD]", "Join a room; it is made if it does not exist.")
 async def join(door: Door, body: str) -> None:
     registry, user = door.chat.registry, door.user
-    word, _, password = body.strip().partition(" ")
+    word, password = first_word(body.strip())
     name = names.room(word, known=True)
     room = registry.known(name)
     if room is None:
@@ -361,7 +362,7 @@ def me(door: Door, body: str) -> None:
 
 @command("msg", "USER TEXT", "Say something to one user only.")
 def msg(door: Door, body: str) -> None:
-    who, _, text = body.lstrip().partition(" ")
+    who, text = first_word(body)
     name, registry, user = names.user(who, known=True), door.chat.registry, door.user
     other, account = registry.called(name), door.chat.accounts.known.get(name.key)
     if other is not None:

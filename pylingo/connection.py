@@ -63,6 +63,7 @@ from pylingo.protocol import (
     Welcome,
     decode_event,
     encode,
+    first_word,
 )
 from pylingo.requests import Pending, Requests, refuse, same_room
 
@@ -436,7 +437,7 @@ class Connection:
         self._wire.transport.write(frame)
 
     def _astray(self, moving: Pending, lost: list[Pending]) -> None:
-        where = moving.request.body.partition(" ")[0]
+        where, _ = first_word(moving.request.body)
         lines = "One line was" if len(lost) == 1 else f"{len(lost)} lines were"
         text = f"You are not in {where or 'another room'}. {lines} meant for it, and not sent."
         self._tell(Error(code="not_in_room", text=text, fatal=False))
@@ -729,7 +730,7 @@ class Connection:
     def _hear_own(self, sent: Sent, pending: Pending) -> None:
         command, body = pending.command, pending.request.body
         if command == "msg":
-            to, _, text = body.lstrip().partition(" ")
+            to, text = first_word(body)
             text = names.clean(text)
             self._tell(Private(id=sent.id, at=sent.at, user=self.user, to=to, text=text))
         else:

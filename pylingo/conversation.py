@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from pylingo import looks, names
 from pylingo.connection import FINAL, Connected, Connection, Disconnected, Heard
-from pylingo.lobby import CHOICES, Lobby, Resume, code
+from pylingo.lobby import CHOICES, EXIT, Lobby, Resume, code, plain
 from pylingo.looks import Line
 from pylingo.protocol import (
     WIRE,
@@ -41,6 +41,7 @@ from pylingo.protocol import (
     Topic,
     Users,
     Welcome,
+    first_word,
     parse,
 )
 from pylingo.questions import Question, Questions
@@ -186,9 +187,7 @@ class Conversation:
             return not self._secret(line[1:])
         if self._arrived and not self._lobby.settled:
             return False  # An answer, perhaps to a question for a password that is still to come.
-        return self._questions.now is None and (
-            self.room is not None or line.casefold() not in CHOICES
-        )
+        return self._questions.now is None and (self.room is not None or plain(line) not in CHOICES)
 
     def _secret(self, line: str) -> bool:
         """Whether a command has a password in it, or is like one that has."""
@@ -200,7 +199,7 @@ class Conversation:
 
     def complete(self, text: str) -> list[tuple[str, int, str]]:
         """What could stand where `text` ends: each with how much of it is replaced, and a help."""
-        text = _narrow(text)
+        text = _narrow(text).replace("\u3000", " ")
         command, space, rest = text.partition(" ")
         word = re.split(r"\s", text)[-1].lstrip("@(\"'")
         question, rooms = self._questions.now, self._lobby.rooms
@@ -270,13 +269,13 @@ class Conversation:
             self._put_off("There is no connection yet.", text)
         elif line.startswith("/") and not line.startswith(("//", "/*")):
             self._command(parse(line))
-        elif self.room is None and self.linked and self._lobby.waits:
+        elif self.room is None and self.linked and self._lobby.waits and plain(line) != EXIT:
             self._put_off("You are not there yet.", text)
         elif self.room is None and self.linked:
             self._lobby.choose(line)
         elif self.room is None:
             self.tell("!! There is no connection now. Wait a moment.")
-        elif line.casefold() == "exit":
+        elif plain(line) == EXIT:
             self._command(Request("leave"))
         elif len(self.pending) >= MOST_PENDING:
             self.tell("!! Too much waits to be sent. Wait for the server.")
@@ -383,7 +382,8 @@ class Conversation:
                 if event.user.startswith("guest-"):
                     was, now = looks.tidy(known[0]), looks.tidy(event.user)
                     self.tell(
-                        f"!! {was} is in use elsewhere, and you are {now}. To change it: /name NAME"
+                        f"!! {was} was taken, or logged in, elsewhere, and you are {now} now: "
+                        f"/login {was} if it is yours, or /name NAME"
                     )
             case Error(code="not_resumable") if self._arrived and not self.linked:
                 self.tell("-- Your session has ended. You come back in a new one.")
@@ -630,7 +630,7 @@ def _draft(request: Request) -> str:
     """A message as its writer knows it; nothing if it says nothing."""
     if request.command.casefold() != "msg":
         return request.body.strip() and request.body
-    who, _, text = request.body.strip().partition(" ")
+    who, text = first_word(request.body.strip())
     return text and f"[you -> {who}] {text}"
 
 

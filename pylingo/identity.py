@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from pylingo.accounts import wrong
 from pylingo.commands import Door, banned_here, command, is_number, locked_out, saved
-from pylingo.protocol import LARGEST_MESSAGE_ID, ChatError, Closing, Done, Resumed
+from pylingo.protocol import LARGEST_MESSAGE_ID, ChatError, Closing, Done, Resumed, first_word
 from pylingo.rooms import NAMES_WITH_JOINED, Gone, User
 from pylingo.sessions import Asleep
 
@@ -19,7 +19,7 @@ _log = Logger()
 
 @command("resume", "TOKEN ID", "Go on with an earlier session.", cost=3, open=True)
 async def resume(door: Door, body: str) -> None:
-    token, _, number = body.strip().partition(" ")
+    token, number = first_word(body.strip())
     if not is_number(number):
         raise ChatError("bad_argument", "Give the session's token and the last message's id.")
     # Earlier messages of this connection are answered here, before the user changes.
@@ -62,7 +62,7 @@ async def register(door: Door, body: str) -> Done:
 
 @command("login", "NAME PASSWORD", "Log in to a name that you registered.", cost=3)
 async def login(door: Door, body: str) -> None:
-    shown, _, password = body.strip().partition(" ")
+    shown, password = first_word(body.strip())
     accounts, user = door.chat.accounts, door.user
     account = await accounts.login(user, shown, password)
     # What has arrived, has arrived at the account of before.

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from pylingo import looks
 from pylingo.looks import Line
-from pylingo.protocol import AnyEvent, ChatError, Rooms
+from pylingo.protocol import AnyEvent, ChatError, Rooms, first_word
 from pylingo.questions import Question, Questions
 from pylingo.requests import same_room
 
@@ -118,14 +118,14 @@ class Lobby:
         self._questions.settle()
 
     def offer(self) -> None:
-        """Show the menu, to who is in no room."""
-        if self._visitor.room is None and self._visitor.linked:
+        """Show the menu, to who is in no room, nor on the way into one."""
+        if self._visitor.room is None and self._visitor.linked and not self._going:
             self._visitor.show([[("class:menu", line)] for line in MENU])
             self.learn()
 
     def choose(self, line: str) -> None:
         """What was typed at the menu."""
-        match unicodedata.normalize("NFKC", line).casefold():
+        match plain(line):
             case "1":
                 self._ask("Name of the new room: ", self._create)
             case "2":
@@ -143,7 +143,7 @@ class Lobby:
         if room:
             self._going = True
             asked = self._visitor.request(command, room)
-            asked.addErrback(self._refused_entry, room).addBoth(self._went)
+            asked.addCallbacks(self._went, self._refused_entry, errbackArgs=(room,))
         else:
             self.offer()
 
@@ -165,7 +165,7 @@ class Lobby:
     # Who to be.
 
     def _take_name(self, name: str) -> None:
-        if name.casefold() == EXIT:
+        if plain(name) == EXIT:
             self._visitor.leave()
             return
         if not name:
@@ -209,7 +209,7 @@ class Lobby:
     # Where to go.
 
     def _create(self, room: str) -> None:
-        self.go("create", "" if room.casefold() == EXIT else room)
+        self.go("create", "" if plain(room) == EXIT else room)
 
     def _ask_room(self) -> None:
         if self._visitor.room is not None:
@@ -220,6 +220,9 @@ class Lobby:
             self.offer()
 
     def _join(self, room: str) -> None:
+        if plain(room) == EXIT:
+            self.offer()
+            return
         if room.isdecimal() and len(room) < 5:
             if 0 < int(room) <= len(self.rooms):
                 room = self.rooms[int(room) - 1]
@@ -235,20 +238,22 @@ class Lobby:
             self.go("join", room)
 
     def _make(self, room: str, answer: str) -> None:
-        if answer.casefold() in ("y", "yes"):
+        if plain(answer) in ("y", "yes"):
             self.go("join", room)
         else:
             self._ask_room()
 
-    def _refused_entry(self, why: Failure, way: str) -> Deferred[None] | None:
+    def _refused_entry(self, why: Failure, way: str) -> None:
         if code(why) == "forbidden":
             # Without the password that may have come with it, and was wrong.
-            return self.learn().addCallback(self._knock, way.split()[0])
-        self.offer()
-        return None
+            self.learn().addCallback(self._knock, first_word(way)[0])
+        else:
+            self._going = False
+            self.offer()
 
     def _knock(self, listed: Rooms | None, room: str) -> None:
         """Ask for the password, if the room is locked and nobody types things to say meanwhile."""
+        self._going = False
         rows = listed.rooms if listed is not None else ()
         locked = any(row.locked and same_room(room, row.name) for row in rows)
         if locked and self._visitor.room is None:
@@ -284,6 +289,11 @@ class Lobby:
         room: bool = False,
     ) -> None:
         self._questions.ask(Question(prompt, answer, hidden, room=room))
+
+
+def plain(answer: str) -> str:
+    """An answer that is one of few, in whatever case and width it was typed."""
+    return unicodedata.normalize("NFKC", answer).casefold()
 
 
 def code(why: Failure) -> str:

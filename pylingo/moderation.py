@@ -11,9 +11,10 @@ import sqlite3
 from twisted.logger import Logger
 
 from pylingo import names
-from pylingo.commands import Door, because, command, fitting, heard, nothing_after, text_size
+from pylingo.accounts import heard
+from pylingo.commands import Door, because, command, fitting, nothing_after, text_size
 from pylingo.names import Name
-from pylingo.protocol import ChatError, Closing, Done, Notice, Topic
+from pylingo.protocol import ChatError, Closing, Done, Event, Notice, Topic, first_word
 from pylingo.rooms import Gone, Room, User, muted_everywhere
 from pylingo.rules import Rules, Sanction, places
 
@@ -238,7 +239,7 @@ def _rules(door: Door, room: Room | None) -> Rules:
 
 def _who(door: Door, body: str) -> tuple[Name, str]:
     """Whom it is about, and why; who is muted everywhere has no words for that either."""
-    who, _, reason = body.strip().partition(" ")
+    who, reason = first_word(body.strip())
     name, reason = names.user(who, known=True), names.remark(reason, "reason")
     return name, "" if door.chat.registry.rules.muted(door.user) else reason
 

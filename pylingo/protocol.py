@@ -274,6 +274,7 @@ _ESCAPES = re.compile(
 _STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _BRACKETS = re.compile(r"[\[{\]}]")
 _COMMAND = re.compile(r"/(?![/*])(\S*)\s?(.*)", re.DOTALL)
+_WORD = re.compile(r"\s*(\S*)\s?(.*)", re.DOTALL)
 _request = msgspec.json.Decoder(Request).decode
 _events: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _envelopes = msgspec.json.Decoder(_Envelope)
@@ -339,11 +340,19 @@ def parse(line: str) -> Request:
     The comments that code begins with are things to say.
     """
     # Indented, it is a command all the same: there may be a password in it, not to be said.
-    command = _COMMAND.match(line.lstrip())
+    bare = line.lstrip()
+    command = _COMMAND.match(bare)
     if command is None:
-        escaped = line.startswith("//") and line[2:3].strip() and "\n" not in line
-        return Request("say", line[1:] if escaped else line)
+        escaped = bare.startswith("//") and bare[2:3].strip() and "\n" not in line
+        return Request("say", line.replace("/", "", 1) if escaped else line)
     return Request(command[1], command[2])
+
+
+def first_word(text: str) -> tuple[str, str]:
+    """The first word, and what follows the blank after it, which may be a wide one."""
+    word = _WORD.match(text)
+    assert word is not None
+    return word[1], word[2]
 
 
 def _mended(escape: re.Match[bytes]) -> bytes:

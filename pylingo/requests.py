@@ -25,7 +25,7 @@ from itertools import takewhile
 from twisted.internet.defer import Deferred
 
 from pylingo import names
-from pylingo.protocol import AnyEvent, ChatError, Request, RequestId, encode
+from pylingo.protocol import AnyEvent, ChatError, Request, RequestId, encode, first_word
 
 MOST_UNDERWAY = 256
 """Requests that are sent ahead of their replies."""
@@ -184,7 +184,7 @@ def refuse(pendings: Iterable[Pending], code: str, text: str) -> None:
 def same_room(way: str, room: str | None) -> bool:
     """Whether the `way` to a room, with a password or not, leads to `room`."""
     try:
-        there = names.room(way.partition(" ")[0], known=True)
+        there = names.room(first_word(way)[0], known=True)
         here = names.room(room or "", known=True)
     except ChatError:
         return way == (room or "")

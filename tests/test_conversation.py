@@ -62,6 +62,15 @@ class RoomTests(Seat):
         self.talk.typed("/msg bob psst there")
         self.assertEqual(self.line.asked, [("msg", "bob psst there")])
 
+    def test_wide(self) -> None:
+        """An input method may make wide what is typed: slashes, blanks and letters."""
+        self.talk.typed("ｅｘｉｔ")
+        self.talk.typed("／msg　ゆき　こんにちは")
+        self.assertEqual(self.line.asked, [("leave", ""), ("msg", "ゆき　こんにちは")])
+        self.assertEqual(self.talk.waiting(), ["[you -> ゆき] こんにちは"])
+        self.hear(Joined(room="lobby", user="ゆき"))
+        self.assertEqual([row[0] for row in self.talk.complete("／msg　ゆ")], ["ゆき "])
+
     def test_numbers(self) -> None:
         """In a room the menu's numbers are things to say."""
         self.talk.typed("1")
@@ -517,8 +526,8 @@ class LinkTests(Seat):
             told = [line for line in self.said() if line.startswith("!!")]
             self.assertEqual(len(told), troubles, told)
             for line in told:
-                self.assertIn("ana is in use elsewhere", line)
-                self.assertIn("you are guest-7", line)
+                for said in ("elsewhere", "you are guest-7", "/login ana", "/name"):
+                    self.assertIn(said, line)
 
     def test_out_of_the_room(self) -> None:
         """Who is not in the room any more, on return, is told so, and asked where to go."""

@@ -298,12 +298,35 @@ class LobbyTests(Seat):
         self.talk.typed("1")
         self.assertEqual(self.talk.prompt, "Name of the new room: ")
 
-    def test_create_exit(self) -> None:
-        """`exit` is no room either."""
-        self.talk.typed("1")
-        self.said()
+    def test_room_exit(self) -> None:
+        """`exit` is no room either, in whatever width."""
+        for choice in ("1", "2"):
+            for word in ("exit", "ＥＸＩＴ"):
+                self.talk.typed(choice)
+                self.said()
+                self.talk.typed(word)
+                self.assertEqual((self.line.asked, self.said()), ([], [*MENU]))
+
+    def test_exit_on_the_way(self) -> None:
+        """It also leads out while the server lets one in."""
+        self.talk.typed("/join attic")
         self.talk.typed("exit")
-        self.assertEqual((self.line.asked, self.said()), ([], [*MENU]))
+        self.assertTrue(self.line.closing)
+
+    def test_sent_out_on_the_way(self) -> None:
+        """Who is sent out of a room on the way to another is not asked where to go."""
+        self.enter("lobby")
+        self.talk.typed("/join attic")
+        self.line.room = None
+        self.hear(left("guest-1"))
+        self.assertNotIn(MENU[0], self.said())
+
+    def test_wide_yes(self) -> None:
+        """A yes is one in whatever width."""
+        self.talk.typed("2")
+        self.talk.typed("kitchen")
+        self.talk.typed("ｙｅｓ")
+        self.assertEqual(self.line.asked, [("join", "kitchen")])
 
     def test_create(self) -> None:
         """1 asks for a name and makes that room."""

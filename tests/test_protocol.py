@@ -33,6 +33,7 @@ from pylingo.protocol import (
     decode,
     decode_event,
     encode,
+    first_word,
     parse,
 )
 
@@ -352,6 +353,20 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(parse("/"), Request(""))
         self.assertEqual(parse("  /join lobby"), Request("join", "lobby"))
         self.assertEqual(parse("//x y"), Request("say", "/x y"))
+
+    def test_indented_escape(self) -> None:
+        """What is said with two slashes has one of them, and keeps its blanks."""
+        self.assertEqual(parse("  //usr/bin/env"), Request("say", "  /usr/bin/env"))
+        self.assertEqual(parse("  // code"), Request("say", "  // code"))
+
+    def test_first_word(self) -> None:
+        """It ends at any blank, of which one is left out."""
+        for text, word, rest in (
+            ("ana hi there", "ana", "hi there"), (" ゆき　こんにちは　", "ゆき", "こんにちは　"),
+            ("ana  code", "ana", " code"), ("ana\n1\n2", "ana", "1\n2"), ("ana", "ana", ""),
+            ("", "", ""),
+        ):  # fmt: skip
+            self.assertEqual(first_word(text), (word, rest))
 
     def test_other_blanks(self) -> None:
         """Other blanks after the command, as an input method makes them, divide as well."""
