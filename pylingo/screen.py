@@ -19,6 +19,7 @@ from contextlib import ExitStack, suppress
 from functools import cache, partial
 from string import ascii_uppercase
 from typing import Any, Protocol, cast
+from unicodedata import category
 
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.application.run_in_terminal import in_terminal, run_in_terminal
@@ -212,6 +213,10 @@ class Screen(TwistedProtocol):
         self._typed = bytearray()
         """Keys that were not handed on yet."""
         self._left = False
+        self._row = 0
+        """In which row the prompt began, when the terminal said it last."""
+        self._drawn = "", "", 0
+        """The prompt, what is typed and where the cursor is in it, as they were drawn last."""
         self._resources = ExitStack()
 
     # The terminal's side.
@@ -247,6 +252,7 @@ class Screen(TwistedProtocol):
         # prompt_toolkit calls this whenever it takes the prompt away; it has no hook for that.
         self._erase = self._app.renderer.erase
         self._app.renderer.erase = self._clear  # type: ignore[method-assign]
+        self._app.before_render += lambda _: self._draw_anew()
         self._window = self._app.layout.current_window
         self._window.height = self._height
         control = cast(Any, self._window.content)
@@ -267,7 +273,8 @@ class Screen(TwistedProtocol):
     def _take_cursor(self, said: re.Match[str]) -> str:
         """What the terminal says is no key, and must not come between two, as Escape and Enter."""
         if not self._left:
-            self._app.renderer.report_absolute_cursor_row(int(said[1]))
+            self._row = int(said[1])
+            self._app.renderer.report_absolute_cursor_row(self._row)
             self._app.invalidate()
         return ""
 
@@ -372,6 +379,23 @@ class Screen(TwistedProtocol):
         """Take the prompt away from its first column on, wherever the terminal has the cursor."""
         self._output.write_raw("\r")
         self._erase(leave_alternate_screen)
+
+    def _draw_anew(self) -> None:
+        """Where terminals disagree about columns, draw all of it: no move within it would be sure.
+
+        These are the spacing marks of Hindi, Tamil and others. Some terminals give them a column of
+        their own, and some, as prompt_toolkit does, none.
+        """
+        buffer = self._session.default_buffer
+        typed = "" if self._desk.hidden else buffer.text
+        drawn = self._desk.prompt, typed, buffer.cursor_position
+        if drawn != self._drawn and any(category(c) == "Mc" for c in drawn[0] + typed):
+            self._app.renderer.erase()
+            # It begins where it did, or above. To ask would be to do without the bar meanwhile.
+            row = min(self._row, self._known_size().rows)
+            if row:
+                self._app.renderer.report_absolute_cursor_row(row)
+        self._drawn = drawn
 
     def _begun(self) -> None:
         if self._left:

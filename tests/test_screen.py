@@ -711,6 +711,31 @@ class PrintingTests(ScreenTests):
 
         self.at(scene)
 
+    def test_other_widths_corrected(self) -> None:
+        """There, too, what is typed is whole when it is corrected, and the prompt, drawn again."""
+        width = pyte.screens.wcwidth
+
+        def other(character: str) -> int:
+            return 1 if category(character) == "Mc" else int(width(character))
+
+        self.patch(pyte.screens, "wcwidth", other)
+        self.desk.prompt = "[lobby] माया> "
+
+        async def scene() -> None:
+            await self.type("नाना लाना")
+            for _ in range(3):
+                await self.type("\x7f")
+                await asyncio.sleep(0.02)
+            await self.type(" abc")
+            shown = "[lobby] माया> नाना ल abc"
+            await self.until(lambda: self.glass.shows(shown))
+            self.desk.prompt = "[den] माया> "
+            self.screen.refresh()
+            await self.until(lambda: self.glass.shows("[den] माया> नाना ल abc"))
+            self.assertFalse(self.glass.shows("lobby] "))
+
+        self.at(scene)
+
     def test_several_lines_typed(self) -> None:
         """So do several lines that are typed."""
 
