@@ -35,9 +35,12 @@ def main(arguments: list[str] | None = None) -> None:
         from pylingo.terminal import converse
     else:
         from pylingo.pipe import converse
-    from twisted.internet.task import react
+    import twisted.internet.reactor  # noqa: F401 - or it would be loaded when signals are heard again
+    from twisted.internet.task import deferLater, react
 
     async def talk(reactor: Any) -> None:
+        # In its first turn the reactor has made the signals its own.
+        await deferLater(reactor, 0)
         # These end it as those do that Twisted knows: in good order.
         for one in (signal.SIGHUP, signal.SIGQUIT):
             if signal.getsignal(one) is not signal.SIG_IGN:

@@ -76,7 +76,7 @@ async def dial(
             raise ChatError(
                 "untrusted",
                 f"The certificate of {where} is not known: {pin.seen}. "
-                "Connect once on a terminal and answer yes.",
+                "Connect once on a terminal that is not a dumb one, and answer yes.",
             )
         answer = await ask(
             f"No authority confirms that this is {where}. The SHA-256 fingerprint "

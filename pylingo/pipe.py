@@ -29,9 +29,22 @@ from zope.interface import implementer
 from pylingo import looks, names
 from pylingo.connection import PARTING, Connected, Connection, Disconnected, Heard
 from pylingo.dial import dial
-from pylingo.protocol import AnyEvent, ChatError, Closing, Error, Resumed, Welcome, parse
+from pylingo.lobby import EXIT, plain
+from pylingo.protocol import (
+    AnyEvent,
+    ChatError,
+    Closing,
+    Error,
+    Request,
+    Resumed,
+    Welcome,
+    first_word,
+    parse,
+)
 from pylingo.requests import HERE, LEAVES, MOVES, SAID, same_room
 
+BEGIN = b"-- /help shows the commands. To begin: /name NAME, then /join ROOM. exit leaves."
+"""What a person is told who is asked no questions."""
 MOST_UNANSWERED = 64
 """Lines that are sent ahead of their replies."""
 
@@ -41,7 +54,7 @@ class Pipe(LineReceiver):
     """Lines in, events out. `finished` fires with the exit status.
 
     That the output takes no more is told where it is `filed`, but not where its reader may have
-    had enough.
+    had enough. Where it is a `person` who types, it is said how to begin, and `exit` leads out.
     """
 
     delimiter = b"\n"
@@ -49,7 +62,13 @@ class Pipe(LineReceiver):
     transport: Any
 
     def __init__(
-        self, json: bool, errors: Any, clock: IReactorTime, *, filed: bool = False
+        self,
+        json: bool,
+        errors: Any,
+        clock: IReactorTime,
+        *,
+        filed: bool = False,
+        person: bool = False,
     ) -> None:
         self.connection: Connection
         self._clock = clock
@@ -57,6 +76,7 @@ class Pipe(LineReceiver):
         self._json = json
         self._errors = errors
         self._filed = filed
+        self._person = person
         self._status = 0
         self._ended = False
         self._output = True
@@ -88,6 +108,8 @@ class Pipe(LineReceiver):
         if not text.strip():
             return
         request = parse(text)
+        if self._person and plain(text.strip()) == EXIT:
+            request = Request("leave" if self.connection.room else "quit")
         command = request.command.casefold()
         # There may be a password after a command, and what we complain of is kept in other logs.
         shown = text if command in SAID else f"/{command} …"
@@ -157,6 +179,8 @@ class Pipe(LineReceiver):
         elif not isinstance(event, Error):
             for line in looks.lines(event, self.connection.user):
                 self._print(looks.plain(line).encode())
+            if self._person and isinstance(event, Welcome):
+                self._print(BEGIN)
         if isinstance(event, Error):
             self._complain(event.text)
             self._told = event.text
@@ -191,7 +215,7 @@ class Pipe(LineReceiver):
 
     def _strayed(self, why: Failure, way: Deferred[AnyEvent], body: str) -> Failure:
         if way is self._way and not same_room(body, self.connection.room):
-            self._astray = body.partition(" ")[0] or "another room"
+            self._astray = first_word(body)[0] or "another room"
         return why
 
     def _missing(self) -> str:
@@ -222,7 +246,8 @@ class Pipe(LineReceiver):
 
 async def converse(reactor: Any, options: argparse.Namespace) -> int:
     """Talk until the input, or the connection, ends. The result is the exit status."""
-    pipe = Pipe(options.json, sys.stderr, reactor, filed=_filed(1))
+    person = os.isatty(0) and os.isatty(1) and not options.json
+    pipe = Pipe(options.json, sys.stderr, reactor, filed=_filed(1), person=person)
     ended: Deferred[None] = Deferred()
 
     def password() -> Deferred[str]:
@@ -233,7 +258,7 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
             ChatError(
                 "password_required",
                 f"{options.where} has a password. Put it into PYLINGO_PASSWORD, "
-                "or start pylingo on a terminal.",
+                "or start pylingo on a terminal that is not a dumb one.",
             )
         )
 

@@ -140,3 +140,22 @@ main(["127.0.0.1:1"])
             stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60,
         )  # fmt: skip
         self.assertEqual((ended.returncode, ended.stderr), (-signal.SIGINT, b""))
+
+    def test_while_connecting(self) -> None:
+        """Nor does anybody at the first moment after, which ends it in good order."""
+        script = """
+import signal, sys
+from twisted.internet.defer import Deferred
+import pylingo.pipe
+async def converse(*_):
+    signal.raise_signal(signal.SIGINT)
+    await Deferred()
+pylingo.pipe.converse = converse
+from pylingo.client import main
+main(["127.0.0.1:1"])
+"""
+        ended = subprocess.run(
+            [sys.executable, "-c", script],
+            stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        self.assertEqual(ended.stderr, b"")

@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.connection import PARTING, Connected, Connection, Disconnected
-from pylingo.pipe import MOST_UNANSWERED, Pipe
+from pylingo.pipe import BEGIN, MOST_UNANSWERED, Pipe
 from pylingo.protocol import (
     AnyEvent,
     ChatError,
@@ -72,13 +72,14 @@ class PipeTests(SynchronousTestCase):
     """A pipe between redirected streams and a connection."""
 
     json = False
+    person = False
 
     def setUp(self) -> None:
         self.errors = io.StringIO()
         self.wire = Wire()
         self.output = StringTransport()
         self.clock = Clock()
-        self.pipe = Pipe(self.json, self.errors, self.clock)
+        self.pipe = Pipe(self.json, self.errors, self.clock, person=self.person)
         self.pipe.connection = cast(Connection, self.wire)
         self.pipe.makeConnection(self.output)
         self.status: list[int] = []
@@ -108,6 +109,22 @@ class PipeTests(SynchronousTestCase):
         self.pipe.connectionLost()
         (status,) = self.status
         return status
+
+
+class PersonTests(PipeTests):
+    """Somebody types, on a terminal that can do nothing else."""
+
+    person = True
+
+    def test_person(self) -> None:
+        """A person who types is told how to begin; `exit` leads out, of the room or of the chat."""
+        assert self.wire.welcome is not None
+        self.pipe.heard(self.wire.welcome)
+        self.assertEqual(self.printed[-1], BEGIN.decode())
+        self.pipe.dataReceived(b"exit\nEXIT \n")
+        self.wire.room = None
+        self.pipe.dataReceived(b"exit\n")
+        self.assertEqual(self.wire.asked, [("leave", ""), ("leave", ""), ("quit", "")])
 
 
 class InputTests(PipeTests):
