@@ -37,6 +37,8 @@ TRIES = 5
 """Wrong passwords for one name, or from one address, in `WINDOW`."""
 WINDOW = 60.0
 """Seconds."""
+LAST_WORDS = 20
+"""Groups of the log that are waited for until all that somebody says has been heard."""
 COST = (2**14, 8, 1)
 """n, r and p of new hashes: 16 MiB and some 50 ms each (RFC 7914)."""
 
@@ -216,7 +218,10 @@ class Accounts:
         self.reserved(name, user)
         if own is not None:
             # Asked again, as when the answer was lost with the link, it is answered again.
-            if own.name.key == name.key and await self._try(user, lambda: own.hash, password):
+            whose = self._whose(user, own.name)
+            if own.name.key == name.key and await self._try(
+                user, lambda: own.hash, password, *whose
+            ):
                 return
             raise ChatError("bad_argument", f"You are logged in as {user.account} already.")
         hash = await self.hash(password, user)
@@ -248,26 +253,33 @@ class Accounts:
     async def login(self, user: User, shown: str, password: str) -> Account:
         """Let `user` be that account. Raises `ChatError`; it takes as long for unknown names."""
         name = names.user(shown, known=True)
-        whose = [f"from {user.whence}"]
-        known = self.known.get(name.key)
-        if known is None or not user.host or known.host != user.host:
-            # Where the owner has logged in from, nobody else's tries keep the owner out.
-            whose.append(f"for {name.key}")
 
         def hash() -> str:
             account = self.known.get(name.key)
             return account.hash if account else _NOBODY
 
-        right = await self._try(user, hash, password, *whose)
+        right = await self._try(user, hash, password, *self._whose(user, name))
         account = self.known.get(name.key)
         if account is None or not right:
             raise wrong()
+        matched = account.hash
         # Earlier messages, from here or from the other login, are answered first.
         await self._log.flushed()
+        await heard(self._log, self._registry.owners.get(name.key, user))
+        if account.hash != matched:
+            raise wrong()
         if account.name.key in self._registry.rules.bans:
             raise ChatError("forbidden", "That name is banned here. Ask an admin.")
         account.host = user.host
         return account
+
+    def _whose(self, user: User, name: Name) -> list[str]:
+        """Whose tries those of `user` for the account of that name are."""
+        whose, known = [f"from {user.whence}"], self.known.get(name.key)
+        if known is None or not user.host or known.host != user.host:
+            # Where the owner has logged in from, nobody else's tries keep the owner out.
+            whose.append(f"for {name.key}")
+        return whose
 
     def enter(self, user: User, account: Account) -> None:
         """After a login, when nobody else is that account: `user` is, and goes by its name."""
@@ -382,7 +394,12 @@ class Accounts:
 
         async def compare() -> bool:
             self.tries.check(*whose)
-            right: bool = await self._run(partial(_matches, hash(), secret))
+            while True:
+                tried = hash()
+                right: bool = await self._run(partial(_matches, tried, secret))
+                # Whoever had the turn before may have made another, which is known only now.
+                if tried == hash():
+                    break
             if right:
                 self.tries.right(*whose)
             return right
@@ -400,6 +417,19 @@ class Accounts:
 
         await self._turn.acquire(user.whence)
         return await whoever_waits(turn())
+
+
+async def heard(log: Log, user: User) -> None:
+    """Wait until others have heard what `user` said; then something else may happen.
+
+    Who goes on talking all the time is not waited for all the time.
+    """
+    for _ in range(LAST_WORDS):
+        if user.said <= user.registry.last:
+            break
+        await log.flushed()
+        if log.failing:
+            break
 
 
 def whoever_waits(work: Coroutine[Any, Any, T]) -> Deferred[T]:

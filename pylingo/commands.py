@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pylingo import __version__, names
-from pylingo.accounts import Accounts, whoever_waits
+from pylingo.accounts import Accounts, heard, whoever_waits
 from pylingo.history import REPLAYED, Log, Run
 from pylingo.names import Name
 from pylingo.protocol import (
@@ -266,8 +266,8 @@ def greeting(door: Door) -> Welcome:
 async def hello(door: Door, body: str) -> Welcome:
     client = names.remark(body[:64], "client") or "?"
     again = bool(door.user.tokens)
-    if not again:
-        # In quotes, for these are others' words, and only once, for they may be many.
+    if len(door.user.tokens) < 2:
+        # In quotes, for these are others' words, and not with each greeting: they may be many.
         _log.info('{user} uses "{client}"', user=door.user.name.shown, client=client)
     welcome = greeting(door)
     if again:
@@ -278,7 +278,7 @@ async def hello(door: Door, body: str) -> Welcome:
 
 @command("name", "NAME", "Take a name.")
 async def name(door: Door, body: str) -> None:
-    await heard(door.chat, door.user)
+    await heard(door.chat.log, door.user)
     renamed = door.user.rename(names.user(body))
     _log.info("{user} is now {name}", user=renamed.user, name=renamed.to)
     # Events with the new name make sense only after the answer.
@@ -311,7 +311,7 @@ async def join(door: Door, body: str) -> None:
         raise ChatError(
             "bad_argument", f"{room.name} is not locked and takes no password: /join {room.name}"
         )
-    await heard(door.chat, door.user)
+    await heard(door.chat.log, door.user)
     asked, room = None, registry.known(name)
     while room is not None and room is not asked and room not in user.rooms:
         await _let_in(door, room, password)
@@ -323,7 +323,7 @@ async def join(door: Door, body: str) -> None:
 @command("create", "ROOM", "Make a room and join it.")
 async def create(door: Door, body: str) -> None:
     name = names.room(body)
-    await heard(door.chat, door.user)
+    await heard(door.chat.log, door.user)
     if name.key in door.chat.registry.rooms:
         raise ChatError("room_exists", f"The room {name} exists already: /join {name}")
     if former := door.chat.registry.known(name):
@@ -344,7 +344,7 @@ def users(door: Door, body: str) -> Users:
 
 @command("leave", "[REASON]", "Leave your room.", "exit")
 async def leave(door: Door, body: str) -> Left:
-    await heard(door.chat, door.user)
+    await heard(door.chat.log, door.user)
     left = door.user.leave(door.user.here, _parting(door, body) or "left")
     await saved(door)
     return left
@@ -439,12 +439,6 @@ def because(reason: str) -> str:
     """The end of a sentence: a colon and the reason, if there is one."""
     reason = reason.rstrip(".")
     return f": {reason}" if reason else ""
-
-
-async def heard(chat: Chat, user: User) -> None:
-    """Wait until others have heard what `user` said before; then something else may happen."""
-    if user.said > chat.registry.last:
-        await chat.log.flushed()
 
 
 async def saved(door: Door) -> None:

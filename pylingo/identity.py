@@ -54,6 +54,9 @@ async def register(door: Door, body: str) -> Done:
     user = door.user
     if any(looks.startswith("guest-") for looks in user.name.skeletons):
         raise ChatError("bad_argument", "Choose a name first: /name NAME")
+    if door.chat.registry.rules.banned(user) is not None:
+        # Whoever was here before the ban may stay, but not become one whom it does not hit.
+        raise banned_here()
     await door.chat.accounts.register(user, body, door.chat.sessions.save)
     await saved(door)
     _log.info("{user} registered", user=str(user))
@@ -130,7 +133,7 @@ async def _found(door: Door, token: str) -> User:
     if back is not door.user:
         door.settle()
         chat.sessions.close(door.user)
-    return back if isinstance(back, User) else chat.sessions.revive(back)
+    return back if isinstance(back, User) else chat.sessions.revive(back, here.host)
 
 
 async def _catch_up(door: Door, token: str, used: str, after: int) -> None:

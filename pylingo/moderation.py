@@ -27,7 +27,7 @@ _log = Logger()
 
 
 @command("topic", "[TEXT]", "Read the topic; operators set it, - removes it.")
-async def topic(door: Door, body: str) -> Topic:
+async def topic(door: Door, body: str) -> Topic | None:
     room = door.user.here
     if not body.strip():
         return Topic(room=room.name.shown, topic=room.topic, user="")
@@ -38,12 +38,12 @@ async def topic(door: Door, body: str) -> Topic:
     room.topic = "" if text == NO_TOPIC else text
     changed = Topic(room=room.name.shown, topic=room.topic, user=door.user.name.shown)
     room.tell(changed, but=door.user)
-    await _kept(door, room)
-    return changed
+    await _kept(door, room, changed)
+    return None
 
 
 @command("lock", "PASSWORD", "Let people join your room only with a password.", cost=3)
-async def lock(door: Door, body: str) -> Done:
+async def lock(door: Door, body: str) -> None:
     room = _room(door)
     hash = await door.chat.accounts.hash(body, door.user)
     if _room(door) is not room:
@@ -51,15 +51,15 @@ async def lock(door: Door, body: str) -> Done:
     door.chat.registry.lock(room, hash)
     # Users who were here earlier, but are not now, must not read what is said from now on.
     door.chat.sessions.shut_out(room)
-    return await _done(door, room, "locked", "is locked now")
+    await _done(door, room, "locked", "is locked now")
 
 
 @command("unlock", "", "Let everyone join your room again.")
-async def unlock(door: Door, body: str) -> Done:
+async def unlock(door: Door, body: str) -> None:
     nothing_after("unlock", body)
     room = _room(door)
     room.rules.lock = ""
-    return await _done(door, room, "unlocked", "is open to everyone now")
+    await _done(door, room, "unlocked", "is open to everyone now")
 
 
 @command("invite", "USER", "Let somebody join once, despite a lock or a ban.")
@@ -76,7 +76,7 @@ def invite(door: Door, body: str) -> Done:
 
 
 @command("kick", "USER [REASON]", "Send somebody out of your room.")
-async def kick(door: Door, body: str) -> Done:
+async def kick(door: Door, body: str) -> None:
     name, reason = _who(door, body)
     await _last_said(door, name)
     room = _empowered(door)
@@ -84,12 +84,11 @@ async def kick(door: Door, body: str) -> Done:
     _spare(door, user.name, user.place)
     where = _remove(door, room, user, "kicked", reason)
     _note(door, f"{user.name} was kicked from {where}", reason)
-    await _stored(door)
-    return Done(text=f"{user.name} was kicked from {where}.")
+    await _stored(door, Done(text=f"{user.name} was kicked from {where}."))
 
 
 @command("ban", "USER [REASON]", "Keep somebody out of your room.", cost=3)
-async def ban(door: Door, body: str) -> Done:
+async def ban(door: Door, body: str) -> None:
     name, reason = _who(door, body)
     await _last_said(door, name)
     await _recall(door, name)
@@ -110,24 +109,23 @@ async def ban(door: Door, body: str) -> Done:
         if one.place == sanction.place:
             _remove(door, room, one, "banned", reason)
     _note(door, f"{sanction.shown} was banned from {_where(room)}", reason)
-    await _kept(door, room)
     more = ""
     if sanction.host:
         more = " So are other guests from that address; those with an account are not."
     elif shared and door.user.host and sanction.place.startswith("~"):
         more = " Others from that address are not, for it is yours too."
-    return Done(text=f"{sanction.shown} is banned.{more}")
+    await _kept(door, room, Done(text=f"{sanction.shown} is banned.{more}"))
 
 
 @command("unban", "USER", "Let somebody into your room again.")
-async def unban(door: Door, body: str) -> Done:
+async def unban(door: Door, body: str) -> None:
     room = _empowered(door)
     what = f"banned from {room.name if room else 'this server'}"
-    return await _lift(door, room, _rules(door, room).bans, body, what)
+    await _lift(door, room, _rules(door, room).bans, body, what)
 
 
 @command("mute", "USER [REASON]", "Silence somebody in your room.", cost=3)
-async def mute(door: Door, body: str) -> Done:
+async def mute(door: Door, body: str) -> None:
     name, reason = _who(door, body)
     await _recall(door, name)
     room = _empowered(door)
@@ -140,19 +138,18 @@ async def mute(door: Door, body: str) -> Done:
         where = f" in {room.name}" if room is not None else ""
         text = f"You were muted{where} by {door.user.name}{because(reason)}."
         user.hears((Notice(text=text),))
-    await _kept(door, room)
-    return Done(text=f"{sanction.shown} is muted.")
+    await _kept(door, room, Done(text=f"{sanction.shown} is muted."))
 
 
 @command("unmute", "USER", "Let somebody speak in your room again.")
-async def unmute(door: Door, body: str) -> Done:
+async def unmute(door: Door, body: str) -> None:
     room = _empowered(door)
     what = f"muted in {room.name}" if room else "muted on this server"
-    return await _lift(door, room, _rules(door, room).mutes, body, what)
+    await _lift(door, room, _rules(door, room).mutes, body, what)
 
 
 @command("op", "USER", "Make somebody an operator of your room.")
-async def op(door: Door, body: str) -> Done:
+async def op(door: Door, body: str) -> None:
     room = _room(door)
     name, _ = _who(door, body)
     registry = door.chat.registry
@@ -170,12 +167,11 @@ async def op(door: Door, body: str) -> Done:
     else:
         registry.promote(room, place)
     _note(door, f"{name} was made an operator of {room.name}")
-    await _kept(door, room)
-    return Done(text=f"{name} is an operator of {room.name}.")
+    await _kept(door, room, Done(text=f"{name} is an operator of {room.name}."))
 
 
 @command("deop", "USER", "Make somebody, or yourself, no longer an operator.")
-async def deop(door: Door, body: str) -> Done:
+async def deop(door: Door, body: str) -> None:
     room = _room(door)
     name, _ = _who(door, body)
     registry = door.chat.registry
@@ -188,8 +184,7 @@ async def deop(door: Door, body: str) -> Done:
     if user is not None and user is not door.user:
         user.hears((Notice(text=f"You are not an operator of {room.name} any more."),))
     _note(door, f"{name} was removed as an operator of {room.name}")
-    await _kept(door, room)
-    return Done(text=f"{name} is not an operator of {room.name} any more.")
+    await _kept(door, room, Done(text=f"{name} is not an operator of {room.name} any more."))
 
 
 @command("bans", "", "List who is banned from your room.", cost=3)
@@ -220,11 +215,12 @@ def _empowered(door: Door) -> Room | None:
     user, accounts = door.user, door.chat.accounts
     if user.room is None and accounts.admin(user):
         return None
-    if not accounts.powerful(user, user.here):
-        raise ChatError(
-            "forbidden", f"Only an operator of {user.here.name} can do that; /users shows them."
-        )
-    return user.here
+    room = user.here
+    if not accounts.powerful(user, room):
+        here = any(accounts.powerful(member, room) for member in room.members)
+        who = "/users shows them" if here else "none is here now"
+        raise ChatError("forbidden", f"Only an operator of {room.name} can do that; {who}.")
+    return room
 
 
 def _room(door: Door) -> Room:
@@ -248,7 +244,7 @@ async def _last_said(door: Door, name: Name) -> None:
     """Wait until all that they have said has been heard, and answered."""
     user = _meant(door, name)
     if isinstance(user, User):
-        await heard(door.chat, user)
+        await heard(door.chat.log, user)
 
 
 def _meant(door: Door, name: Name) -> User | Gone | None:
@@ -301,7 +297,7 @@ def _note(door: Door, done: str, reason: str = "") -> None:
 
 
 def _where(room: Room | None) -> str:
-    return room.name.shown if room is not None else "the whole server"
+    return room.name.shown if room is not None else "this server"
 
 
 def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -> str:
@@ -319,7 +315,7 @@ def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -
 
 async def _lift(
     door: Door, room: Room | None, sanctions: dict[str, Sanction], body: str, what: str
-) -> Done:
+) -> None:
     name, _ = _who(door, body)
     user = door.chat.registry.users.get(name.key)
     # By the name it was when it came, by the one that is shown, or by today's.
@@ -343,25 +339,25 @@ async def _lift(
         # While it held, the sessions of those whom it hit were not stored.
         door.chat.sessions.refresh()
     _note(door, f"{sanction.shown} was un{what}")
-    await _kept(door, room)
-    return Done(text=f"{sanction.shown} is not {what} any more.")
+    await _kept(door, room, Done(text=f"{sanction.shown} is not {what} any more."))
 
 
-async def _done(door: Door, room: Room, done: str, what: str) -> Done:
+async def _done(door: Door, room: Room, done: str, what: str) -> None:
     room.tell(Notice(text=f"{room.name} {what}."), but=door.user)
     _note(door, f"{room.name} was {done}")
-    await _kept(door, room)
-    return Done(text=f"{room.name} {what}.")
+    await _kept(door, room, Done(text=f"{room.name} {what}."))
 
 
-async def _kept(door: Door, room: Room | None) -> None:
-    """Wait until what was changed would survive the end of the server."""
+async def _kept(door: Door, room: Room | None, reply: Event) -> None:
+    """Reply when what was changed would survive the end of the server."""
     door.chat.accounts.keep(room)
-    await _stored(door)
+    await _stored(door, reply)
 
 
-async def _stored(door: Door) -> None:
+async def _stored(door: Door, reply: Event) -> None:
     """The same, for what is to be kept already. Raises `ChatError` ``internal`` if it is not."""
+    # Others may change the same meanwhile, which is told after the answer.
+    door.hold()
     try:
         await door.chat.log.kept()
     except (sqlite3.Error, MemoryError):
@@ -370,6 +366,8 @@ async def _stored(door: Door) -> None:
             "It is done, but could not be stored: if the server ends before it can be, it is lost. "
             "Tell the person who runs the server.",
         ) from None
+    door.reply(reply)
+    door.release()
 
 
 def _plain(shown: str) -> str:

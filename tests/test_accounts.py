@@ -459,6 +459,33 @@ class BrokenOffTests(SynchronousTestCase):
         self.house.wait(70)
         self.assertIsInstance(self.house.visitor().ask("name", "ana"), Renamed)
 
+    def test_password_changed_meanwhile(self) -> None:
+        """Who tries the old password while it is changed is not in, whichever comes first."""
+        for steps in range(3):
+            ana, eve = self.house.owner(f"ana{steps}"), self.house.visitor()
+            self.house.hashes.hold()
+            changing = ana.begin("password", "mellon")
+            trying = eve.begin("login", f"ana{steps} {SECRET}")
+            for _ in range(steps):
+                self.house.hashes.step()
+            self.house.hashes.release()
+            self.house.settle()
+            self.assertIsInstance(ana.reply(changing), Done)
+            self.assertEqual(eve.reply(trying).code, "wrong_password")
+            self.assertFalse(ana.closed)
+
+    def test_password_changed_before_the_end(self) -> None:
+        """Nor is one who was right, where it is another when all that was said before is told."""
+        ana, eve = self.house.owner("ana"), self.house.visitor("eve", "den")
+        self.house.commits.hold()
+        eve.begin("say", "hi")
+        trying = eve.begin("login", f"ana {SECRET}")
+        ana.begin("password", "mellon")
+        self.house.commits.release()
+        self.house.settle()
+        self.assertEqual(eve.reply(trying).code, "wrong_password")
+        self.assertFalse(ana.closed)
+
     def test_password_dropped(self) -> None:
         """A change that was being stored when the connection broke is one, now and later."""
         ana = self.house.owner("ana")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pylingo import rooms
 from pylingo.protocol import (
+    Done,
     Error,
     Joined,
     Notice,
+    Topic,
 )
 from pylingo.rules import MOST_SANCTIONS
 from tests.house import (
+    HERE,
     SECRET,
     House,
     HouseTestCase,
@@ -207,6 +210,49 @@ class LockTests(HouseTestCase):
         self.done(ben, "unlock")
         ben.ask("join", "more")
         self.done(ben, "lock", "mellon")
+
+    def test_locked_anew_meanwhile(self) -> None:
+        """Who tries the old password while it is changed is not let in."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor()
+        self.done(ana, "lock", "mellon")
+        self.house.hashes.hold()
+        ana.begin("lock", "new")
+        joining = ben.begin("join", "den mellon")
+        self.house.hashes.release()
+        self.assertEqual(ben.reply(joining).code, "forbidden")
+
+    def test_unlocked_and_locked_anew(self) -> None:
+        """Nor is one who comes with any password before there is none, and then a new one."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor(host=HERE)
+        self.done(ana, "lock", "mellon")
+        self.house.hashes.hold()
+        # Those of one address take turns, so that the operator is before the second of them.
+        for host in ("", HERE):
+            self.house.visitor(host=host).begin("join", "den guess")
+        joining = ben.begin("join", "den guess")
+        ana.ask("unlock")
+        ana.begin("lock", "new")
+        self.house.hashes.release()
+        self.assertEqual(ben.reply(joining).code, "forbidden")
+
+    def test_told_in_order(self) -> None:
+        """What others change while it is stored is told after the answer, to everybody alike."""
+        boss, ana = self.house.owner("boss"), self.house.visitor("ana", "den")
+        boss.ask("join", "den")
+        ben = self.house.visitor("ben", "den")
+        for first, then, kinds in (
+            (("topic", "mine"), ("topic", "other"), (Topic, Topic)),
+            (("unlock", ""), ("topic", "again"), (Done, Topic)),
+        ):
+            for visitor in (ana, ben):
+                visitor.hear()
+            self.house.commits.hold()
+            asked = ana.begin(*first)
+            boss.begin(*then)
+            self.house.commits.release()
+            reply, event = ana.hear()
+            self.assertEqual((reply.re, type(reply), type(event)), (asked, *kinds))
+            self.assertEqual(ben.hear()[-1], event)
 
     def test_unlocked_meanwhile(self) -> None:
         """Who gives a password while the room is unlocked comes in."""

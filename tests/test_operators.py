@@ -234,6 +234,13 @@ class OperatorTests(HouseTestCase):
         back.ask("resume", f"{ana.welcome.session} 0")
         self.assertTrue(self.operates(back))
 
+    def test_where_they_are(self) -> None:
+        """Who may not do it is told where to see who may, or that none of them is here."""
+        ana, ben = self.house.owner("ana", "den"), self.house.visitor("ben", "den")
+        self.assertIn("/users", self.error(ben, "forbidden", "kick", "ana"))
+        ana.ask("leave")
+        self.assertIn("none is here", self.error(ben, "forbidden", "kick", "ana"))
+
     def test_op(self) -> None:
         """An operator makes another one: a member, who is told, or a registered name."""
         ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
