@@ -68,6 +68,9 @@ QUIET = 30.0
 """Seconds without a whole frame after which a connection is asked for a sign of life."""
 DEAD = 60.0
 """Seconds without one after which it is dropped."""
+ASLEEP = 15.0
+"""Seconds without a frame after which a peer may be stopped, though its system takes everything.
+PyLingo's own client says something every ten."""
 STALLED = 30.0
 """Seconds that a peer which has something to read may take nothing of it."""
 SPARE = 20 * 1024
@@ -222,6 +225,8 @@ class ChatProtocol(Int32StringReceiver):
 
     def readConnectionLost(self) -> None:
         """The peer has said all it will say; it may still listen to the answers."""
+        # It has read what was there, or this would be the end of the whole connection.
+        self.heard_at = self.factory.now
         self.settle()
         self._ended = True
         if self.closing:
@@ -352,6 +357,8 @@ class ChatProtocol(Int32StringReceiver):
     def settle(self) -> None:
         """See whether what was said to the user alone has arrived."""
         if not self.welcomed or self.user.account is None or not self.outbox.empty:
+            return
+        if self.factory.now - self.heard_at >= ASLEEP:
             return
         accounts, user = self.chat.accounts, self.user
         if accounts.unread(user) and self.outbox.unsent() <= 0:

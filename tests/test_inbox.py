@@ -127,6 +127,33 @@ class InboxTests(HouseTestCase):
         self.assertEqual(self.inbox(elsewhere), ["two"])
         self.assertEqual(self.inbox(self.login()), [])
 
+    def test_asleep(self) -> None:
+        """What only the system of a silent peer has taken comes again: it may be stopped."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        self.house.wait(40, alive=False)
+        ben.ask("msg", "ana there?")
+        self.house.wait(40, alive=False)
+        self.assertTrue(ana.closed)
+        self.assertEqual(self.inbox(self.login()), ["there?"])
+
+    def test_asleep_no_more(self) -> None:
+        """When it says something, or has nothing more to say, it has read that."""
+        for says in (True, False):
+            ana, ben = self.house.owner("ana"), self.house.visitor()
+            self.house.wait(40, alive=False)
+            ben.ask("msg", "ana there?")
+            self.house.wait(2, alive=False)
+            if says:
+                ana.send(request("pong"))
+                self.house.wait(2, alive=False)
+                ana.drop()
+            else:
+                ana.wire.door.readConnectionLost()
+            self.house.settle()
+            elsewhere = self.login()
+            self.assertEqual(self.inbox(elsewhere), [])
+            elsewhere.ask("close")
+
     def test_arrived_at_the_end(self) -> None:
         """Nor does what has arrived when the connection is closed, from whichever side."""
         ana, ben = self.house.owner("ana"), self.house.visitor("ben")
