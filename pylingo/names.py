@@ -92,8 +92,8 @@ def user(text: str, *, known: bool = False) -> Name:
 
 
 def room(text: str, *, known: bool = False) -> Name:
-    """The name of a room, likewise, a leading ``#`` dropped."""
-    return _name(text.strip().lstrip("#"), "room's name", known=known)
+    """The name of a room, likewise, a leading ``#`` dropped, also a wide one."""
+    return _name(text.strip().lstrip("#\uff03\ufe5f"), "room's name", known=known)
 
 
 def kept(text: str) -> str:

@@ -24,7 +24,7 @@ Nothing here knows about sockets, bytes, disks or Twisted, and the time is an ar
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -255,7 +255,7 @@ class User:
     @property
     def whence(self) -> str:
         """What wrong passwords are counted by; without an address, each peer counts for itself."""
-        return self.host or f"~{self.session}"
+        return self.host or f"session {self.session}"
 
     @property
     def room(self) -> Room | None:
@@ -476,7 +476,8 @@ class Registry:
         while True:
             self.guests += 1
             name = names.user(f"guest-{self.guests}")
-            if self._holder(name) is None:
+            # Nor is anybody to be hit by what was meant for somebody of that name.
+            if self._holder(name) is None and name.key not in {*self.rules.bans, *self.rules.mutes}:
                 break
         user = User(self, name, hear, -self.guests if session is None else session, host)
         self._put(user)
@@ -633,17 +634,29 @@ class Registry:
         self._drop(user)
 
     def expire(self, now: float, most: int) -> Iterator[User]:
-        """End the users that have lingered long enough, and the oldest past the `most` that may.
+        """End the users that have lingered long enough, and those past the `most` that may.
 
-        All linger equally long, so the oldest come first. It yields each one it has ended, so that
-        the caller can pause in between: each is told to many.
+        All linger equally long, so the oldest come first; but where there are too many, the oldest
+        of the address that has the most. It yields each one it has ended, so that the caller can
+        pause in between: each is told to many.
         """
         while self.lingering:
             user, until = next(iter(self.lingering.items()))
-            if until > now and len(self.lingering) <= most:
+            if until > now:
                 break
             user.quit("connection lost")
             yield user
+        if len(self.lingering) <= most:
+            return
+        crowds: dict[str, deque[User]] = defaultdict(deque)
+        for user in self.lingering:
+            crowds[user.whence].append(user)
+        while len(self.lingering) > most and (crowd := max(crowds.values(), key=len)):
+            user = crowd.popleft()
+            # It may have come back since.
+            if user in self.lingering:
+                user.quit("connection lost")
+                yield user
 
     def publish(self, posts: Sequence[Post]) -> None:
         """Stored: tell those whom it concerns, each once and in the order of ids.

@@ -137,7 +137,8 @@ class NameTests(SynchronousTestCase):
     def test_room(self) -> None:
         """The `#` before a room's name is not part of it."""
         self.assertEqual(names.room("#Lobby").shown, "Lobby")
-        self.assertEqual(names.room("#Lobby").key, names.room("lobby").key)
+        for text in ("#Lobby", "＃lobby", "﹟LOBBY", "##lobby"):
+            self.assertEqual(names.room(text).key, names.room("lobby").key)
         error = self.assertRaises(ChatError, names.room, "#")
         self.assertEqual(error.code, "bad_argument")
         self.assertIn("room", error.text)

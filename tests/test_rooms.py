@@ -174,6 +174,21 @@ class UserTests(ChatTestCase):
             user.linger(60.0)
         self.assertEqual([*self.registry.expire(1.0, 3)], users[:2])
 
+    def test_expire_crowd(self) -> None:
+        """Of too many, those of one address make way first, and not those of others."""
+        ana, _ = self.chat.user("ana")
+        ana.host = "192.0.2.1"
+        crowd = [self.chat.user(f"user{n}")[0] for n in range(5)]
+        for user in (ana, *crowd):
+            user.linger(60.0)
+        for user in crowd:
+            user.host = "192.0.2.2"
+        ended = self.registry.expire(1.0, 3)
+        self.assertEqual(next(ended), crowd[0])
+        crowd[1].resume(silence)
+        self.assertEqual([*ended], [crowd[2]])
+        self.assertEqual([*self.registry.expire(1.0, 1)], [crowd[3], ana])
+
     def test_resume(self) -> None:
         """A lingering user who is resumed hears again, and does not end."""
         ana, _ = self.chat.user("ana", "lobby")
