@@ -89,9 +89,25 @@ class Health(Leaf):
         return b"ok\n"
 
 
+class Root(Resource):
+    """What leads to the pages."""
+
+    def getChild(self, path: bytes, request: Request) -> Resource:  # noqa: ARG002
+        return Nothing()
+
+
+class Nothing(Leaf):
+    """Where there is no page."""
+
+    def render_GET(self, request: Request) -> bytes:
+        request.setHeader("content-type", "text/plain; charset=utf-8")
+        request.setResponseCode(404)
+        return b"there are /metrics and /health\n"
+
+
 def site(factory: ChatFactory) -> Site:
     """``/metrics`` and ``/health``."""
-    root = Resource()
+    root = Root()
     root.putChild(b"metrics", Page(factory))
     root.putChild(b"health", Health(factory))
     # Somebody asks every few seconds: that is nothing for the log.

@@ -47,15 +47,15 @@ _log = Logger()
 class Owner(Protocol):
     """Whose outbox it is."""
 
-    def ended(self, last: bytes) -> None:
-        """It was told the last event: `end` it with that frame."""
+    def ended(self, last: bytes, reason: str) -> None:
+        """It was told the last event, for that `reason`: `end` it with that frame."""
 
     def overflowed(self) -> None:
         """More than `MOST_WAITING` waits, and the peer does not take it."""
 
 
 class _Nobody:
-    def ended(self, last: bytes) -> None:
+    def ended(self, last: bytes, reason: str) -> None:
         """There is nobody to be told."""
 
     def overflowed(self) -> None:
@@ -80,14 +80,15 @@ class Turn:
         self.outboxes: list[Outbox] = []
         self.told: Told = (), b""
         """What is being told, made into frames once, however many hear it."""
-        self.final = False
-        """Whether it ends the connection."""
+        self.final: Closing | None = None
+        """The last of it, where that ends the connection."""
         self._call_later = call_later
 
     def tell(self, events: Sequence[Event], frames: bytes | None = None) -> None:
         """`events` are what is being told from now on."""
         self.told = events, b"".join(map(encode, events)) if frames is None else frames
-        self.final = type(events[-1]) is Closing
+        last = events[-1]
+        self.final = last if isinstance(last, Closing) else None
 
     def spread(self, tellings: Iterable[Telling]) -> None:
         """What was said in rooms: the most frequent thing in the whole chat.
@@ -255,8 +256,8 @@ class Outbox:
             turn.tell(events)
         if self._ended:
             pass
-        elif turn.final:
-            self._owner.ended(turn.told[1])
+        elif turn.final is not None:
+            self._owner.ended(turn.told[1], turn.final.reason)
         elif self.held is not None:
             self.held.append(turn.told)
         else:

@@ -249,7 +249,9 @@ class ChatProtocol(Int32StringReceiver):
             self._debt.cancel()
             self._debt = None
         if self.welcomed:
-            self._log.info("{user} disconnected{why}", user=str(self.user), why=because(self._why))
+            # The session may go on from elsewhere by now.
+            who = f"{self.user.name} at {self.host or 'this machine'}"
+            self._log.info("{user} disconnected{why}", user=who, why=because(self._why))
             if self.user.hear is self.hear:
                 until = self.factory.clock.seconds() + self.factory.linger
                 self.chat.sessions.part(self.user, until)
@@ -257,9 +259,10 @@ class ChatProtocol(Int32StringReceiver):
 
     # What commands and the chat call: the Door.
 
-    def ended(self, last: bytes) -> None:
+    def ended(self, last: bytes, reason: str) -> None:
         """Others have ended this: what was said here is answered before."""
         self.settle()
+        self._why = reason
         self._finish(last)
         if self._running is not None:
             self._running.cancel()
@@ -401,7 +404,7 @@ class ChatProtocol(Int32StringReceiver):
         try:
             if not self.admitted:
                 self.admitted = admit(self, command)
-            if command.waits or self.chat.log.full:
+            if command.waits or (self.chat.log.full and not command.open):
                 self._wait(command, body)
             else:
                 reply = command.function(self, body)
@@ -483,7 +486,7 @@ class ChatProtocol(Int32StringReceiver):
     async def _run(self, command: Command, body: str) -> None:
         self._replied = False
         try:
-            while self.chat.log.full:
+            while self.chat.log.full and not command.open:
                 await self.chat.log.flushed()
             reply = command.function(self, body)
             if isinstance(reply, Awaitable):

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import names
 from pylingo.history import MOST_UNSTORED, Log
+from pylingo.protocol import Joined, Notice, Welcome
 from pylingo.rooms import Registry, silence
 from pylingo.schema import MEMORY, Database
 from tests.house import House, request
@@ -64,11 +65,11 @@ class SlowDiskTests(SynchronousTestCase):
         self.failureResultOf(waiting, CancelledError)
 
 
-class UnwelcomedTests(SynchronousTestCase):
-    """Connections that end before they were told how to come back."""
+class NewcomerTests(SynchronousTestCase):
+    """Connections that begin while the log is full."""
 
-    def test_a_connection_that_ends_while_its_hello_waits_leaves_nobody_behind(self) -> None:
-        """With the log full even `hello` waits; who is gone by then has no session to keep."""
+    def test_welcome_first(self) -> None:
+        """They need not wait to be greeted, and hear nothing before that."""
         house = House()
         ana, _ = house.user("ana", "lobby")
         house.commits.hold()
@@ -78,8 +79,10 @@ class UnwelcomedTests(SynchronousTestCase):
             ana.say(f"text {n}")
         visitor = house.visitor()
         visitor.send(request("hello"))
-        visitor.drop()
+        house.registry.tell(Notice(text="for all"))
+        self.assertEqual([type(event) for event in visitor.heard], [Welcome, Notice])
+        waiting = visitor.begin("join", "lobby")
+        self.assertIsNone(visitor.reply(waiting))
         house.commits.release()
         house.settle()
-        self.assertEqual(list(house.registry.users.values()), [ana])
-        self.assertEqual(list(house.factory.doors), [])
+        self.assertIsInstance(visitor.reply(waiting), Joined)

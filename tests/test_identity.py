@@ -320,12 +320,22 @@ class TwinTests(HouseTestCase):
 class NoteTests(HouseTestCase):
     """What the server's log says of who comes and goes."""
 
+    def test_why_noted(self) -> None:
+        """It says why somebody went, and from where, also where others ended it."""
+        said = notes(self)
+        ana = self.house.visitor("ana", host="192.0.2.7")
+        back = self.house.visitor(host="192.0.2.8")
+        back.ask("resume", f"{ana.welcome.session} 0")
+        back.drop()
+        self.assertIn("ana at 192.0.2.7 disconnected: replaced", said)
+        self.assertIn("ana at 192.0.2.8 disconnected", said)
+
     def test_noted(self) -> None:
         """Who is who can be told from it, and from where; nothing that is secret."""
         self.house.owner("ana", host="192.0.2.7").ask("close")
         said = notes(self)
         ana = self.house.visitor(host="192.0.2.8")
-        for _ in range(2):
+        for _ in range(9):
             ana.ask("hello", "test, too many wrong passwords from 192.0.2.1")
         ana.ask("login", f"ana {SECRET}")
         ana.ask("password", "hunter2")
@@ -338,7 +348,7 @@ class NoteTests(HouseTestCase):
             [note for note in said if "twisted" not in note],
             [
                 f"{guest} at 192.0.2.8 connected",
-                f'{guest} uses "test, too many wrong passwords from 192.0.2.1"',
+                *[f'{guest} uses "test, too many wrong passwords from 192.0.2.1"'] * 2,
                 f"{guest} at 192.0.2.8 logged in as ana",
                 "ana at 192.0.2.8 changed the password",
                 "ana at 192.0.2.8 disconnected",
@@ -352,6 +362,14 @@ class NoteTests(HouseTestCase):
 
 
 class LoginTests(HouseTestCase):
+    def test_register_is_no_oracle(self) -> None:
+        """One's own password cannot be guessed faster by registering once more."""
+        ana = self.house.owner("ana", host="192.0.2.1")
+        self.house.wait(2)
+        for _ in range(TRIES):
+            self.error(ana, "bad_argument", "register", "guess")
+        self.error(ana, "wrong_password", "register", SECRET)
+
     def test_done(self) -> None:
         """The reply says by which name one goes now; the room hears it as a new name."""
         self.house.owner("Ana").ask("close")

@@ -118,6 +118,10 @@ class HeadTests(SynchronousTestCase):
             self.assertEqual(page.render(asked), b"")
             length = asked.responseHeaders.getRawHeaders("content-length")
             self.assertEqual(length, [str(len(whole))])
+        nowhere = DummyRequest([b"nowhere"])
+        nowhere.method = b"HEAD"
+        page = site(House().factory).resource.getChildWithDefault(b"nowhere", nowhere)
+        self.assertEqual((page.render(nowhere), nowhere.responseCode), (b"", 404))
         self.assertEqual(said, [])
 
 

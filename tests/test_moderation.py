@@ -823,14 +823,57 @@ class AdminTests(HouseTestCase):
                 self.error(back, "forbidden", "resume", f"{token} 0")
             self.house = self.house.restart(**self.options)
 
+    def test_ban_of_an_address_and_those_who_sleep(self) -> None:
+        """From a banned address no guest comes back into the room with another session."""
+        self.house.visitor("ana", "den", host=THERE)
+        nice = self.house.visitor("nice", "den", host=HERE)
+        mia = self.house.owner("mia", "den", host=HERE)
+        tokens = [self.asleep(one) for one in (nice, mia)]
+        self.house.visitor("ana", "den", host=THERE)
+        self.house.visitor("eve", "den", host=HERE)
+        boss = self.house.owner("boss", "den", host=THERE)
+        self.done(boss, "ban", "eve")
+        rooms = [self.house.visitor(host=HERE).ask("resume", f"{t} 0").room for t in tokens]
+        self.assertEqual(rooms, [None, "den"])
+
+    def test_register_from_a_banned_address(self) -> None:
+        """Who was there before a ban, and may stay, gets no account to come back with."""
+        eve, other = (self.house.visitor(name, host=HERE) for name in ("eve", "other"))
+        self.done(self.boss, "ban", "eve")
+        self.assertTrue(eve.closed)
+        self.error(other, "forbidden", "register", SECRET)
+
+    def test_names_of_the_banned(self) -> None:
+        """Nobody gets a guest's name that is banned or muted."""
+        self.house.visitor("guest-20", host=HERE)
+        self.done(self.boss, "ban", "guest-20")
+        self.house.registry.guests = 19
+        self.assertEqual(self.house.visitor(host=THERE).ask("hello").user, "guest-21")
+
+    def test_last_words(self) -> None:
+        """Who goes on talking while what was said is stored is heard before the kick."""
+        eve, ben = self.house.visitor("eve", "den"), self.house.visitor("ben", "den")
+        ben.hear()
+        self.house.commits.hold()
+        eve.begin("say", "one")
+        kick = self.boss.begin("kick", "eve")
+        self.house.commits.step()
+        self.house.settle()
+        eve.begin("say", "two")
+        self.house.commits.step()
+        self.house.commits.release()
+        self.house.settle()
+        self.assertIsInstance(self.boss.reply(kick), Done)
+        self.assertEqual([type(event) for event in ben.hear()][:3], [Message, Message, Left])
+
     def test_kick_from_elsewhere(self) -> None:
         """It is said that an admin's kick from another room is one from the server."""
         self.house.visitor("eve", "den")
         self.boss.ask("join", "office")
         said = notes(self)
         done = self.boss.ask("kick", "eve")
-        self.assertEqual(done.text, "eve was kicked from the whole server.")
-        self.assertIn("eve was kicked from the whole server by boss", said)
+        self.assertEqual(done.text, "eve was kicked from this server.")
+        self.assertIn("eve was kicked from this server by boss", said)
 
     def test_kick_lingering(self) -> None:
         """One who lingers is gone as well."""

@@ -41,7 +41,7 @@ class Owner:
 
     box: Outbox
 
-    def ended(self, last: bytes) -> None:
+    def ended(self, last: bytes, reason: str) -> None:  # noqa: ARG002
         self.ends += 1
         self.box.end(last)
 
