@@ -191,7 +191,7 @@ class Conversation:
 
     def _secret(self, line: str) -> bool:
         """Whether a command has a password in it, or is like one that has."""
-        command, *words = line.casefold().split() or [""]
+        command, *words = plain(line).split() or [""]
         if all(command not in (row.name, *row.aliases) for row in self.commands):
             meant = get_close_matches(command, [*SECRETS, "join", "j"], 1, MISTYPED)
             command = meant[0] if meant else command
@@ -280,7 +280,9 @@ class Conversation:
         elif len(self.pending) >= MOST_PENDING:
             self.tell("!! Too much waits to be sent. Wait for the server.")
         else:
-            self._send(parse(line) if line.startswith("/") else Request("say", text.rstrip()))
+            blanks = text[: len(text) - len(text.lstrip())]
+            slash = line.startswith("/")
+            self._send(parse(blanks + line) if slash else Request("say", text.rstrip()))
         self._view.refresh()
 
     def _put_off(self, why: str, text: str) -> None:

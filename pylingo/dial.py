@@ -16,6 +16,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pylingo.connection import Connection
+from pylingo.lobby import plain
 from pylingo.protocol import ChatError
 
 
@@ -36,9 +37,9 @@ async def dial(
         await made.start()
         return made
 
-    plain = HostnameEndpoint(reactor, options.host, options.port)
+    bare = HostnameEndpoint(reactor, options.host, options.port)
     if not options.tls:
-        return await start(plain)
+        return await start(bare)
 
     # Loaded here, for they take a while.
     from platformdirs import user_config_path
@@ -61,13 +62,13 @@ async def dial(
         ) from None
     if pin.expected is None:
         try:
-            return await start(wrapClientTLS(vouched, plain))
+            return await start(wrapClientTLS(vouched, bare))
         except ChatError as trouble:
             if trouble.code != "untrusted":
                 raise
     while True:
         try:
-            return await start(wrapClientTLS(pinned, plain), check=pin)
+            return await start(wrapClientTLS(pinned, bare), check=pin)
         except ChatError as trouble:
             # Where one was known, or none was seen, there is nothing to ask.
             if trouble.code != "untrusted" or pin.expected or not pin.seen:
@@ -82,7 +83,7 @@ async def dial(
             f"No authority confirms that this is {where}. The SHA-256 fingerprint "
             f"of its certificate is\n{pin.seen}\nIs that right? Ask who runs the server. [yes/no] "
         )
-        if answer.strip().casefold() not in ("y", "yes"):
+        if plain(answer.strip()) not in ("y", "yes"):
             raise ChatError("untrusted", f"Not connected to {where}, because you did not say yes.")
         try:
             known.add(where, pin.seen)

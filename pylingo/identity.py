@@ -133,7 +133,7 @@ async def _found(door: Door, token: str) -> User:
     if back is not door.user:
         door.settle()
         chat.sessions.close(door.user)
-    return back if isinstance(back, User) else chat.sessions.revive(back, here.host)
+    return back if isinstance(back, User) else chat.sessions.revive(back)
 
 
 async def _catch_up(door: Door, token: str, used: str, after: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from pylingo import names
@@ -31,7 +32,8 @@ async def topic(door: Door, body: str) -> Topic | None:
     room = door.user.here
     if not body.strip():
         return Topic(room=room.name.shown, topic=room.topic, user="")
-    _empowered(door)
+    await heard(door.chat.log, door.user)
+    room = _room(door)
     if door.chat.registry.rules.muted(door.user):
         raise muted_everywhere()
     text = names.remark(body, "topic")
@@ -46,6 +48,7 @@ async def topic(door: Door, body: str) -> Topic | None:
 async def lock(door: Door, body: str) -> None:
     room = _room(door)
     hash = await door.chat.accounts.hash(body, door.user)
+    await heard(door.chat.log, door.user)
     if _room(door) is not room:
         raise ChatError("not_in_room", f"You are not in {room.name} any more.")
     door.chat.registry.lock(room, hash)
@@ -57,6 +60,7 @@ async def lock(door: Door, body: str) -> None:
 @command("unlock", "", "Let everyone join your room again.")
 async def unlock(door: Door, body: str) -> None:
     nothing_after("unlock", body)
+    await heard(door.chat.log, door.user)
     room = _room(door)
     room.rules.lock = ""
     await _done(door, room, "unlocked", "is open to everyone now")
@@ -217,7 +221,10 @@ def _empowered(door: Door) -> Room | None:
         return None
     room = user.here
     if not accounts.powerful(user, room):
-        here = any(accounts.powerful(member, room) for member in room.members)
+        # Guests are operators only where they are.
+        owners = door.chat.registry.owners
+        operators = room.rules.operators
+        here = any(one[0] == "~" or owners.get(one[1:]) in room.members for one in operators)
         who = "/users shows them" if here else "none is here now"
         raise ChatError("forbidden", f"Only an operator of {room.name} can do that; {who}.")
     return room
@@ -241,7 +248,8 @@ def _who(door: Door, body: str) -> tuple[Name, str]:
 
 
 async def _last_said(door: Door, name: Name) -> None:
-    """Wait until all that they have said has been heard, and answered."""
+    """Wait until all that they, and the one who asks, have said has been heard, and answered."""
+    await heard(door.chat.log, door.user)
     user = _meant(door, name)
     if isinstance(user, User):
         await heard(door.chat.log, user)
@@ -360,6 +368,10 @@ async def _stored(door: Door, reply: Event) -> None:
     door.hold()
     try:
         await door.chat.log.kept()
+    except CancelledError:
+        # The connection is ended by others; but what was said there is answered still.
+        door.release()
+        raise
     except (sqlite3.Error, MemoryError):
         raise ChatError(
             "internal",

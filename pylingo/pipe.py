@@ -110,6 +110,7 @@ class Pipe(LineReceiver):
         request = parse(text)
         if self._person and plain(text.strip()) == EXIT:
             request = Request("leave" if self.connection.room else "quit")
+            self._astray = ""
         command = request.command.casefold()
         # There may be a password after a command, and what we complain of is kept in other logs.
         shown = text if command in SAID else f"/{command} …"

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from heapq import heapify, heappop, heappush
 from itertools import islice
 from operator import attrgetter
 from typing import TypeAlias
@@ -477,7 +478,8 @@ class Registry:
             self.guests += 1
             name = names.user(f"guest-{self.guests}")
             # Nor is anybody to be hit by what was meant for somebody of that name.
-            if self._holder(name) is None and name.key not in {*self.rules.bans, *self.rules.mutes}:
+            meant = name.key in self.rules.bans or name.key in self.rules.mutes
+            if self._holder(name) is None and not meant:
                 break
         user = User(self, name, hear, -self.guests if session is None else session, host)
         self._put(user)
@@ -651,8 +653,13 @@ class Registry:
         crowds: dict[str, deque[User]] = defaultdict(deque)
         for user in self.lingering:
             crowds[user.whence].append(user)
-        while len(self.lingering) > most and (crowd := max(crowds.values(), key=len)):
+        largest = [(-len(crowd), place, crowd) for place, crowd in enumerate(crowds.values())]
+        heapify(largest)
+        while len(self.lingering) > most and largest:
+            size, place, crowd = heappop(largest)
             user = crowd.popleft()
+            if crowd:
+                heappush(largest, (size + 1, place, crowd))
             # It may have come back since.
             if user in self.lingering:
                 user.quit("connection lost")

@@ -42,7 +42,7 @@ from prompt_toolkit.history import History
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.layout import Dimension
-from prompt_toolkit.layout.controls import UIContent
+from prompt_toolkit.layout.controls import SearchBufferControl, UIContent
 from prompt_toolkit.layout.processors import (
     Processor,
     TabsProcessor,
@@ -215,8 +215,8 @@ class Screen(TwistedProtocol):
         self._left = False
         self._row = 0
         """In which row the prompt began, when the terminal said it last."""
-        self._drawn = "", "", 0
-        """The prompt, what is typed and where the cursor is in it, as they were drawn last."""
+        self._marked = False
+        """Whether there were marks in what was drawn last that `_draw_anew` is about."""
         self._resources = ExitStack()
 
     # The terminal's side.
@@ -386,16 +386,24 @@ class Screen(TwistedProtocol):
         These are the spacing marks of Hindi, Tamil and others. Some terminals give them a column of
         their own, and some, as prompt_toolkit does, none.
         """
-        buffer = self._session.default_buffer
-        typed = "" if self._desk.hidden else buffer.text
-        drawn = self._desk.prompt, typed, buffer.cursor_position
-        if drawn != self._drawn and any(category(c) == "Mc" for c in drawn[0] + typed):
-            self._app.renderer.erase()
-            # It begins where it did, or above. To ask would be to do without the bar meanwhile.
-            row = min(self._row, self._known_size().rows)
-            if row:
-                self._app.renderer.report_absolute_cursor_row(row)
-        self._drawn = drawn
+        buffer, before = self._session.default_buffer, self._marked
+        seen = [self._desk.prompt, *self._desk.waiting()]
+        if not self._desk.hidden:
+            seen.append(buffer.text)
+        search = self._app.layout.current_control
+        if isinstance(search, SearchBufferControl):
+            found = buffer.document_for_search(search.searcher_search_state)
+            seen += search.buffer.text, found.text
+        self._marked = any(category(c) == "Mc" for text in seen for c in text)
+        if not (before or self._marked):
+            return
+        renderer, rows = self._app.renderer, self._known_size().rows
+        drawn = renderer.last_rendered_screen
+        # It begins where it did, or above, if it grew. To ask would be to do without the bar.
+        self._row = min(self._row, rows + 1 - (drawn.height if drawn is not None else 1))
+        renderer.erase()
+        if self._row > 0 and not renderer.waiting_for_cpr:
+            renderer.report_absolute_cursor_row(self._row)
 
     def _begun(self) -> None:
         if self._left:

@@ -226,7 +226,7 @@ class ChatProtocol(Int32StringReceiver):
     def readConnectionLost(self) -> None:
         """The peer has said all it will say; it may still listen to the answers."""
         # It has read what was there, or this would be the end of the whole connection.
-        self.heard_at = self.factory.now
+        self.heard_at, self._behind = self.factory.now, 0
         self.settle()
         self._ended = True
         if self.closing:
@@ -361,7 +361,7 @@ class ChatProtocol(Int32StringReceiver):
         """See whether what was said to the user alone has arrived."""
         if not self.welcomed or self.user.account is None or not self.outbox.empty:
             return
-        if self.factory.now - self.heard_at >= ASLEEP:
+        if self.factory.now - self.heard_at >= ASLEEP or self._behind >= ASLEEP:
             return
         accounts, user = self.chat.accounts, self.user
         if accounts.unread(user) and self.outbox.unsent() <= 0:

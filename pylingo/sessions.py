@@ -132,12 +132,9 @@ class Sessions:
             self._many = sum(map(len, self._said.values()))
             self._forget_said()
 
-    def revive(self, stored: Asleep, host: str = "") -> User:
-        """The user of a stored session, here again, from `host` where that is known.
-
-        It is under a guest's name if the own is taken.
-        """
-        user = self._registry.enter(silence, stored.id, host)
+    def revive(self, stored: Asleep) -> User:
+        """The user of a stored session, here again; under a guest's name if the own is taken."""
+        user = self._registry.enter(silence, stored.id)
         user.requests = self._take_said(stored.id)
         self._revived[stored.id] = user
         user.handed = stored.handed
@@ -157,7 +154,7 @@ class Sessions:
             # That it was locked meanwhile is known from the database, if that could be told.
             unsure = room.locked and self._log.failing
             # Whether or not the account is elsewhere by now: the session may have been banned.
-            if unsure or stored.banned(room.rules) or room.rules.banned(user) is not None:
+            if unsure or stored.banned(room.rules):
                 return
         user.rooms[user.join(name)] = stored.since
 

@@ -49,8 +49,10 @@ class RoomTests(Seat):
 
     def test_indented(self) -> None:
         """A line that begins with spaces is said with them."""
-        self.talk.typed("    if x:  ")
-        self.assertEqual(self.line.asked, [("say", "    if x:")])
+        for line in ("    if x:  ", "    // sum\n    x()", "  //usr"):
+            self.talk.typed(line)
+        said = [text for _, text in self.line.asked]
+        self.assertEqual(said, ["    if x:", "    // sum\n    x()", "  /usr"])
 
     def test_several_lines(self) -> None:
         """Several lines are one message."""
@@ -281,7 +283,7 @@ class RoomTests(Seat):
             self.assertTrue(self.talk.keeps(line), line)
         for line in ("/login a b", "/REGISTER x", " /password y", "/enter", "/lock door",
                      "/join lobby sesame", "/logn a b", "/ login a b", "/passwd b",
-                     "/j lobby sesame", "", "  "):  # fmt: skip
+                     "/j lobby sesame", "／ｌｏｇｉｎ a b", "", "  "):  # fmt: skip
             self.assertFalse(self.talk.keeps(line), line)
         self.talk.ask("The server's password: ", hidden=True)
         for line in ("sesame", "/list"):

@@ -136,6 +136,18 @@ class InboxTests(HouseTestCase):
         self.assertTrue(ana.closed)
         self.assertEqual(self.inbox(self.login()), ["there?"])
 
+    def test_asleep_while_behind(self) -> None:
+        """So it is where the server reads what was said long ago."""
+        self.house.factory.rate = 1.0
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ana.send(*[request("pong")] * 200)
+        self.house.wait(30, alive=False)
+        ben.ask("msg", "ana there?")
+        self.house.wait(5, alive=False)
+        ana.drop()
+        self.house.factory.rate = 0
+        self.assertEqual(self.inbox(self.login()), ["there?"])
+
     def test_asleep_no_more(self) -> None:
         """When it says something, or has nothing more to say, it has read that."""
         for says in (True, False):

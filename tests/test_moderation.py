@@ -823,18 +823,17 @@ class AdminTests(HouseTestCase):
                 self.error(back, "forbidden", "resume", f"{token} 0")
             self.house = self.house.restart(**self.options)
 
-    def test_ban_of_an_address_and_those_who_sleep(self) -> None:
-        """From a banned address no guest comes back into the room with another session."""
+    def test_neighbours_after_a_restart(self) -> None:
+        """Who was let stay, beside one whose address was banned, is back in the room as well."""
         self.house.visitor("ana", "den", host=THERE)
-        nice = self.house.visitor("nice", "den", host=HERE)
-        mia = self.house.owner("mia", "den", host=HERE)
-        tokens = [self.asleep(one) for one in (nice, mia)]
-        self.house.visitor("ana", "den", host=THERE)
-        self.house.visitor("eve", "den", host=HERE)
+        nice, _ = (self.house.visitor(name, "den", host=HERE) for name in ("nice", "eve"))
         boss = self.house.owner("boss", "den", host=THERE)
         self.done(boss, "ban", "eve")
-        rooms = [self.house.visitor(host=HERE).ask("resume", f"{t} 0").room for t in tokens]
-        self.assertEqual(rooms, [None, "den"])
+        self.assertIsInstance(nice.ask("say", "hi"), Sent)
+        token = nice.ask("hello").session
+        self.house = self.house.restart(**self.options)
+        back = self.house.visitor(host=HERE)
+        self.assertEqual(back.ask("resume", f"{token} 0").room, "den")
 
     def test_register_from_a_banned_address(self) -> None:
         """Who was there before a ban, and may stay, gets no account to come back with."""
@@ -865,6 +864,32 @@ class AdminTests(HouseTestCase):
         self.house.settle()
         self.assertIsInstance(self.boss.reply(kick), Done)
         self.assertEqual([type(event) for event in ben.hear()][:3], [Message, Message, Left])
+
+    def test_own_words(self) -> None:
+        """So is what the one who kicks, or sets a topic, said before."""
+        eve, ben = self.house.visitor("eve", "den"), self.house.visitor("ben", "den")
+        self.boss.ask("join", "den")
+        for visitor in (eve, ben):
+            visitor.hear()
+        self.boss.send(request("say", "enough", 50), request("kick", "eve", 51))
+        self.assertEqual([type(event) for event in eve.hear()], [Message, Left])
+        self.boss.send(request("say", "now", 52), request("topic", "tea", 53))
+        self.assertEqual([type(e) for e in ben.hear()][-2:], [Message, Topic])
+
+    def test_answered_though_ended(self) -> None:
+        """What was said ahead of a change that is being stored is answered before the end."""
+        ana = self.house.visitor("ana", "den")
+        back = self.house.visitor()
+        back.ask("ping")
+        self.house.commits.hold()
+        self.house.visitor().begin("hello")
+        back.begin("resume", f"{ana.welcome.session} 0")
+        ana.send(request("say", "hi", 50), request("topic", "tea", 51))
+        self.house.commits.release()
+        self.house.settle()
+        heard = ana.hear()
+        self.assertIn(Sent, map(type, heard))
+        self.assertIsInstance(heard[-1], Closing)
 
     def test_kick_from_elsewhere(self) -> None:
         """It is said that an admin's kick from another room is one from the server."""

@@ -126,6 +126,13 @@ class PersonTests(PipeTests):
         self.pipe.dataReceived(b"exit\n")
         self.assertEqual(self.wire.asked, [("leave", ""), ("leave", ""), ("quit", "")])
 
+    def test_person_astray(self) -> None:
+        """It does so also for who was not let in elsewhere."""
+        self.pipe.dataReceived(b"/join den\n")
+        self.refuse()
+        self.pipe.dataReceived(b"exit\n")
+        self.assertEqual(self.wire.asked[-1], ("leave", ""))
+
 
 class InputTests(PipeTests):
     """What is read."""

@@ -733,6 +733,12 @@ class PrintingTests(ScreenTests):
             self.screen.refresh()
             await self.until(lambda: self.glass.shows("[den] माया> नाना ल abc"))
             self.assertFalse(self.glass.shows("lobby] "))
+            self.desk.prompt = "[den] ana> "
+            await self.type("\x15की")
+            await self.until(lambda: self.glass.shows("ana> की"))
+            await self.type("\x7fल")
+            await self.until(lambda: self.glass.shows("ana> कल"))
+            await self.until(lambda: self.glass.shows("example.org"))
 
         self.at(scene)
 
