@@ -76,10 +76,10 @@ SOON = 0.01
 
 _BEGINNING = re.compile(r"\d+:\d\d |\d+-\d\d-\d\d |--|<|!!|\* |\[|»")
 """What our own lines begin with."""
-_CURSOR = re.compile(r"\x1b\[(\d{1,5});\d{1,5}R")
-"""How a terminal says where the cursor is; it is asked that each time something was printed."""
 LONGEST_BEGINNING = 200
 """Characters that are searched for one, for some of them may be invisible."""
+_CURSOR = re.compile(r"\x1b\[(\d{1,5});\d{1,5}R")
+"""How a terminal says where the cursor is; it is asked that each time something was printed."""
 
 _NAMES = [
     "ansired",
@@ -214,7 +214,7 @@ class Screen(TwistedProtocol):
         """Keys that were not handed on yet."""
         self._left = False
         self._row = 0
-        """In which row the prompt began, when the terminal said it last."""
+        """In which row the prompt begins, or somewhat below it; 0 if the terminal never said it."""
         self._marked = False
         """Whether there were marks in what was drawn last that `_draw_anew` is about."""
         self._resources = ExitStack()
@@ -394,7 +394,7 @@ class Screen(TwistedProtocol):
         if isinstance(search, SearchBufferControl):
             found = buffer.document_for_search(search.searcher_search_state)
             seen += search.buffer.text, found.text
-        self._marked = any(category(c) == "Mc" for text in seen for c in text)
+        self._marked = any(category(c) == "Mc" for text in seen if not text.isascii() for c in text)
         if not (before or self._marked):
             return
         renderer, rows = self._app.renderer, self._known_size().rows
