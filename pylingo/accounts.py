@@ -37,8 +37,6 @@ TRIES = 5
 """Wrong passwords for one name, or from one address, in `WINDOW`."""
 WINDOW = 60.0
 """Seconds."""
-LAST_WORDS = 20
-"""Groups of the log that are waited for until all that somebody says has been heard."""
 COST = (2**14, 8, 1)
 """n, r and p of new hashes: 16 MiB and some 50 ms each (RFC 7914)."""
 
@@ -265,7 +263,7 @@ class Accounts:
         matched = account.hash
         # Earlier messages, from here or from the other login, are answered first.
         await self._log.flushed()
-        await heard(self._log, self._registry.owners.get(name.key, user))
+        await self._log.heard(self._registry.owners.get(name.key, user))
         if account.hash != matched:
             raise wrong()
         if account.name.key in self._registry.rules.bans:
@@ -417,19 +415,6 @@ class Accounts:
 
         await self._turn.acquire(user.whence)
         return await whoever_waits(turn())
-
-
-async def heard(log: Log, user: User) -> None:
-    """Wait until others have heard what `user` said; then something else may happen.
-
-    Who goes on talking all the time is not waited for all the time.
-    """
-    for _ in range(LAST_WORDS):
-        if user.said <= user.registry.last:
-            break
-        await log.flushed()
-        if log.failing:
-            break
 
 
 def whoever_waits(work: Coroutine[Any, Any, T]) -> Deferred[T]:

@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pylingo import __version__, names
-from pylingo.accounts import Accounts, heard, whoever_waits
+from pylingo.accounts import Accounts, whoever_waits
 from pylingo.history import REPLAYED, Log, Run
 from pylingo.names import Name
 from pylingo.protocol import (
@@ -278,7 +278,7 @@ async def hello(door: Door, body: str) -> Welcome:
 
 @command("name", "NAME", "Take a name.")
 async def name(door: Door, body: str) -> None:
-    await heard(door.chat.log, door.user)
+    await door.chat.log.heard(door.user)
     renamed = door.user.rename(names.user(body))
     _log.info("{user} is now {name}", user=renamed.user, name=renamed.to)
     # Events with the new name make sense only after the answer.
@@ -311,7 +311,7 @@ async def join(door: Door, body: str) -> None:
         raise ChatError(
             "bad_argument", f"{room.name} is not locked and takes no password: /join {room.name}"
         )
-    await heard(door.chat.log, door.user)
+    await door.chat.log.heard(door.user)
     asked, room = None, registry.known(name)
     while room is not None and room is not asked and room not in user.rooms:
         await _let_in(door, room, password)
@@ -323,7 +323,7 @@ async def join(door: Door, body: str) -> None:
 @command("create", "ROOM", "Make a room and join it.")
 async def create(door: Door, body: str) -> None:
     name = names.room(body)
-    await heard(door.chat.log, door.user)
+    await door.chat.log.heard(door.user)
     if name.key in door.chat.registry.rooms:
         raise ChatError("room_exists", f"The room {name} exists already: /join {name}")
     if former := door.chat.registry.known(name):
@@ -344,7 +344,7 @@ def users(door: Door, body: str) -> Users:
 
 @command("leave", "[REASON]", "Leave your room.", "exit")
 async def leave(door: Door, body: str) -> Left:
-    await heard(door.chat.log, door.user)
+    await door.chat.log.heard(door.user)
     left = door.user.leave(door.user.here, _parting(door, body) or "left")
     await saved(door)
     return left

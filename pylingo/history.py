@@ -39,7 +39,7 @@ from twisted.python.failure import Failure
 
 from pylingo import names
 from pylingo.protocol import Message, Private
-from pylingo.rooms import Post, resending
+from pylingo.rooms import Post, User, resending
 from pylingo.schema import Database
 
 T = TypeVar("T")
@@ -57,6 +57,8 @@ LARGEST_PIECE = 256 * 1024
 """Bytes of text in one such read, about."""
 MOST_UNSTORED = 4 * 1024
 """Messages that may wait to be stored (of at most 8 KiB each) before talkers have to wait."""
+LAST_WORDS = 20
+"""Groups that are waited for until all that somebody says has been heard."""
 MOST_SESSIONS = 10_000
 """Sessions that wait to be stored while that fails; the oldest of more are forgotten."""
 LARGEST_GROUP = 640 * 1024
@@ -164,6 +166,18 @@ class Log:
     def flushed(self) -> Deferred[Any]:
         """Fires when all that waits now has been stored, or has failed."""
         return self.kept().addErrback(_forgive)
+
+    async def heard(self, user: User) -> None:
+        """Wait until others have heard what `user` said; then something else may happen.
+
+        Who goes on talking all the time is not waited for all the time.
+        """
+        for _ in range(LAST_WORDS):
+            if user.said <= user.registry.last:
+                break
+            await self.flushed()
+            if self.failing:
+                break
 
     def tail(self, place: str, upto: int, count: int = REPLAYED) -> Deferred[list[Message]]:
         """The last `count` messages of a place with ids up to `upto`, oldest first."""

@@ -12,7 +12,6 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from pylingo import names
-from pylingo.accounts import heard
 from pylingo.commands import Door, because, command, fitting, nothing_after, text_size
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Event, Notice, Topic, first_word
@@ -32,7 +31,7 @@ async def topic(door: Door, body: str) -> Topic | None:
     room = door.user.here
     if not body.strip():
         return Topic(room=room.name.shown, topic=room.topic, user="")
-    await heard(door.chat.log, door.user)
+    await door.chat.log.heard(door.user)
     room = _room(door)
     if door.chat.registry.rules.muted(door.user):
         raise muted_everywhere()
@@ -48,7 +47,7 @@ async def topic(door: Door, body: str) -> Topic | None:
 async def lock(door: Door, body: str) -> None:
     room = _room(door)
     hash = await door.chat.accounts.hash(body, door.user)
-    await heard(door.chat.log, door.user)
+    await door.chat.log.heard(door.user)
     if _room(door) is not room:
         raise ChatError("not_in_room", f"You are not in {room.name} any more.")
     door.chat.registry.lock(room, hash)
@@ -60,7 +59,7 @@ async def lock(door: Door, body: str) -> None:
 @command("unlock", "", "Let everyone join your room again.")
 async def unlock(door: Door, body: str) -> None:
     nothing_after("unlock", body)
-    await heard(door.chat.log, door.user)
+    await door.chat.log.heard(door.user)
     room = _room(door)
     room.rules.lock = ""
     await _done(door, room, "unlocked", "is open to everyone now")
@@ -249,10 +248,10 @@ def _who(door: Door, body: str) -> tuple[Name, str]:
 
 async def _last_said(door: Door, name: Name) -> None:
     """Wait until all that they, and the one who asks, have said has been heard, and answered."""
-    await heard(door.chat.log, door.user)
+    await door.chat.log.heard(door.user)
     user = _meant(door, name)
     if isinstance(user, User):
-        await heard(door.chat.log, user)
+        await door.chat.log.heard(user)
 
 
 def _meant(door: Door, name: Name) -> User | Gone | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import threading
 import time
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +222,14 @@ class MakeServiceTests(SynchronousTestCase):
         service = makeService(parsed("--database", path, "--port", "0"))
         self.assertTrue(IService.providedBy(service))
         Database(path).close()
+
+    def test_other_letters(self) -> None:
+        """A log on standard output has each line, whatever letters that has."""
+        shown = BytesIO()
+        self.patch(sys, "__stdout__", TextIOWrapper(shown, encoding="latin-1"))
+        makeService(parsed("--database", MEMORY, "--port", "0"))
+        print("guest-1 is now Жора", file=sys.__stdout__, flush=True)
+        self.assertIn(b"guest-1 is now \\u0416", shown.getvalue())
 
     def test_bad_database(self) -> None:
         """A database that is of no use ends it with a sentence."""
