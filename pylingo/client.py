@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     async def talk(reactor: Any) -> None:
         # In its first turn the reactor has made the signals its own.
         await deferLater(reactor, 0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
         # These end it as those do that Twisted knows: in good order.
         for one in (signal.SIGHUP, signal.SIGQUIT):
             if signal.getsignal(one) is not signal.SIG_IGN:
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
         reactor.addSystemEventTrigger("during", "shutdown", _obey_signals)
         raise SystemExit(await converse(reactor, options))
 
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     signal.signal(signal.SIGINT, interrupt)
     react(talk)
 

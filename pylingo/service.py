@@ -44,6 +44,8 @@ BACKLOG = 511
 """Connections that may wait to be accepted."""
 TOGETHER = 0.2
 """Seconds within which several signals to stop are one."""
+STOPS = (signal.SIGTERM, signal.SIGINT)
+"""What stops it in good order, and at once when it comes again."""
 
 
 def whole(text: str) -> int:
@@ -262,6 +264,9 @@ class ChatService(Service):
         gc.set_threshold(YOUNG)
         try:
             self.factory = self._build()
+            # Who sees that it listens may stop it; the reactor will hear that.
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+            self._reactor.callWhenRunning(signal.pthread_sigmask, signal.SIG_UNBLOCK, STOPS)
             for door in self._options["doors"]:
                 self._listen(door, self.factory)
             if self._options["metrics"]:
@@ -269,7 +274,6 @@ class ChatService(Service):
 
                 self._listen(self._options["metrics"], site(self.factory))
         except BaseException as why:
-            # The threads would keep the process.
             self._close()
             if isinstance(why, DatabaseError):
                 raise CannotStart(f"pylingo: {why}") from None
@@ -307,7 +311,7 @@ class ChatService(Service):
                 signal.raise_signal(number)
 
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        for one in (signal.SIGTERM, signal.SIGINT):
+        for one in STOPS:
             signal.signal(one, again)
 
     def _build(self) -> ChatFactory:
@@ -338,7 +342,8 @@ class ChatService(Service):
 
     def _thread(self, name: str) -> Any:
         """A thread of its own for one kind of blocking work."""
-        pool = ThreadPool(1, 1, name)
+        # Begun with its first work: it would keep the process if the reactor never came to run.
+        pool = ThreadPool(0, 1, name)
         pool.start()
         self._pools.append(pool)
         return lambda function: deferToThreadPool(self._reactor, pool, function)
@@ -356,7 +361,7 @@ class ChatService(Service):
         await self.factory.stop()
         if self._held:
             # A disk that hangs would hold up our own handler, too.
-            for one in (signal.SIGTERM, signal.SIGINT):
+            for one in STOPS:
                 signal.signal(one, signal.SIG_DFL)
         self._close()
 

@@ -141,6 +141,25 @@ main(["127.0.0.1:1"])
         )  # fmt: skip
         self.assertEqual((ended.returncode, ended.stderr), (-signal.SIGINT, b""))
 
+    def test_before_the_reactor(self) -> None:
+        """Between loading and the reactor, it waits until that can end it in good order."""
+        script = """
+import signal
+import twisted.internet.task as task
+react = task.react
+def late(*arguments):
+    signal.raise_signal(signal.SIGINT)
+    react(*arguments)
+task.react = late
+from pylingo.client import main
+main(["127.0.0.1:1"])
+"""
+        ended = subprocess.run(
+            [sys.executable, "-c", script],
+            stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        self.assertEqual((ended.returncode, ended.stderr), (1, b""))
+
     def test_while_connecting(self) -> None:
         """Nor does anybody at the first moment after, which ends it in good order."""
         script = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -30,6 +31,20 @@ from pylingo.service import LARGEST_MOTD, CannotStart, ChatService, Options, mak
 from tests.house import Caller
 
 LOCAL = "127.0.0.1"
+
+STARTED = """
+import signal, sys
+from pylingo.service import ChatService
+start = ChatService.startService
+def started(self):
+    start(self)
+    {then}
+ChatService.startService = started
+sys.argv = "twistd --nodaemon --pidfile= pylingo --port 0 --interface 127.0.0.1 --database".split()
+sys.argv.append(":memory:")
+from twisted.scripts.twistd import run
+run()
+"""
 
 
 def parsed(*arguments: str) -> Options:
@@ -520,3 +535,29 @@ class EncryptedTests(ServiceTestCase):
         self.assertIsInstance(await ana.ask("close", "", 2), Closing)
         await ana.lost
         self.assertLess(time.monotonic() - begun, 2)
+
+
+class BeforeTheReactorTests(SynchronousTestCase):
+    def run_until(self, then: str) -> tuple[int, str]:
+        """A server at which `then` happens when it is started, and the reactor does not run yet."""
+        ended = subprocess.run(
+            [sys.executable, "-c", STARTED.format(then=then)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, check=False, timeout=60,
+        )  # fmt: skip
+        self.assertIn("ChatFactory starting on", ended.stdout)
+        return ended.returncode, ended.stdout
+
+    def test_signal(self) -> None:
+        """Who stops it at the very moment when it says that it listens stops it in good order."""
+        for name in ("SIGINT", "SIGTERM"):
+            status, out = self.run_until(f"signal.raise_signal(signal.{name})")
+            self.assertEqual(status, -getattr(signal, name), out)
+            self.assertNotIn("Traceback", out)
+            self.assertIn("Server Shut Down.", out)
+
+    def test_failure(self) -> None:
+        """What fails then, such as becoming another user, ends it: no thread keeps it."""
+        status, out = self.run_until("raise PermissionError('no such user')")
+        self.assertEqual(status, 1, out)
+        self.assertIn("no such user", out)
