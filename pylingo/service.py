@@ -274,6 +274,7 @@ class ChatService(Service):
 
                 self._listen(self._options["metrics"], site(self.factory))
         except BaseException as why:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
             self._close()
             if isinstance(why, DatabaseError):
                 raise CannotStart(f"pylingo: {why}") from None

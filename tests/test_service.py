@@ -462,6 +462,7 @@ class ServiceTests(ServiceTestCase):
             service = ChatService(options, reactor)
             end = self.assertRaises(SystemExit, service.privilegedStartService)
             self.assertIn("another place with --endpoint", str(end.code))
+            self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, ()), set())
             await service.stopService()
 
     async def test_started_at_once(self) -> None:
