@@ -485,6 +485,8 @@ class HouseTestCase(TestCase):
         cheapen(self)
         self.options: dict[str, Any] = {"rate": 0, "admins": frozenset({"boss", "chief"})}
         self.house = House(self.mktemp(), **self.options)
+        # Whichever it is by then; otherwise its files stay open until somebody looks for garbage.
+        self.addCleanup(lambda: self.house.database.close())
 
     def error(self, visitor: Visitor, code: str, command: str, body: str = "") -> str:
         """Ask, and be refused; the result is the sentence."""

@@ -231,6 +231,11 @@ class OptionsTests(SynchronousTestCase):
 
 
 class MakeServiceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        # The reactor of the tests is stopped now and then, and what they start would hear no signal.
+        self.patch(reactor, "addSystemEventTrigger", lambda *_: None)
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+
     def test_made(self) -> None:
         """The options make a service, which has not done anything yet."""
         path = self.mktemp()
