@@ -232,7 +232,7 @@ class OptionsTests(SynchronousTestCase):
 
 class MakeServiceTests(SynchronousTestCase):
     def setUp(self) -> None:
-        # The reactor of the tests is stopped now and then, and what they start would hear no signal.
+        # The reactor of tests is stopped now and then, and what they start would hear no signal.
         self.patch(reactor, "addSystemEventTrigger", lambda *_: None)
         self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
 
