@@ -130,7 +130,10 @@ class Door(Protocol):
         """
 
     def drained(self) -> Deferred[None]:
-        """Fires when the peer has taken everything so far."""
+        """Fires when the peer has taken everything so far.
+
+        To be waited for before a long reply: to ask for those is quick, and to read them is not.
+        """
 
     def settle(self) -> None:
         """Note with `Accounts.arrived` if what was said to the user alone has arrived."""
@@ -289,8 +292,9 @@ async def name(door: Door, body: str) -> None:
 
 
 @command("list", "", "List the rooms.", "rooms", cost=3)
-def list_(door: Door, body: str) -> Rooms:
+async def list_(door: Door, body: str) -> Rooms:
     nothing_after("list", body)
+    await door.drained()
     # Very many may be kept, so only the fullest are summarised.
     fullest = nlargest(MOST_LISTED, door.chat.registry.rooms.values(), lambda r: len(r.members))
     rows = [room.summary() for room in fullest]
@@ -332,8 +336,9 @@ async def create(door: Door, body: str) -> None:
 
 
 @command("users", "", "List who is in your room.", "who", cost=3)
-def users(door: Door, body: str) -> Users:
+async def users(door: Door, body: str) -> Users:
     nothing_after("users", body)
+    await door.drained()
     room = door.user.here
     return Users(
         room=room.name.shown,
@@ -375,6 +380,7 @@ def msg(door: Door, body: str) -> None:
 
 @command("history", "[COUNT [ID]]", "Show the last messages here, or those before ID.", cost=3)
 async def history(door: Door, body: str) -> History:
+    await door.drained()
     room, chat = door.user.here, door.chat
     words = body.split()
     if len(words) > 2 or not all(map(is_number, words)):

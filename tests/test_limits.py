@@ -616,6 +616,21 @@ class ReaderTests(TestCase):
         Outbox(Transport(), factory.turn, server.ChatProtocol(factory, None))
         self.assertEqual(list(handles), [pair[1]])
 
+    async def test_long_answers(self) -> None:
+        """Who asks for more than may wait, all at once, and reads it, gets all of it."""
+        self.house.factory.rate = 0
+        await self.fill(400_000)
+        for number in range(1_000):
+            self.house.user(f"user-{number}", f"room-{number}")
+        for command, many in (("history", 4), ("list", 30)):
+            peer = await self.reader(f"reader-of-{command}")
+            peer.send(request(command, "", command) * many + request("ping", "", "end"))
+            data = b""
+            while b'"re":"end"' not in data and b'"closing"' not in data:
+                data += self.take(peer, 1_000_000)
+                await self.delay(0.002)
+            self.assertEqual(data.count(f'"re":"{command}"'.encode()), many)
+
     async def test_little_by_little(self) -> None:
         """One that reads a little every few seconds is not dropped, and hears all of it."""
         peer = await self.reader("dozy")
