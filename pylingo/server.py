@@ -113,7 +113,7 @@ class ChatProtocol(Int32StringReceiver):
 
     It is new, then `welcomed`, then `closing`. It reads on, except while a command runs
     (`_running`), while what was read is not paid for (`_debt`), and when no more is read at all
-    (`_finishing`, or the whole server is `stopping`); `_go_on` is where that is decided.
+    (`_last` is said next, or the whole server is `stopping`); `_go_on` is where that is decided.
     """
 
     MAX_LENGTH = LARGEST_REQUEST
@@ -136,10 +136,9 @@ class ChatProtocol(Int32StringReceiver):
     _stall: tuple[float, tuple[int, int]] | None = None
     """Since when the peer has taken nothing, and its `Outbox.progress` then."""
     _ended = False
-    _finishing = False
-    """Whether nothing more is read, and the last frame waits for what was accepted before."""
-    _last = b""
-    """That frame, where there is to be one."""
+    _last: bytes | None = None
+    """What is said last, perhaps nothing, where no more is read, and all that was asked before is
+    answered first; None otherwise."""
     _why = ""
     """For what reason we have closed it, if we have."""
     _replied = False
@@ -147,8 +146,6 @@ class ChatProtocol(Int32StringReceiver):
     _barren = -SPARE
     """Bytes of TLS that have come past what it may take."""
     _running: Deferred[None] | None = None
-    _owed = False
-    """Whether it closes only when the peer has taken the answers to all that it asked."""
 
     def __init__(self, factory: ChatFactory, address: IAddress | None) -> None:
         self.factory = factory
@@ -293,7 +290,8 @@ class ChatProtocol(Int32StringReceiver):
         if not self.closing:
             self.settle()
             self._why = reason
-            self._close(self._last or encode(Closing(reason=reason, text=text)))
+            last, self._last = self._last, None
+            self._close(last or encode(Closing(reason=reason, text=text)))
             if self._running is not None:
                 self._running.cancel()
             self._go_on()
@@ -307,10 +305,11 @@ class ChatProtocol(Int32StringReceiver):
 
     def look(self, now: float) -> None:
         """Once a second: has anything lasted too long?"""
-        if self._finishing and not self.closing:
+        owed = self._last is not None
+        if owed and not self.closing:
             return  # It is the log that it waits for.
         if self.closing or not self.welcomed:
-            if self._owed and self._stuck(now) == 0 and self._waits():
+            if owed and self._stuck(now) == 0 and self._waits():
                 # It is slow, and may have asked for much before it said that it goes.
                 self.deadline = now + LAST_FRAME
             if now >= self.deadline:
@@ -437,7 +436,9 @@ class ChatProtocol(Int32StringReceiver):
         if isinstance(reply, Closing):
             if not self.closing:
                 self.settle()
-                self._close(encode(answer(reply, self.re)), owed=True)
+                # The command has waited already for what was said before.
+                self._last = encode(answer(reply, self.re))
+                self._flushed(None)
         elif isinstance(reply, Event):
             self.reply(reply)
 
@@ -450,15 +451,18 @@ class ChatProtocol(Int32StringReceiver):
         self._finish(encode(answer(reply, self.re)))
 
     def _finish(self, last: bytes = b"") -> None:
-        """Read no more, answer what was accepted, say the `last`, then close."""
-        self._finishing = True
-        self._last = self._last or last
-        self.pauseProducing()
-        self.chat.log.flushed().addCallback(self._flushed)
+        """Read no more, answer what was accepted, say the `last`, then close.
+
+        The peer may take its time for all of that, as long as it takes something.
+        """
+        if not self.closing:
+            self._last = self._last or last
+            self.pauseProducing()
+            self.chat.log.flushed().addCallback(self._flushed)
 
     def _flushed(self, _: object) -> None:
         if not self.closing:
-            self._close(self._last, owed=True)
+            self._close(self._last or b"")
             self._go_on()
 
     def _broken(self, bug: Failure, *, replied: bool) -> None:
@@ -513,7 +517,7 @@ class ChatProtocol(Int32StringReceiver):
         if self.closing:
             # What still comes is dropped, but the end of it must be noticed.
             self.transport.resumeProducing()
-        elif not (self._running or self._debt or self._finishing or self.factory.stopping):
+        elif not (self._running or self._debt or self.factory.stopping) and self._last is None:
             if self._ended:
                 self.paused = False
                 self.dataReceived(b"")
@@ -521,13 +525,9 @@ class ChatProtocol(Int32StringReceiver):
             else:
                 self.resumeProducing()
 
-    def _close(self, last: bytes, *, owed: bool = False) -> None:
-        """Nothing more is read or said but the `last`; when all was sent, the connection ends.
-
-        A peer to which it is all `owed` may take its time, as long as it takes something.
-        """
+    def _close(self, last: bytes) -> None:
+        """Nothing more is read or said but the `last`; when all was sent, the connection ends."""
         self.closing = True
-        self._owed = owed
         self.outbox.end(last)
         self.paused = True
         self.deadline = self.factory.now + LAST_FRAME
