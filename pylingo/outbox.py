@@ -80,15 +80,11 @@ class Turn:
         self.outboxes: list[Outbox] = []
         self.told: Told = (), b""
         """What is being told, made into frames once, however many hear it."""
-        self.final: Closing | None = None
-        """The last of it, where that ends the connection."""
         self._call_later = call_later
 
-    def tell(self, events: Sequence[Event], frames: bytes | None = None) -> None:
+    def tell(self, events: Sequence[Event]) -> None:
         """`events` are what is being told from now on."""
-        self.told = events, b"".join(map(encode, events)) if frames is None else frames
-        last = events[-1]
-        self.final = last if isinstance(last, Closing) else None
+        self.told = events, b"".join(map(encode, events))
 
     def spread(self, tellings: Iterable[Telling]) -> None:
         """What was said in rooms: the most frequent thing in the whole chat.
@@ -146,7 +142,7 @@ class Turn:
                 except Exception:  # noqa: BLE001 - the others have something to hear, too
                     _log.failure("sending failed")
             else:
-                self.tell(stream, data)
+                self.told = stream, data
                 user.hears(stream)
 
     def share(self, users: Sequence[User], events: Sequence[Event]) -> None:
@@ -251,13 +247,14 @@ class Outbox:
 
     def __call__(self, events: Sequence[Event]) -> None:
         """Tell the peer of `events`: this is what the user hears with."""
+        if self._ended:
+            return
         turn = self._turn
         if events is not turn.told[0]:
             turn.tell(events)
-        if self._ended:
-            pass
-        elif turn.final is not None:
-            self._owner.ended(turn.told[1], turn.final.reason)
+        last = events[-1]
+        if isinstance(last, Closing):
+            self._owner.ended(turn.told[1], last.reason)
         elif self.held is not None:
             self.held.append(turn.told)
         else:
