@@ -333,10 +333,8 @@ class ChatProtocol(Int32StringReceiver):
             self.outbox.put(PING)
         if self.outbox.holds > MOST_WAITING:
             self.overflowed()
-        elif self.outbox.blocked or self._behind:
-            if not self._waits():
-                self._stall = None
-            elif self._stuck(now) >= STALLED:
+        elif self.outbox.blocked or (self._behind and self._waits()):
+            if self._stuck(now) >= STALLED:
                 self.overflowed()
         elif self._stall is not None:
             self._stall = None
