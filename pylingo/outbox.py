@@ -54,18 +54,6 @@ class Owner(Protocol):
         """More than `MOST_WAITING` waits, and the peer does not take it."""
 
 
-class _Nobody:
-    def ended(self, last: bytes, reason: str) -> None:
-        """There is nobody to be told."""
-
-    def overflowed(self) -> None:
-        """Nor anybody to read on."""
-
-
-_NOBODY = _Nobody()
-"""The owner of the outbox of a connection that is gone."""
-
-
 class Turn:
     """What is told in this turn of the reactor, and to whom something is to be sent at its end.
 
@@ -299,7 +287,7 @@ class Outbox:
         self.end()
         self.clear()
         self._drained = ()
-        self._owner = _NOBODY
+        del self._owner  # It is told nothing any more, for nothing is put in here now.
         with suppress(RuntimeError):  # Some transports mind if there is no producer any more.
             self.finish()
 
@@ -365,11 +353,11 @@ class Outbox:
         return drained
 
     def unsent(self) -> int:
-        """Bytes that the system has taken for the peer and that the peer has not; -1 if unknown."""
+        """Bytes that the system has taken for the peer and that the peer has not; 0 if unknown."""
         try:
             waiting = fcntl.ioctl(self._handle(), termios.TIOCOUTQ, bytes(4))
         except (OSError, AttributeError, TypeError, ValueError):
-            return -1
+            return 0
         return int.from_bytes(waiting, sys.byteorder)
 
     def progress(self) -> tuple[int, int]:

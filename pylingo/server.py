@@ -361,7 +361,7 @@ class ChatProtocol(Int32StringReceiver):
         if self.factory.now - self.heard_at >= ASLEEP or self._behind >= ASLEEP:
             return
         accounts, user = self.chat.accounts, self.user
-        if accounts.unread(user) and self.outbox.unsent() <= 0:
+        if accounts.unread(user) and not self.outbox.unsent():
             accounts.arrived(user)
 
     def _waits(self) -> bool:
