@@ -1,44 +1,23 @@
 """What is stored about people and rooms: registered names with their passwords, and rooms' rules.
 
 All names and rooms are in memory, so a question about them never waits; the database follows
-through the log's queue. Passwords are stored only as scrypt hashes, which `run` makes and checks in
-a thread. The parameters stand beside each hash, so that they can grow.
+through the log's queue.
 """
 
 from __future__ import annotations
 
-import hmac
-import os
 import sqlite3
-from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from hashlib import scrypt
-from math import ceil
-from typing import Any, TypeVar
-
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.logger import Logger
 
 from pylingo import names
-from pylingo.history import Log, Run
+from pylingo.history import Log, whoever_waits
 from pylingo.names import Looks, Name
+from pylingo.passwords import NOBODYS, Passwords, make, matches, wrong
 from pylingo.protocol import ChatError
 from pylingo.rooms import Registry, Room, User
 from pylingo.rules import Sanction
 from pylingo.sessions import LOST
-
-T = TypeVar("T")
-
-LONGEST_PASSWORD = 1_024
-"""Bytes of UTF-8."""
-TRIES = 5
-"""Wrong passwords for one name, or from one address, in `WINDOW`."""
-WINDOW = 60.0
-"""Seconds."""
-COST = (2**14, 8, 1)
-"""n, r and p of new hashes: 16 MiB and some 50 ms each (RFC 7914)."""
 
 
 @dataclass(slots=True)
@@ -54,113 +33,19 @@ class Account:
     host: str | None = None
 
 
-class Tries:
-    """Counts wrong passwords, by name and by address: `whose` they are, as the log says it.
-
-    The clock gives seconds.
-
-    A try counts from `check` on, until it is known to have been `right`: who tries many at once
-    has no more of them.
-    """
-
-    _log = Logger()
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._wrong: dict[str, deque[float]] = defaultdict(deque)
-        self._noted: dict[str, float] = {}
-        """When the log was told last that there were too many."""
-
-    def check(self, *whose: str) -> None:
-        """Count a try. Raises `ChatError` ``wrong_password`` past the bound: how long to wait."""
-        now = self._clock()
-        for key in tuple(self._wrong):
-            times = self._wrong[key]
-            while times and times[0] <= now - WINDOW:
-                times.popleft()
-            if not times:
-                del self._wrong[key]
-                self._noted.pop(key, None)
-        for key in whose:
-            times = self._wrong.get(key, deque())
-            if len(times) >= TRIES:
-                self._note(key, whose, now)
-                wait = ceil(times[-TRIES] + WINDOW - now)
-                raise ChatError(
-                    "wrong_password", f"Too many wrong passwords. Try again in {wait} seconds."
-                )
-        for key in whose:
-            self._wrong[key].append(now)
-
-    def _note(self, key: str, whose: Collection[str], now: float) -> None:
-        """For the log, but not with each try, of which there may be very many."""
-        if key not in self._noted or now >= self._noted[key] + WINDOW:
-            self._noted[key] = now
-            others = "".join(f", now {other}" for other in whose if other != key)
-            self._log.warn("too many wrong passwords {key}{others}", key=key, others=others)
-
-    def right(self, *whose: str) -> None:
-        """The last try does not count: it was the right password."""
-        for key in whose:
-            if self._wrong[key]:
-                self._wrong[key].pop()
-
-
-class FairLock:
-    """One at a time; those who wait take turns by where they are from, however many they are there.
-
-    A `DeferredLock` serves them in the order they came, and begins with the next one within the
-    last: where hundreds are refused at once, it runs out of stack and stays taken.
-    """
-
-    def __init__(self) -> None:
-        self._taken = False
-        self._passing = False
-        self._waiting: dict[str, deque[Deferred[None]]] = {}
-
-    def acquire(self, whence: str) -> Deferred[None]:
-        """Fires when it is the turn of who waits."""
-        turn: Deferred[None] = Deferred()
-        self._waiting.setdefault(whence, deque()).append(turn)
-        if not self._taken:
-            self.release()
-        return turn
-
-    def release(self) -> None:
-        """The turn is over: the next is of where it was the longest ago that one had theirs."""
-        self._taken = False
-        if self._passing:
-            return  # The one who was let in finished at once; the loop below goes on.
-        self._passing = True
-        while self._waiting and not self._taken:
-            whence = next(iter(self._waiting))
-            waiting = self._waiting.pop(whence)
-            turn = waiting.popleft()
-            if waiting:
-                self._waiting[whence] = waiting
-            # The one who waited may have given up.
-            if not turn.called:
-                self._taken = True
-                turn.callback(None)
-        self._passing = False
-
-
 class Accounts:
     """Registered names and kept rooms."""
 
     def __init__(
-        self, registry: Registry, log: Log, connection: sqlite3.Connection, run: Run,
-        clock: Callable[[], float], admins: frozenset[str] = frozenset(), password: str = "",
+        self, registry: Registry, log: Log, connection: sqlite3.Connection, passwords: Passwords,
+        admins: frozenset[str] = frozenset(), password: str = "",
     ) -> None:  # fmt: skip
         self.known: dict[str, Account] = {}
-        self.tries = Tries(clock)
         self.admins = admins
         self._looks: Looks[Account] = Looks()
         self._registry = registry
         self._log = log
-        self._run = run
-        self._turn = FairLock()
-        """There is one thread for passwords; who waits for a turn has not tried yet."""
+        self._passwords = passwords
         for key, shown, hash, read in connection.execute("SELECT * FROM accounts"):
             self._put(key, Account(names.stored(shown, key), hash, read))
         # A deleted account must not be open to its old sessions when somebody makes it again.
@@ -177,9 +62,9 @@ class Accounts:
     def _guard(self, connection: sqlite3.Connection, password: str) -> None:
         """The server has a `password`, or none; with another than before, sessions are over."""
         rules = self._registry.rules
-        if password and not (rules.lock and _matches(rules.lock, password.encode())):
+        if password and not (rules.lock and matches(rules.lock, password.encode())):
             connection.execute("DELETE FROM sessions")
-            rules.lock = _make(password.encode())
+            rules.lock = make(password.encode())
             self.keep(None)
         elif rules.lock and not password:
             rules.lock = ""
@@ -217,12 +102,12 @@ class Accounts:
         if own is not None:
             # Asked again, as when the answer was lost with the link, it is answered again.
             whose = self._whose(user, own.name)
-            if own.name.key == name.key and await self._try(
-                user, lambda: own.hash, password, *whose
+            if own.name.key == name.key and await self._passwords.right(
+                password, lambda: own.hash, user.whence, *whose
             ):
                 return
             raise ChatError("bad_argument", f"You are logged in as {user.account} already.")
-        hash = await self.hash(password, user)
+        hash = await self._passwords.hash(password, user.whence)
         # Somebody may have been faster, or the user may have another name by now.
         self.reserved(name, user)
         if user.name is not name:
@@ -254,9 +139,10 @@ class Accounts:
 
         def hash() -> str:
             account = self.known.get(name.key)
-            return account.hash if account else _NOBODY
+            return account.hash if account else NOBODYS
 
-        right = await self._try(user, hash, password, *self._whose(user, name))
+        whose = self._whose(user, name)
+        right = await self._passwords.right(password, hash, user.whence, *whose)
         account = self.known.get(name.key)
         if account is None or not right:
             raise wrong()
@@ -312,7 +198,7 @@ class Accounts:
         account = self.known.get(user.account or "")
         if account is None:
             raise ChatError("forbidden", "You are not logged in: /login NAME")
-        hash = await self.hash(password, user)
+        hash = await self._passwords.hash(password, user.whence)
         key, session = account.name.key, user.session
         before, account.hash = account.hash, hash
 
@@ -325,16 +211,6 @@ class Accounts:
                 raise
 
         await whoever_waits(store())
-
-    async def hash(self, password: str, user: User) -> str:
-        """The hash of a password that `user` chose. Raises `ChatError` ``bad_argument``."""
-        secret = _secret(password)
-        return await self._in_turn(user, lambda: self._run(partial(_make, secret)))
-
-    async def opens(self, room: Room, password: str, user: User) -> bool:
-        """Whether `password` opens a locked room. Raises `ChatError` after too many tries."""
-        whose = f"for the room {room.name.key} from {user.whence}"
-        return await self._try(user, lambda: room.rules.lock, password, whose)
 
     def unread(self, user: User) -> bool:
         """Whether something was told to `user`, who has an account, that may not have arrived."""
@@ -386,79 +262,8 @@ class Accounts:
         user.account = account.name.key
         owners[user.account] = user
 
-    async def _try(self, user: User, hash: Callable[[], str], password: str, *whose: str) -> bool:
-        """Whether it is the password; wrong ones are counted. Raises `ChatError` past the bound."""
-        secret = _secret(password)
-
-        async def compare() -> bool:
-            self.tries.check(*whose)
-            while True:
-                tried = hash()
-                right: bool = await self._run(partial(_matches, tried, secret))
-                # Whoever had the turn before may have made another, which is known only now.
-                if tried == hash():
-                    break
-            if right:
-                self.tries.right(*whose)
-            return right
-
-        return await self._in_turn(user, compare)
-
-    async def _in_turn(self, user: User, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something in the thread when it is free."""
-
-        async def turn() -> T:
-            try:
-                return await work()
-            finally:
-                self._turn.release()
-
-        await self._turn.acquire(user.whence)
-        return await whoever_waits(turn())
-
-
-def whoever_waits(work: Coroutine[Any, Any, T]) -> Deferred[T]:
-    """The result of `work`, which is done even if nobody waits for it any more."""
-    waiting: Deferred[T] = Deferred()
-    ensureDeferred(work).chainDeferred(waiting)
-    return waiting
-
-
-def wrong() -> ChatError:
-    """The error for a wrong password."""
-    return ChatError("wrong_password", "That is not the password. Try again.")
-
-
-def _secret(password: str) -> bytes:
-    secret = password.strip().encode()
-    if not 0 < len(secret) <= LONGEST_PASSWORD:
-        raise ChatError("bad_argument", f"Give a password of 1 to {LONGEST_PASSWORD} bytes.")
-    return secret
-
 
 # What follows blocks; it runs in the threads, but for `_load`, which is part of starting up.
-
-
-def _make(secret: bytes) -> str:
-    n, r, p = COST
-    salt = os.urandom(16)
-    hash = scrypt(secret, salt=salt, n=n, r=r, p=p)
-    return f"scrypt${n}${r}${p}${salt.hex()}${hash.hex()}"
-
-
-def _matches(hash: str, secret: bytes) -> bool:
-    if not hash:
-        return True  # What was locked is not, any more.
-    _, n, r, p, salt, expected = hash.split("$")
-    cost = {"n": int(n), "r": int(r), "p": int(p)}
-    # What it takes and a little more; the library's own bound is just above today's cost.
-    most = 256 * cost["r"] * (cost["n"] + cost["p"])
-    got = scrypt(secret, salt=bytes.fromhex(salt), maxmem=most, **cost)
-    return hmac.compare_digest(got, bytes.fromhex(expected))
-
-
-_NOBODY = "scrypt${}${}${}${}${}".format(*COST, "00" * 16, "00" * 64)
-"""The hash of no password, to take as long for a name that nobody has."""
 
 
 def _load(connection: sqlite3.Connection, registry: Registry) -> None:

@@ -27,9 +27,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pylingo import __version__, names
-from pylingo.accounts import Accounts, whoever_waits
-from pylingo.history import REPLAYED, Log, Run
+from pylingo.accounts import Accounts
+from pylingo.history import REPLAYED, Log, Run, whoever_waits
 from pylingo.names import Name
+from pylingo.passwords import Passwords
 from pylingo.protocol import (
     LARGEST_EVENT,
     VERSION,
@@ -73,6 +74,7 @@ class Chat:
     sessions: Sessions
     log: Log
     accounts: Accounts
+    passwords: Passwords
     motd: str = ""
     password: str = ""
     """The server's, if it has one."""
@@ -87,10 +89,10 @@ class Chat:
         registry = Registry(log.append)
         registry.last = log.last
         log.publish, log.refuse = registry.publish, registry.refuse
-        writer = database.writer
-        accounts = Accounts(registry, log, writer, hash, clock.seconds, admins, password)
+        passwords = Passwords(hash, clock.seconds)
+        accounts = Accounts(registry, log, database.writer, passwords, admins, password)
         sessions = Sessions(registry, log, clock.seconds, accounts.restore, accounts.powerful)
-        return cls(registry, sessions, log, accounts, motd, password)
+        return cls(registry, sessions, log, accounts, passwords, motd, password)
 
     def open(self, hear: Hear, host: str = "") -> User:
         """The user of a new connection from `host`, where that is known."""
@@ -455,12 +457,15 @@ async def saved(door: Door) -> None:
 
 async def _let_in(door: Door, room: Room, password: str) -> None:
     """Raises `ChatError` ``forbidden`` for those who may not join, which uses up invitations."""
-    accounts, user, rules = door.chat.accounts, door.user, room.rules
-    if accounts.powerful(user, room) or rules.redeem(user):
+    passwords, user, rules = door.chat.passwords, door.user, room.rules
+    if door.chat.accounts.powerful(user, room) or rules.redeem(user):
         return
     _keep_out(room, user)
     if rules.lock:
-        if not (password and await accounts.opens(room, password, user)):
+        whence = user.whence
+        whose = f"for the room {room.name.key} from {whence}"
+        right = password and await passwords.right(password, lambda: rules.lock, whence, whose)
+        if not right:
             wrong = (
                 f"That is not the password of {room.name}" if password else f"{room.name} is locked"
             )

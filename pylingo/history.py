@@ -23,7 +23,7 @@ it elsewhere and returns a Deferred. Functions that run there are marked as bloc
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import closing
 from heapq import merge
 from itertools import chain, islice
@@ -32,7 +32,7 @@ from operator import attrgetter
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -311,6 +311,13 @@ def _split(posts: list[Post]) -> tuple[list[Post], list[Post]]:
         if size >= LARGEST_GROUP or told >= MOST_TOLD:
             return posts[:count], posts[count:]
     return posts, []
+
+
+def whoever_waits(work: Coroutine[Any, Any, T]) -> Deferred[T]:
+    """The result of `work`, which is done even if nobody waits for it any more."""
+    waiting: Deferred[T] = Deferred()
+    ensureDeferred(work).chainDeferred(waiting)
+    return waiting
 
 
 def _untold(posts: Sequence[Post]) -> None:

@@ -8,8 +8,8 @@ import sqlite3
 from msgspec.structs import replace
 from twisted.logger import Logger
 
-from pylingo.accounts import wrong
 from pylingo.commands import Door, banned_here, command, is_number, locked_out, saved
+from pylingo.passwords import wrong
 from pylingo.protocol import LARGEST_MESSAGE_ID, ChatError, Closing, Done, Resumed, first_word
 from pylingo.rooms import NAMES_WITH_JOINED, Gone, User
 from pylingo.sessions import Asleep
@@ -40,10 +40,10 @@ async def enter(door: Door, body: str) -> Done:
     if user.entered:
         return Done(text="You are in already. No password is needed.")
     whose = f"for this server from {user.whence}"
-    chat.accounts.tries.check(whose)
+    chat.passwords.tries.check(whose)
     if not hmac.compare_digest(body.strip().encode(), chat.password.encode()):
         raise wrong()
-    chat.accounts.tries.right(whose)
+    chat.passwords.tries.right(whose)
     user.entered = True
     await saved(door)
     return Done(text="That is the password. You are in.")

@@ -46,7 +46,7 @@ async def topic(door: Door, body: str) -> Topic | None:
 @command("lock", "PASSWORD", "Let people join your room only with a password.", cost=3)
 async def lock(door: Door, body: str) -> None:
     room = _room(door)
-    hash = await door.chat.accounts.hash(body, door.user)
+    hash = await door.chat.passwords.hash(body, door.user.whence)
     await door.chat.log.heard(door.user)
     if _room(door) is not room:
         raise ChatError("not_in_room", f"You are not in {room.name} any more.")

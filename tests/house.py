@@ -25,7 +25,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase as TestCase
 
-from pylingo import accounts, commands, identity, moderation, names
+from pylingo import commands, identity, moderation, names, passwords
 from pylingo.commands import Chat
 from pylingo.protocol import (
     LARGEST_EVENT,
@@ -91,7 +91,7 @@ def events(stream: bytes) -> list[AnyEvent]:
 
 def cheapen(test: TestCase) -> None:
     """Let passwords made in this test cost next to nothing."""
-    test.patch(accounts, "COST", (2, 8, 1))
+    test.patch(passwords, "COST", (2, 8, 1))
 
 
 def texts(heard: list[Any]) -> list[str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo import accounts, commands, names
-from pylingo.accounts import TRIES, WINDOW
+from pylingo import commands, names, passwords
+from pylingo.passwords import TRIES, WINDOW
 from pylingo.protocol import (
     Closing,
     Done,
@@ -503,7 +503,7 @@ class LoginTests(HouseTestCase):
             made.append(secret)
             return "a hash"
 
-        self.patch(accounts, "_make", make)
+        self.patch(passwords, "make", make)
         crowd = [self.house.visitor(name) for name in ("ana", "ben", "may")]
         self.house.hashes.hold()
         for visitor in crowd:

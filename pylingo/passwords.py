@@ -1,0 +1,213 @@
+"""Passwords: how they become hashes, how they are checked, and who may not try any more.
+
+They are stored only as scrypt hashes, which are made and checked in a thread. The parameters stand
+beside each hash, so that they can grow.
+
+Nothing here knows users, accounts or rooms. `whence` is where somebody is from.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
+from hashlib import scrypt
+from math import ceil
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from pylingo.history import Run, whoever_waits
+from pylingo.protocol import ChatError
+
+T = TypeVar("T")
+
+LONGEST_PASSWORD = 1_024
+"""Bytes of UTF-8."""
+TRIES = 5
+"""Wrong passwords for one name, or from one address, in `WINDOW`."""
+WINDOW = 60.0
+"""Seconds."""
+COST = (2**14, 8, 1)
+"""n, r and p of new hashes: 16 MiB and some 50 ms each (RFC 7914)."""
+
+
+class Tries:
+    """Counts wrong passwords, by name and by address: `whose` they are, as the log says it.
+
+    The clock gives seconds.
+
+    A try counts from `check` on, until it is known to have been `right`: who tries many at once
+    has no more of them.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._wrong: dict[str, deque[float]] = defaultdict(deque)
+        self._noted: dict[str, float] = {}
+        """When the log was told last that there were too many."""
+
+    def check(self, *whose: str) -> None:
+        """Count a try. Raises `ChatError` ``wrong_password`` past the bound: how long to wait."""
+        now = self._clock()
+        for key in tuple(self._wrong):
+            times = self._wrong[key]
+            while times and times[0] <= now - WINDOW:
+                times.popleft()
+            if not times:
+                del self._wrong[key]
+                self._noted.pop(key, None)
+        for key in whose:
+            times = self._wrong.get(key, deque())
+            if len(times) >= TRIES:
+                self._note(key, whose, now)
+                wait = ceil(times[-TRIES] + WINDOW - now)
+                raise ChatError(
+                    "wrong_password", f"Too many wrong passwords. Try again in {wait} seconds."
+                )
+        for key in whose:
+            self._wrong[key].append(now)
+
+    def _note(self, key: str, whose: Collection[str], now: float) -> None:
+        """For the log, but not with each try, of which there may be very many."""
+        if key not in self._noted or now >= self._noted[key] + WINDOW:
+            self._noted[key] = now
+            others = "".join(f", now {other}" for other in whose if other != key)
+            self._log.warn("too many wrong passwords {key}{others}", key=key, others=others)
+
+    def right(self, *whose: str) -> None:
+        """The last try does not count: it was the right password."""
+        for key in whose:
+            if self._wrong[key]:
+                self._wrong[key].pop()
+
+
+class FairLock:
+    """One at a time; those who wait take turns by where they are from, however many they are there.
+
+    A `DeferredLock` serves them in the order they came, and begins with the next one within the
+    last: where hundreds are refused at once, it runs out of stack and stays taken.
+    """
+
+    def __init__(self) -> None:
+        self._taken = False
+        self._passing = False
+        self._waiting: dict[str, deque[Deferred[None]]] = {}
+
+    def acquire(self, whence: str) -> Deferred[None]:
+        """Fires when it is the turn of who waits."""
+        turn: Deferred[None] = Deferred()
+        self._waiting.setdefault(whence, deque()).append(turn)
+        if not self._taken:
+            self.release()
+        return turn
+
+    def release(self) -> None:
+        """The turn is over: the next is of where it was the longest ago that one had theirs."""
+        self._taken = False
+        if self._passing:
+            return  # The one who was let in finished at once; the loop below goes on.
+        self._passing = True
+        while self._waiting and not self._taken:
+            whence = next(iter(self._waiting))
+            waiting = self._waiting.pop(whence)
+            turn = waiting.popleft()
+            if waiting:
+                self._waiting[whence] = waiting
+            # The one who waited may have given up.
+            if not turn.called:
+                self._taken = True
+                turn.callback(None)
+        self._passing = False
+
+
+class Passwords:
+    """Makes and checks hashes; `run` does it in the one thread there is for that.
+
+    The clock gives seconds.
+    """
+
+    def __init__(self, run: Run, clock: Callable[[], float]) -> None:
+        self.tries = Tries(clock)
+        self._run = run
+        self._turn = FairLock()
+        """Who waits for a turn has not tried yet."""
+
+    async def hash(self, password: str, whence: str) -> str:
+        """The hash of a new password. Raises `ChatError` ``bad_argument``."""
+        secret = _secret(password)
+        return await self._in_turn(whence, lambda: self._run(partial(make, secret)))
+
+    async def right(self, password: str, hash: Callable[[], str], whence: str, *whose: str) -> bool:
+        """Whether it is the password; wrong ones are counted. Raises `ChatError` past the bound."""
+        secret = _secret(password)
+
+        async def compare() -> bool:
+            self.tries.check(*whose)
+            while True:
+                tried = hash()
+                right: bool = await self._run(partial(matches, tried, secret))
+                # Whoever had the turn before may have made another, which is known only now.
+                if tried == hash():
+                    break
+            if right:
+                self.tries.right(*whose)
+            return right
+
+        return await self._in_turn(whence, compare)
+
+    async def _in_turn(self, whence: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something in the thread when it is free."""
+
+        async def turn() -> T:
+            try:
+                return await work()
+            finally:
+                self._turn.release()
+
+        await self._turn.acquire(whence)
+        return await whoever_waits(turn())
+
+
+def wrong() -> ChatError:
+    """The error for a wrong password."""
+    return ChatError("wrong_password", "That is not the password. Try again.")
+
+
+def _secret(password: str) -> bytes:
+    secret = password.strip().encode()
+    if not 0 < len(secret) <= LONGEST_PASSWORD:
+        raise ChatError("bad_argument", f"Give a password of 1 to {LONGEST_PASSWORD} bytes.")
+    return secret
+
+
+# What follows blocks; it runs in the thread, or at start-up.
+
+
+def make(secret: bytes) -> str:
+    """The hash of a password."""
+    n, r, p = COST
+    salt = os.urandom(16)
+    hash = scrypt(secret, salt=salt, n=n, r=r, p=p)
+    return f"scrypt${n}${r}${p}${salt.hex()}${hash.hex()}"
+
+
+def matches(hash: str, secret: bytes) -> bool:
+    """Whether it is the hash of that password."""
+    if not hash:
+        return True  # What was locked is not, any more.
+    _, n, r, p, salt, expected = hash.split("$")
+    cost = {"n": int(n), "r": int(r), "p": int(p)}
+    # What it takes and a little more; the library's own bound is just above today's cost.
+    most = 256 * cost["r"] * (cost["n"] + cost["p"])
+    got = scrypt(secret, salt=bytes.fromhex(salt), maxmem=most, **cost)
+    return hmac.compare_digest(got, bytes.fromhex(expected))
+
+
+NOBODYS = "scrypt${}${}${}${}${}".format(*COST, "00" * 16, "00" * 64)
+"""The hash of no password, to take as long for a name that nobody has."""
