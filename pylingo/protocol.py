@@ -16,15 +16,14 @@ This is the only module that knows the JSON of the wire. It knows no sockets, no
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from struct import Struct as Layout
-from typing import Annotated, TypeAlias, TypeGuard, get_args
+from typing import Annotated, TypeAlias, get_args
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 LARGEST_REQUEST = 16_384
 """Bytes of JSON in a client's frame."""
@@ -259,6 +258,12 @@ AnyEvent: TypeAlias = (
 )
 
 
+class _Numbered(Struct):
+    """Just enough of a bad request to answer it."""
+
+    id: Raw = Raw(b"null")
+
+
 class _Envelope(Struct):
     """Just enough of an event to tell a new kind from a broken one."""
 
@@ -276,6 +281,8 @@ _BRACKETS = re.compile(r"[\[{\]}]")
 _COMMAND = re.compile(r"/(?![/*])(\S*)\s?(.*)", re.DOTALL)
 _WORD = re.compile(r"\s*(\S*)\s?(.*)", re.DOTALL)
 _request = msgspec.json.Decoder(Request).decode
+_numbered = msgspec.json.Decoder(_Numbered).decode
+_id: msgspec.json.Decoder[RequestId] = msgspec.json.Decoder(_Id)
 _events: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _envelopes = msgspec.json.Decoder(_Envelope)
 _BROKEN = (UnicodeDecodeError, msgspec.DecodeError, RecursionError)
@@ -382,33 +389,12 @@ def _bad_frame() -> ChatError:
 
 def _not_a_request(frame: bytes, error: msgspec.ValidationError) -> ChatError:
     try:
-        # This one takes numbers of any size, of which only ids are of interest.
-        thing = json.loads(
-            frame.decode(), parse_int=_id, parse_float=_nothing, parse_constant=_no_json
-        )
-    except (ValueError, RecursionError):
+        raw = _numbered(frame).id
+    except _BROKEN:
         return _bad_frame()
-    if not isinstance(thing, dict):
-        return _bad_frame()
-    id = thing.get("id")
-    known = id if _usable(id) else None
+    known = None
+    with suppress(*_BROKEN):
+        known = _id.decode(raw)
+    if type(known) is int and not -LARGEST_ID < known < LARGEST_ID:
+        known = None
     return BadRequest(f"A request is an object with a command. This one is not: {error}.", known)
-
-
-def _id(digits: str) -> int | None:
-    return int(digits) if len(digits) <= LONGEST_ID + 1 else None
-
-
-def _nothing(number: str) -> None:
-    """No field of a request is a number with a fraction."""
-
-
-def _no_json(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _usable(id: object) -> TypeGuard[RequestId]:
-    """Whether it can be echoed in a reply; true and false are no integers in JSON."""
-    if isinstance(id, str):
-        return len(id) <= LONGEST_ID
-    return type(id) is int and abs(id) < LARGEST_ID
