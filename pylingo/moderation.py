@@ -170,7 +170,7 @@ async def op(door: Door, body: str) -> None:
     else:
         registry.promote(room, place)
     _note(door, f"{name} was made an operator of {room.name}")
-    await _kept(door, room, Done(text=f"{name} is an operator of {room.name}."))
+    await _stored(door, Done(text=f"{name} is an operator of {room.name}."))
 
 
 @command("deop", "USER", "Make somebody, or yourself, no longer an operator.")
@@ -187,7 +187,7 @@ async def deop(door: Door, body: str) -> None:
     if user is not None and user is not door.user:
         user.hears((Notice(text=f"You are not an operator of {room.name} any more."),))
     _note(door, f"{name} was removed as an operator of {room.name}")
-    await _kept(door, room, Done(text=f"{name} is not an operator of {room.name} any more."))
+    await _stored(door, Done(text=f"{name} is not an operator of {room.name} any more."))
 
 
 @command("bans", "", "List who is banned from your room.", cost=3)
@@ -362,7 +362,7 @@ async def _kept(door: Door, room: Room | None, reply: Event) -> None:
 
 
 async def _stored(door: Door, reply: Event) -> None:
-    """The same, for what is to be kept already. Raises `ChatError` ``internal`` if it is not."""
+    """The same, for what is kept already. Raises `ChatError` ``internal`` if it cannot be."""
     # Others may change the same meanwhile, which is told after the answer.
     door.hold()
     try:
