@@ -14,7 +14,6 @@ This module knows doors only as `Door`; it knows no sockets or frames.
 from __future__ import annotations
 
 import inspect
-import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -28,7 +27,7 @@ from twisted.python.failure import Failure
 
 from pylingo import __version__, names
 from pylingo.accounts import Accounts
-from pylingo.history import REPLAYED, Log, Run, whoever_waits
+from pylingo.history import FAILURES, REPLAYED, Log, Run, whoever_waits
 from pylingo.names import Name
 from pylingo.passwords import Passwords
 from pylingo.protocol import (
@@ -519,7 +518,7 @@ async def _enter(door: Door, name: Name) -> None:
 
 def _unread(why: Failure) -> list[Message]:
     """In place of what should have been read: one is in the room all the same."""
-    why.trap(sqlite3.Error, MemoryError)
+    why.trap(*FAILURES)
     if trouble(why.value):
         _log.error("the history cannot be read: {why}", why=why.getErrorMessage())
     else:

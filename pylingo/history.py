@@ -72,6 +72,8 @@ STEP = 500
 LARGEST_STEP = 4 * 1024 * 1024
 """Characters of old messages, about, removed in one transaction."""
 DAY = 86_400
+FAILURES = (sqlite3.Error, MemoryError)
+"""What storing and reading fail with, as when the disk is full."""
 
 
 class Log:
@@ -130,8 +132,7 @@ class Log:
     def write(self, change: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
         """Make a change, blocking, in the next transaction; the result is what `change` returns.
 
-        Fails with what `change` raised, or with `sqlite3.Error` if it could not be committed, or
-        `MemoryError`.
+        Fails with what `change` raised, or with one of `FAILURES` if it could not be committed.
         """
         done: Deferred[T] = Deferred()
         self._changes.append((change, done, self.last))
@@ -155,7 +156,7 @@ class Log:
         return self._read(lambda: query(self._database.reader))
 
     def kept(self) -> Deferred[Any]:
-        """Fires when all that waits now has been stored; fails with `sqlite3.Error` if it is not.
+        """Fires when all that waits now has been stored; fails with one of `FAILURES` if not.
 
         What is to be kept is tried again then, with what comes next.
         """
@@ -267,7 +268,7 @@ class Log:
         changes: list[Waiting],
         states: dict[object, Change],
     ) -> None:
-        if not isinstance(why.value, sqlite3.Error | MemoryError):
+        if not isinstance(why.value, FAILURES):
             self._log.failure("storing failed", why)
         else:
             if not self.failing:

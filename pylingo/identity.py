@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import sqlite3
 
 from msgspec.structs import replace
 from twisted.logger import Logger
 
 from pylingo.commands import Door, banned_here, command, is_number, locked_out, saved
+from pylingo.history import FAILURES
 from pylingo.passwords import wrong
 from pylingo.protocol import LARGEST_MESSAGE_ID, ChatError, Closing, Done, Resumed, first_word
 from pylingo.rooms import NAMES_WITH_JOINED, Gone, User
@@ -155,7 +155,7 @@ async def _catch_up(door: Door, token: str, used: str, after: int) -> None:
     )
     try:
         await chat.log.kept()
-    except (sqlite3.Error, MemoryError):
+    except FAILURES:
         resumed = replace(resumed, session=used)
     door.reply(resumed)
     # They may have been sent out meanwhile, which they hear next.

@@ -6,13 +6,12 @@ server: kick and ban then end the connection, and mute silences everywhere.
 
 from __future__ import annotations
 
-import sqlite3
-
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from pylingo import names
 from pylingo.commands import Door, because, command, fitting, nothing_after, text_size
+from pylingo.history import FAILURES
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Event, Notice, Topic, first_word
 from pylingo.rooms import Gone, Room, User, muted_everywhere
@@ -371,7 +370,7 @@ async def _stored(door: Door, reply: Event) -> None:
         # The connection is ended by others; but what was said there is answered still.
         door.release()
         raise
-    except (sqlite3.Error, MemoryError):
+    except FAILURES:
         raise ChatError(
             "internal",
             "It is done, but could not be stored: if the server ends before it can be, it is lost. "
