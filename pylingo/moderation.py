@@ -15,7 +15,7 @@ from pylingo.history import FAILURES
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Event, Notice, Topic, first_word
 from pylingo.rooms import Gone, Room, User, muted_everywhere
-from pylingo.rules import Rules, Sanction, places
+from pylingo.rules import Rules, Sanction, Sanctions, places
 
 NO_TOPIC = "-"
 """What takes the topic away."""
@@ -100,7 +100,7 @@ async def ban(door: Door, body: str) -> None:
     shared = user is not None and user.host == door.user.host
     sanction = _sanction(door, name, reason, address=not shared)
     rules = _rules(door, room)
-    rules.add(rules.bans, sanction)
+    rules.bans.add(sanction)
     for place in (sanction.place, *(places(user) if user is not None else ())):
         rules.invited.pop(place, None)
     if room is not None:
@@ -132,8 +132,7 @@ async def mute(door: Door, body: str) -> None:
     await _recall(door, name)
     room = _empowered(door)
     sanction = _sanction(door, name, reason, address=False)
-    rules = _rules(door, room)
-    rules.add(rules.mutes, sanction)
+    _rules(door, room).mutes.add(sanction)
     _note(door, f"{sanction.shown} was muted in {_where(room)}", reason)
     user = _meant(door, name)
     if isinstance(user, User):
@@ -319,9 +318,7 @@ def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -
     return _where(room)
 
 
-async def _lift(
-    door: Door, room: Room | None, sanctions: dict[str, Sanction], body: str, what: str
-) -> None:
+async def _lift(door: Door, room: Room | None, sanctions: Sanctions, body: str, what: str) -> None:
     name, _ = _who(door, body)
     user = door.chat.registry.users.get(name.key)
     # By the name it was when it came, by the one that is shown, or by today's.

@@ -8,7 +8,6 @@ Nothing here knows who is in the room; that is `rooms.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -64,6 +63,37 @@ class Sanction:
         return not self.means(user) and user.name.key != self.key
 
 
+class Sanctions(dict[str, Sanction]):
+    """The bans of a room, or its mutes, by their keys."""
+
+    __slots__ = ()
+
+    def add(self, sanction: Sanction) -> None:
+        """One more. Raises `ChatError` ``bad_argument`` where there are too many."""
+        before = self.get(sanction.key)
+        again = before is not None and before.place == sanction.place
+        if len(self) >= MOST_SANCTIONS and not again:
+            raise ChatError("bad_argument", "There are too many of those. Remove one first.")
+        if before is not None and not again:
+            # Somebody else had that name then, and is not let off for it. No name has a space.
+            key = f"{before.key} {before.place}"
+            self[key] = replace(before, key=key)
+        self[sanction.key] = sanction
+
+    def hitting(self, user: Person) -> Sanction | None:
+        """The first that hits `user`, if one does."""
+        # There may be many: what they ask of `user` is looked up once.
+        whose, key, host = places(user), user.name.key, user.host
+        guest = user.place.startswith("~")
+        for one in self.values():
+            if one.place in whose:
+                return one
+            # Names and addresses are a guest's; an account is hit as itself.
+            if guest and (one.key == key or (host and one.host == host)) and one.place[0] == "~":
+                return one
+        return None
+
+
 class Rules:
     """The rules of one room, or of the whole server."""
 
@@ -76,8 +106,8 @@ class Rules:
         """The places of those who may join once in spite of a lock or a ban, the newest last."""
         self.lock = ""
         """The hash of the password to join, if there is one."""
-        self.bans: dict[str, Sanction] = {}
-        self.mutes: dict[str, Sanction] = {}
+        self.bans = Sanctions()
+        self.mutes = Sanctions()
 
     @property
     def owned(self) -> bool:
@@ -105,33 +135,8 @@ class Rules:
 
     def banned(self, user: Person) -> Sanction | None:
         """The ban that hits `user`, if one does."""
-        return _first(self.bans.values(), user)
+        return self.bans.hitting(user)
 
     def muted(self, user: Person) -> Sanction | None:
         """The mute that hits `user`, if one does."""
-        return _first(self.mutes.values(), user)
-
-    def add(self, sanctions: dict[str, Sanction], sanction: Sanction) -> None:
-        """Ban or mute. Raises `ChatError` ``bad_argument`` where there are too many."""
-        before = sanctions.get(sanction.key)
-        again = before is not None and before.place == sanction.place
-        if len(sanctions) >= MOST_SANCTIONS and not again:
-            raise ChatError("bad_argument", "There are too many of those. Remove one first.")
-        if before is not None and not again:
-            # Somebody else had that name then, and is not let off for it. No name has a space.
-            key = f"{before.key} {before.place}"
-            sanctions[key] = replace(before, key=key)
-        sanctions[sanction.key] = sanction
-
-
-def _first(sanctions: Iterable[Sanction], user: Person) -> Sanction | None:
-    """The first that hits `user`. There may be many: what they ask of `user` is looked up once."""
-    whose, key, host = places(user), user.name.key, user.host
-    guest = user.place.startswith("~")
-    for one in sanctions:
-        if one.place in whose:
-            return one
-        # Names and addresses are a guest's; an account is hit as itself.
-        if guest and (one.key == key or (host and one.host == host)) and one.place[0] == "~":
-            return one
-    return None
+        return self.mutes.hitting(user)

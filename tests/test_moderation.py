@@ -327,7 +327,7 @@ class BanTests(HouseTestCase):
         rules = self.house.registry.rooms["den"].rules
         for number in range(MOST_SANCTIONS):
             name = f"eve{number}"
-            rules.add(rules.bans, Sanction(name, name, "~9", HERE, "ana", '"' * 1024))
+            rules.bans.add(Sanction(name, name, "~9", HERE, "ana", '"' * 1024))
         ana.hear()
         asked = ana.ask("bans")
         self.assertIsInstance(asked, Done)
@@ -339,7 +339,7 @@ class BanTests(HouseTestCase):
         rules = self.house.registry.rooms["den"].rules
         for number in range(MOST_SANCTIONS):
             name = f"eve{number}"
-            rules.add(rules.bans, Sanction(name, name, "~9", HERE, "ana", ""))
+            rules.bans.add(Sanction(name, name, "~9", HERE, "ana", ""))
         self.house.visitor("last", "den")
         self.error(ana, "bad_argument", "ban", "last")
         self.assertEqual(self.here(), ["ana", "last"])

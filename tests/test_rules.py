@@ -35,7 +35,7 @@ def sanction(name: str, place: str, host: str = "") -> Sanction:
 
 def hits(ban: Sanction, who: Person) -> bool:
     rules = Rules()
-    rules.add(rules.bans, ban)
+    rules.bans.add(ban)
     return rules.banned(who) is ban
 
 
@@ -101,8 +101,8 @@ class RulesTests(SynchronousTestCase):
         """A ban is no mute, and a mute is no ban."""
         rules = Rules()
         ana, ben = person("ana", "@ana"), person("ben", "@ben")
-        rules.add(rules.bans, sanction("ana", "@ana"))
-        rules.add(rules.mutes, sanction("ben", "@ben"))
+        rules.bans.add(sanction("ana", "@ana"))
+        rules.mutes.add(sanction("ben", "@ben"))
         self.assertEqual(rules.banned(ana), sanction("ana", "@ana"))
         self.assertIsNone(rules.muted(ana))
         self.assertIsNone(rules.banned(ben))
@@ -111,15 +111,15 @@ class RulesTests(SynchronousTestCase):
     def test_again(self) -> None:
         """A second ban of the same guest takes the place of the first."""
         rules = Rules()
-        rules.add(rules.bans, sanction("eve", "~5"))
-        rules.add(rules.bans, sanction("eve", "~5", HOST))
+        rules.bans.add(sanction("eve", "~5"))
+        rules.bans.add(sanction("eve", "~5", HOST))
         self.assertEqual(list(rules.bans.values()), [sanction("eve", "~5", HOST)])
 
     def test_namesakes(self) -> None:
         """One of another guest who goes by the same name now leaves the first where it was."""
         rules = Rules()
         for session in (5, 6, 7):
-            rules.add(rules.bans, sanction("eve", f"~{session}"))
+            rules.bans.add(sanction("eve", f"~{session}"))
         for session in (5, 6, 7):
             self.assertIsNotNone(rules.banned(person("other", f"~{session}")))
         self.assertIsNotNone(rules.banned(person("eve", "~8")))
@@ -130,12 +130,12 @@ class RulesTests(SynchronousTestCase):
         """There is a bound; a ban that is there can still be changed, or lifted."""
         rules = Rules()
         for number in range(MOST_SANCTIONS):
-            rules.add(rules.bans, sanction(f"eve{number}", f"~{number + 1}"))
-        error = self.assertRaises(ChatError, rules.add, rules.bans, sanction("mallory", "~5000"))
+            rules.bans.add(sanction(f"eve{number}", f"~{number + 1}"))
+        error = self.assertRaises(ChatError, rules.bans.add, sanction("mallory", "~5000"))
         self.assertEqual((error.code, error.fatal), ("bad_argument", False))
-        rules.add(rules.mutes, sanction("mallory", "~5000"))
-        rules.add(rules.bans, sanction("eve7", "~8", HOST))
-        self.assertRaises(ChatError, rules.add, rules.bans, sanction("eve7", "~5001"))
+        rules.mutes.add(sanction("mallory", "~5000"))
+        rules.bans.add(sanction("eve7", "~8", HOST))
+        self.assertRaises(ChatError, rules.bans.add, sanction("eve7", "~5001"))
         del rules.bans["eve7"]
-        rules.add(rules.bans, sanction("mallory", "~5000"))
+        rules.bans.add(sanction("mallory", "~5000"))
         self.assertEqual(len(rules.bans), MOST_SANCTIONS)

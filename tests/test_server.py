@@ -209,7 +209,7 @@ class FirstTests(DoorTestCase):
     def ban(self) -> None:
         """Ban a guest called eve from the server, by the address `HERE` too."""
         rules = self.house.registry.rules
-        rules.add(rules.bans, Sanction("eve", "eve", "~1", HERE, "root", "spam"))
+        rules.bans.add(Sanction("eve", "eve", "~1", HERE, "root", "spam"))
 
     def test_banned(self) -> None:
         """From a banned address one may log in to a name that is one's own, and no more."""
