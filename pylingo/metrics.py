@@ -17,11 +17,31 @@ from twisted.web.server import Request, Site
 from pylingo.server import ChatFactory
 
 
-class Figures:
-    """The figures of one server."""
+class Leaf(Resource):
+    """A page of which somebody may want only the head."""
+
+    isLeaf = True
+
+    def render_HEAD(self, request: Request) -> bytes:
+        # Twisted's own makes a page, and complains in the log that nobody wants it.
+        request.setHeader("content-length", str(len(self.render_GET(request))))
+        return b""
+
+    def render_GET(self, request: Request) -> bytes:
+        """The page."""
+        raise NotImplementedError
+
+
+class Figures(Leaf):
+    """The page of all figures, as text."""
 
     def __init__(self, factory: ChatFactory) -> None:
+        Resource.__init__(self)
         self._factory = factory
+
+    def render_GET(self, request: Request) -> bytes:
+        request.setHeader("content-type", CONTENT_TYPE_LATEST)
+        return generate_latest(self)
 
     def collect(self) -> Iterator[Metric]:
         """The figures as they are now."""
@@ -45,33 +65,6 @@ class Figures:
             ("commit_seconds", "Seconds spent in transactions", chat.log.seconds),
         ):
             yield CounterMetricFamily(f"pylingo_{name}", help, count)
-
-
-class Leaf(Resource):
-    """A page of which somebody may want only the head."""
-
-    isLeaf = True
-
-    def render_HEAD(self, request: Request) -> bytes:
-        # Twisted's own makes a page, and complains in the log that nobody wants it.
-        request.setHeader("content-length", str(len(self.render_GET(request))))
-        return b""
-
-    def render_GET(self, request: Request) -> bytes:
-        """The page."""
-        raise NotImplementedError
-
-
-class Page(Leaf):
-    """All figures, as text."""
-
-    def __init__(self, factory: ChatFactory) -> None:
-        Resource.__init__(self)
-        self._figures = Figures(factory)
-
-    def render_GET(self, request: Request) -> bytes:
-        request.setHeader("content-type", CONTENT_TYPE_LATEST)
-        return generate_latest(self._figures)
 
 
 class Health(Leaf):
@@ -108,7 +101,7 @@ class Nothing(Leaf):
 def site(factory: ChatFactory) -> Site:
     """``/metrics`` and ``/health``."""
     root = Root()
-    root.putChild(b"metrics", Page(factory))
+    root.putChild(b"metrics", Figures(factory))
     root.putChild(b"health", Health(factory))
     # Somebody asks every few seconds: that is nothing for the log.
     return Site(root, logPath=os.devnull)
