@@ -552,7 +552,7 @@ class Registry:
         self._room_looks.put(name, room)
         return room
 
-    def settle(self) -> None:
+    def pass_on(self) -> None:
         """Guests of before a restart have had time to come back: others may run their rooms now."""
         for room in (*self.former.values(), *self.rooms.values()):
             here = {member.place for member in room.members}

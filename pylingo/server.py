@@ -135,7 +135,8 @@ class ChatProtocol(Int32StringReceiver):
     _debt: IDelayedCall | None = None
     _stall: tuple[float, tuple[int, int]] | None = None
     """Since when the peer has taken nothing, and its `Outbox.progress` then."""
-    _ended = False
+    _said_all = False
+    """Whether the peer has ended its side, and only listens."""
     _last: bytes | None = None
     """What is said last, perhaps nothing, where no more is read, and all that was asked before is
     answered first; None otherwise."""
@@ -225,7 +226,7 @@ class ChatProtocol(Int32StringReceiver):
         # It has read what was there, or this would be the end of the whole connection.
         self.heard_at, self._behind = self.factory.now, 0
         self.settle()
-        self._ended = True
+        self._said_all = True
         if self.closing:
             self.outbox.drained().addCallback(self._hang_up)
             return
@@ -516,7 +517,7 @@ class ChatProtocol(Int32StringReceiver):
             # What still comes is dropped, but the end of it must be noticed.
             self.transport.resumeProducing()
         elif not (self._running or self._debt or self.factory.stopping) and self._last is None:
-            if self._ended:
+            if self._said_all:
                 self.paused = False
                 self.dataReceived(b"")
                 self.readConnectionLost()
@@ -538,7 +539,7 @@ class ChatProtocol(Int32StringReceiver):
 
     def _hang_up(self, _: object = None) -> None:
         transport = self.transport
-        if self.plain and not self._ended:
+        if self.plain and not self._said_all:
             # Closing with something unread would make the system drop what we have just sent.
             # So only our side is shut, and theirs is waited for.
             transport.loseWriteConnection()
@@ -601,13 +602,13 @@ class ChatFactory(Factory):
         return ChatProtocol(self, addr)
 
     def startFactory(self) -> None:
-        self._settling = self.clock.callLater(self.linger, self.registry.settle)
+        self._passing_on = self.clock.callLater(self.linger, self.registry.pass_on)
         self._look.start(1.0, now=False)
         self._clean.start(CLEANING, now=False)
 
     def stopFactory(self) -> None:
-        if self._settling.active():
-            self._settling.cancel()
+        if self._passing_on.active():
+            self._passing_on.cancel()
         self._look.stop()
         self._looking.cancel()
         self._clean.stop()

@@ -235,7 +235,7 @@ class ReviveTests(SessionsTestCase):
         """If the room cannot be made, for a look-alike is there, the user is in none."""
         token = self.sessions.token(self.user("ana", "lobby"))
         sessions = self.later()
-        self.house.registry.settle()
+        self.house.registry.pass_on()
         self.user("ben", "lоbby")
         self.assertIsNone(sessions.revive(self.stored(token)).room)
 
