@@ -467,27 +467,10 @@ class Connection:
         if self._arriving is not None:
             self._arriving.cancel()
         if self._started is not None:
-            if self._final is not None:
-                self._fail_start(self._final, "gone")
-            elif wire.welcomed:
-                self._fail_start(
-                    f"{self.where} closed the connection: {why} Try again.", "unreachable"
-                )
-            else:
-                code = "untrusted" if wire.untrusted else "unreachable"
-                self._fail_start(self._stranger(wire, why), code)
+            self._lost_at_first(wire, why)
             return
         if self._final is None:
-            if not self._reconnect:
-                self._final = (
-                    f"The connection to {self.where} was lost: {why} "
-                    "Start pylingo again; if the name is still taken then, wait a minute."
-                )
-            elif wire.untrusted:
-                # To try again and again would not tell why.
-                self._final = self.ended = wire.untrusted
-            elif self.leaving and all(one.quiet or one.leaves for one in self._requests):
-                self._final = why  # There is nothing to come back for.
+            self._final = self._given_up(wire, why)
         if self._final is not None:
             self.stop()
         elif not (wire.welcomed or wire.refused) and (wire.broken or "SSL" in why):
@@ -495,6 +478,31 @@ class Connection:
         if was_linked or self._final is not None or why != self._told:
             self._told = why
             self._tell(Disconnected(self._final or why, self._final is not None))
+
+    def _lost_at_first(self, wire: _Wire, why: str) -> None:
+        """The first link did not last until the arrival."""
+        if self._final is not None:
+            self._fail_start(self._final, "gone")
+        elif wire.welcomed:
+            self._fail_start(f"{self.where} closed the connection: {why} Try again.", "unreachable")
+        else:
+            code = "untrusted" if wire.untrusted else "unreachable"
+            self._fail_start(self._stranger(wire, why), code)
+
+    def _given_up(self, wire: _Wire, why: str) -> str | None:
+        """Why there is no other try, if that is so."""
+        if not self._reconnect:
+            return (
+                f"The connection to {self.where} was lost: {why} "
+                "Start pylingo again; if the name is still taken then, wait a minute."
+            )
+        if wire.untrusted:
+            # To try again and again would not tell why.
+            self.ended = wire.untrusted
+            return wire.untrusted
+        if self.leaving and all(one.quiet or one.leaves for one in self._requests):
+            return why  # There is nothing to come back for.
+        return None
 
     def _stranger(self, wire: _Wire, why: str) -> str:
         """What to tell a person about a peer that has not said what a server says first."""
