@@ -29,7 +29,7 @@ from heapq import merge
 from itertools import chain, islice
 from math import inf
 from operator import attrgetter
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
@@ -44,8 +44,6 @@ from pylingo.schema import Database
 
 T = TypeVar("T")
 Change: TypeAlias = Callable[[sqlite3.Connection], Any]
-Waiting: TypeAlias = "tuple[Change, Deferred[Any], int]"
-"""A change, who waits for it, and the last id before it."""
 Publish: TypeAlias = Callable[[Sequence[Post]], None]
 Run: TypeAlias = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
@@ -74,6 +72,14 @@ LARGEST_STEP = 4 * 1024 * 1024
 DAY = 86_400
 FAILURES = (sqlite3.Error, MemoryError)
 """What storing and reading fail with, as when the disk is full."""
+
+
+class Waiting(NamedTuple):
+    """A change, who waits until it is `done`, and the last id `before` it."""
+
+    change: Change
+    done: Deferred[Any]
+    before: int
 
 
 class Log:
@@ -135,7 +141,7 @@ class Log:
         Fails with what `change` raised, or with one of `FAILURES` if it could not be committed.
         """
         done: Deferred[T] = Deferred()
-        self._changes.append((change, done, self.last))
+        self._changes.append(Waiting(change, done, self.last))
         if not self._storing:
             self._soon()
         return done
@@ -229,7 +235,7 @@ class Log:
         posts, self._posts = _split(self._posts)
         # A change waits until what was said before it is stored, but not for what came later.
         left = self._posts[0].id if self._posts else inf
-        changes = [change for change in self._changes if change[2] < left]
+        changes = [one for one in self._changes if one.before < left]
         self._changes = self._changes[len(changes) :]
         states, self._states = self._states, {}
         begun = self._now()
@@ -258,8 +264,8 @@ class Log:
         if posts:
             self.stored += len(posts)
             self.publish(posts)
-        for (_, done, _), result in zip(changes, results, strict=True):
-            done.callback(result)
+        for one, result in zip(changes, results, strict=True):
+            one.done.callback(result)
 
     def _not_committed(
         self,
@@ -292,8 +298,8 @@ class Log:
             if post.first in failed:
                 # It came again while it was being stored; now it is the first, once.
                 post.again()
-        for _, done, _ in changes:
-            done.errback(why)
+        for one in changes:
+            one.done.errback(why)
 
     def _next(self, _: object) -> None:
         self._storing = bool(self._posts or self._changes or (self._states and not self.failing))
@@ -392,7 +398,7 @@ def _commit(
             _insert(connection, posts)
         for state in states.values():
             state(connection)
-        results = [change(connection) for change, _, _ in changes]
+        results = [one.change(connection) for one in changes]
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
