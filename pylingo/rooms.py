@@ -394,17 +394,14 @@ class User:
         post = Post(
             self, self.hear, place, target, shown, text, re, action, recipient, called, listeners
         )
-        if re is None:
-            registry.append(post)
-            self.said = post.id
-            return
-        requests = self.requests
-        post.request = request = repr(re)
-        key = resending(request, text, what)
-        post.first = first = requests.get(key, 0)
+        requests, key = self.requests, None
+        if re is not None:
+            post.request = request = repr(re)
+            key = resending(request, text, what)
+            post.first = requests.get(key, 0)
         registry.append(post)
         self.said = post.id
-        if not first:
+        if key is not None and not post.first:
             requests[key] = post.id
             if len(requests) > MOST_REQUESTS + SOME_REQUESTS:
                 for old in tuple(islice(requests, SOME_REQUESTS)):
