@@ -231,6 +231,7 @@ class Connection:
         self._wire: _Wire | None = None
         self._started: Deferred[None] | None = None
         self._final: str | None = None
+        """Why it has ended for good, or is about to; None as long as it goes on."""
         self._arriving: Deferred[None] | None = None
         self._wanted: dict[str, str | None] = {}
         """Requests of an arrival without an answer yet; the next link makes them first."""
