@@ -107,7 +107,7 @@ async def _found(door: Door, token: str) -> User:
     `ChatError` ``not_resumable``, ``password_required``, or ``forbidden`` for the banned, and for
     guests at a banned address.
     """
-    chat = door.chat
+    chat, rules = door.chat, door.chat.registry.rules
     back: User | Asleep | None = chat.sessions.find(token)
     if back is None:
         stored = await chat.sessions.stored(token)
@@ -118,15 +118,14 @@ async def _found(door: Door, token: str) -> User:
             "not_resumable", "That session has ended. Go on as you are: /name and /join."
         )
     if isinstance(back, User):
-        guest, entered = back.account is None, back.entered
+        guest, entered, banned = back.account is None, back.entered, False
     else:
-        guest, entered = not chat.accounts.restorable(back.account, door.user), True
+        guest = not chat.accounts.restorable(back.account, door.user)
+        entered, banned = True, back.banned(rules)
     # The connection that asks may have an account; it goes on without it.
     here = door.user
     as_guest = Gone(here.name, f"~{here.session}", here.host, here.session)
-    if guest and chat.registry.rules.banned(as_guest) is not None:
-        raise banned_here()
-    if isinstance(back, Asleep) and back.banned(chat.registry.rules):
+    if banned or (guest and rules.banned(as_guest) is not None):
         raise banned_here()
     if not entered:
         raise locked_out()
