@@ -227,22 +227,21 @@ class Accounts:
         )
 
     def keep(self, room: Room | None) -> None:
-        """Store the rules of `room`, or of the server, which have changed.
-
-        Of a room that nobody may come back to after a restart, nothing is kept.
-        """
+        """Store the rules of `room`, or of the server, which have changed."""
         rules = room.rules if room else self._registry.rules
         key = room.name.key if room else ""
-        kept = room is None or bool(rules.lock or rules.operators)
         shown, topic, maker = (room.name.shown, room.topic, room.maker) if room else ("", "", "")
-        row = (key, shown, topic, rules.lock, maker)
-        people = [(key, place) for place in rules.operators]
+        rooms = [(key, shown, topic, rules.lock, maker)]
+        operators = [(key, place) for place in rules.operators]
         sanctions: list[tuple[object, ...]] = [
             (key, kind, s.key, s.shown, s.place, s.host, s.by, s.reason)
             for kind, those in (("ban", rules.bans), ("mute", rules.mutes))
             for s in those.values()
         ]
-        self._log.keep(("room", key), lambda c: _keep(c, row, people, sanctions, kept=kept))
+        if room is not None and not (rules.lock or operators):
+            # Nobody may come back to it after a restart: nothing of it is kept.
+            rooms, sanctions = [], []
+        self._log.keep(("room", key), lambda c: _keep(c, key, rooms, operators, sanctions))
 
     def _put(self, key: str, account: Account) -> None:
         self.known[key] = account
@@ -309,15 +308,13 @@ def _change(connection: sqlite3.Connection, key: str, hash: str, session: int) -
 
 def _keep(
     connection: sqlite3.Connection,
-    row: tuple[str, str, str, str, str],
+    key: str,
+    rooms: list[tuple[str, str, str, str, str]],
     operators: list[tuple[str, str]],
     sanctions: list[tuple[object, ...]],
-    *,
-    kept: bool,
 ) -> None:
     for table, column in (("rooms", "key"), ("operators", "room"), ("sanctions", "room")):
-        connection.execute(f"DELETE FROM {table} WHERE {column} = ?", row[:1])
-    if kept:
-        connection.execute("INSERT INTO rooms VALUES (?, ?, ?, ?, ?)", row)
-        connection.executemany("INSERT INTO operators VALUES (?, ?)", operators)
-        connection.executemany("INSERT INTO sanctions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", sanctions)
+        connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (key,))
+    connection.executemany("INSERT INTO rooms VALUES (?, ?, ?, ?, ?)", rooms)
+    connection.executemany("INSERT INTO operators VALUES (?, ?)", operators)
+    connection.executemany("INSERT INTO sanctions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", sanctions)
