@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from pylingo import looks, names
 from pylingo.connection import FINAL, Connected, Connection, Disconnected, Heard
-from pylingo.lobby import CHOICES, EXIT, Lobby, Resume, code, plain
+from pylingo.lobby import CHOICES, Lobby, Resume, code
 from pylingo.looks import Line
 from pylingo.protocol import (
     WIRE,
@@ -44,7 +44,7 @@ from pylingo.protocol import (
     first_word,
     parse,
 )
-from pylingo.questions import Question, Questions
+from pylingo.questions import EXIT, Question, Questions, choice
 from pylingo.requests import LEAVES, SAID
 
 HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
@@ -187,11 +187,13 @@ class Conversation:
             return not self._secret(line[1:])
         if self._arrived and not self._lobby.settled:
             return False  # An answer, perhaps to a question for a password that is still to come.
-        return self._questions.now is None and (self.room is not None or plain(line) not in CHOICES)
+        if self._questions.now is not None:
+            return False
+        return self.room is not None or choice(line) not in CHOICES
 
     def _secret(self, line: str) -> bool:
         """Whether a command has a password in it, or is like one that has."""
-        command, *words = plain(line).split() or [""]
+        command, *words = choice(line).split() or [""]
         if all(command not in (row.name, *row.aliases) for row in self.commands):
             meant = get_close_matches(command, [*SECRETS, "join", "j"], 1, MISTYPED)
             command = meant[0] if meant else command
@@ -269,13 +271,13 @@ class Conversation:
             self._put_off("There is no connection yet.", text)
         elif line.startswith("/") and not line.startswith(("//", "/*")):
             self._command(parse(line))
-        elif self.room is None and self.linked and self._lobby.waits and plain(line) != EXIT:
+        elif self.room is None and self.linked and self._lobby.waits and choice(line) != EXIT:
             self._put_off("You are not there yet.", text)
         elif self.room is None and self.linked:
             self._lobby.choose(line)
         elif self.room is None:
             self.tell("!! There is no connection now. Wait a moment.")
-        elif plain(line) == EXIT:
+        elif choice(line) == EXIT:
             self._command(Request("leave"))
         elif len(self.pending) >= MOST_PENDING:
             self.tell("!! Too much waits to be sent. Wait for the server.")

@@ -16,8 +16,8 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pylingo.connection import Connection
-from pylingo.lobby import plain
 from pylingo.protocol import ChatError
+from pylingo.questions import agreed
 
 
 async def dial(
@@ -83,7 +83,7 @@ async def dial(
             f"No authority confirms that this is {where}. The SHA-256 fingerprint "
             f"of its certificate is\n{pin.seen}\nIs that right? Ask who runs the server. [yes/no] "
         )
-        if plain(answer.strip()) not in ("y", "yes"):
+        if not agreed(answer):
             raise ChatError("untrusted", f"Not connected to {where}, because you did not say yes.")
         try:
             known.add(where, pin.seen)

@@ -6,7 +6,6 @@ refused asks again: for a password, or for something else. Nothing here knows wh
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol, TypeAlias
@@ -17,7 +16,7 @@ from twisted.python.failure import Failure
 from pylingo import looks
 from pylingo.looks import Line
 from pylingo.protocol import AnyEvent, ChatError, Rooms, first_word
-from pylingo.questions import Question, Questions
+from pylingo.questions import EXIT, Question, Questions, agreed, choice
 from pylingo.requests import same_room
 
 MENU = (
@@ -27,8 +26,6 @@ MENU = (
     "   3  list the rooms",
     "   4  exit",
 )
-EXIT = "exit"
-"""What leads out, wherever one is; so it is no answer to a question for a name."""
 CHOICES = frozenset({"1", "2", "3", "4", EXIT})
 Resume: TypeAlias = "Callable[[str], Deferred[AnyEvent] | None]"
 
@@ -125,7 +122,7 @@ class Lobby:
 
     def choose(self, line: str) -> None:
         """What was typed at the menu."""
-        match plain(line):
+        match choice(line):
             case "1":
                 self._ask("Name of the new room: ", self._create)
             case "2":
@@ -165,7 +162,7 @@ class Lobby:
     # Who to be.
 
     def _take_name(self, name: str) -> None:
-        if plain(name) == EXIT:
+        if choice(name) == EXIT:
             self._visitor.leave()
             return
         if not name:
@@ -209,7 +206,7 @@ class Lobby:
     # Where to go.
 
     def _create(self, room: str) -> None:
-        self.go("create", "" if plain(room) == EXIT else room)
+        self.go("create", "" if choice(room) == EXIT else room)
 
     def _ask_room(self) -> None:
         if self._visitor.room is not None:
@@ -220,7 +217,7 @@ class Lobby:
             self.offer()
 
     def _join(self, room: str) -> None:
-        if plain(room) == EXIT:
+        if choice(room) == EXIT:
             self.offer()
             return
         if room.isdecimal() and len(room) < 5:
@@ -238,7 +235,7 @@ class Lobby:
             self.go("join", room)
 
     def _make(self, room: str, answer: str) -> None:
-        if plain(answer) in ("y", "yes"):
+        if agreed(answer):
             self.go("join", room)
         else:
             self._ask_room()
@@ -289,11 +286,6 @@ class Lobby:
         room: bool = False,
     ) -> None:
         self._questions.ask(Question(prompt, answer, hidden, room=room))
-
-
-def plain(answer: str) -> str:
-    """An answer that is one of few, in whatever case and width it was typed."""
-    return unicodedata.normalize("NFKC", answer).casefold()
 
 
 def code(why: Failure) -> str:

@@ -29,7 +29,6 @@ from zope.interface import implementer
 from pylingo import looks, names
 from pylingo.connection import PARTING, Connected, Connection, Disconnected, Heard
 from pylingo.dial import dial
-from pylingo.lobby import EXIT, plain
 from pylingo.protocol import (
     AnyEvent,
     ChatError,
@@ -41,6 +40,7 @@ from pylingo.protocol import (
     first_word,
     parse,
 )
+from pylingo.questions import EXIT, choice
 from pylingo.requests import HERE, LEAVES, MOVES, SAID, same_room
 
 BEGIN = b"-- /help shows the commands. To begin: /name NAME, then /join ROOM. exit leaves."
@@ -108,7 +108,7 @@ class Pipe(LineReceiver):
         if not text.strip():
             return
         request = parse(text)
-        if self._person and plain(text.strip()) == EXIT:
+        if self._person and choice(text) == EXIT:
             request = Request("leave" if self.connection.room else "quit")
             self._astray = ""
         command = request.command.casefold()

@@ -7,8 +7,22 @@ Nothing here knows what they are about, or how they are drawn.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+
+EXIT = "exit"
+"""What leads out, wherever one is; so it is no answer to a question for a name."""
+
+
+def choice(line: str) -> str:
+    """What may be one of few words, in whatever case and width it was typed."""
+    return unicodedata.normalize("NFKC", line.strip()).casefold()
+
+
+def agreed(answer: str) -> bool:
+    """Whether that is a yes."""
+    return choice(answer) in ("y", "yes")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
