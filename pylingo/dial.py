@@ -52,8 +52,7 @@ async def dial(
         folder = user_config_path("pylingo", appauthor=False)
     except RuntimeError:
         folder = Path(os.devnull)  # There is no home.
-    known = tls.KnownHosts(folder / "known_hosts")
-    pin = tls.Pin(where, known)
+    pin = tls.Pin(where, tls.KnownHosts(folder / "known_hosts"))
     try:
         vouched, pinned = tls.Caller(options.host), tls.Caller(options.host, vouched=False)
     except ValueError:
@@ -86,7 +85,6 @@ async def dial(
         if not agreed(answer):
             raise ChatError("untrusted", f"Not connected to {where}, because you did not say yes.")
         try:
-            known.add(where, pin.seen)
+            pin.trust()
         except tls.CertificateError as trouble:
             raise ChatError("untrusted", str(trouble)) from None
-        pin.expected = pin.seen

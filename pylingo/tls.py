@@ -189,6 +189,11 @@ class Pin:
         self._where = where
         self._known = known
 
+    def trust(self) -> None:
+        """Expect what was seen, from now on. Raises `CertificateError` as `KnownHosts.add`."""
+        self._known.add(self._where, self.seen)
+        self.expected = self.seen
+
     def __call__(self, transport: Any) -> str:
         """Why the connection is refused, or nothing."""
         certificate = transport.getPeerCertificate()
