@@ -439,9 +439,8 @@ class Screen(TwistedProtocol):
         if len(waiting) > SHOWN_PENDING:
             pieces.append(("class:pending", f"… and {len(waiting) - SHOWN_PENDING} more\n"))
         for text in waiting[-SHOWN_PENDING:]:
-            first = plain([("", text.strip().split("\n")[0])])
             room = max(10, self._known_size().columns - 14)
-            line = first[: room // 2].translate(PIECES)
+            line = text.strip().split("\n")[0][: room // 2].translate(PIECES)
             pieces.append(("class:pending", f"… {line} (sending)\n"))
         return FormattedText([*pieces, ("class:prompt", self._desk.prompt.translate(PIECES))])
 
