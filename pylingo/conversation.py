@@ -203,7 +203,6 @@ class Conversation:
         """What could stand where `text` ends: each with how much of it is replaced, and a help."""
         text = _narrow(text).replace("\u3000", " ")
         command, space, rest = text.partition(" ")
-        word = re.split(r"\s", text)[-1].lstrip("@(\"'")
         question, rooms = self._questions.now, self._lobby.rooms
         if question is not None and not command.startswith("/"):
             asked = rooms if question.room else []
@@ -224,10 +223,11 @@ class Conversation:
         if command.casefold() == "/history":
             older = [self._older] if self._older else []
             return [(page, len(rest), "") for page in older if page.startswith(rest)]
-        return self._complete_name(text, word)
+        return self._complete_name(text)
 
-    def _complete_name(self, text: str, word: str) -> list[tuple[str, int, str]]:
+    def _complete_name(self, text: str) -> list[tuple[str, int, str]]:
         command, _, rest = text.partition(" ")
+        word = re.split(r"\s", text)[-1].lstrip("@(\"'")
         people, replaced = self.people, len(word)
         whom = {f"/{row.name}" for row in self.commands if row.arguments[:4] in ("USER", "NAME")}
         if command.casefold() in whom and " " not in rest:
