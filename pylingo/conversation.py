@@ -283,8 +283,7 @@ class Conversation:
             self.tell("!! Too much waits to be sent. Wait for the server.")
         else:
             blanks = text[: len(text) - len(text.lstrip())]
-            slash = line.startswith("/")
-            self._send(parse(blanks + line) if slash else Request("say", text.rstrip()))
+            self._send(parse(blanks + line))
         self._view.refresh()
 
     def _put_off(self, why: str, text: str) -> None:
