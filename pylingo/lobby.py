@@ -139,13 +139,9 @@ class Lobby:
         """Go into a room, perhaps with its password; that of a locked one is asked for."""
         if room:
             self._going = True
-            asked = self._visitor.request(command, room)
-            asked.addCallbacks(self._went, self._refused_entry, errbackArgs=(room,))
+            self._visitor.request(command, room).addErrback(self._refused_entry, room)
         else:
             self.offer()
-
-    def _went(self, _: object) -> None:
-        self._going = False
 
     def learn(self) -> Deferred[Rooms | None]:
         """Ask which rooms there are; the result is None where the server does not tell."""
