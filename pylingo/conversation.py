@@ -358,18 +358,9 @@ class Conversation:
             and event.count == count
             and people.keys() >= {*event.users}
         )
-        shown = self._shows(event) and not same
-        if shown:
-            lines = looks.lines(event, me, most=looks.MOST_LINES, ignores=self._ignores)
-            stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines
-            day = self._new_day() if isinstance(event, STAMPED | Message | Private) else ()
-            self.show([*day, *self._headings(event), *stamped])
-        if shown and isinstance(event, Private):
-            self._meet(event.to if event.user == me else event.user)
+        if self._shows(event) and not same:
+            self._show(event, me)
         match event:
-            case Message() | Private() if shown and event.user != me and not event.replayed:
-                if isinstance(event, Private) or looks.mentions(event.text, me):
-                    self._view.ring()
             case Help() if len(event.commands) > 1:
                 self.show([[("class:info", line)] for line in KEYS])
             case Joined() if event.users is not None and not self._hinted:
@@ -396,6 +387,21 @@ class Conversation:
             case _:
                 pass
         self._view.refresh()
+
+    def _show(self, event: Heard, me: str) -> None:
+        """Print it, below a new day and a heading; ring for what was said to the person."""
+        lines = looks.lines(event, me, most=looks.MOST_LINES, ignores=self._ignores)
+        stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines
+        day = self._new_day() if isinstance(event, STAMPED | Message | Private) else ()
+        self.show([*day, *self._headings(event), *stamped])
+        if isinstance(event, Private):
+            self._meet(event.to if event.user == me else event.user)
+        match event:
+            case Message() | Private() if event.user != me and not event.replayed:
+                if isinstance(event, Private) or looks.mentions(event.text, me):
+                    self._view.ring()
+            case _:
+                pass
 
     def _shows(self, event: Heard) -> bool:
         match event:
