@@ -15,8 +15,8 @@ from pylingo.protocol import (
     Renamed,
     Welcome,
 )
-from pylingo.service import Options
 from tests.house import House, HouseTestCase, cheapen, texts
+from tests.test_service import parsed
 
 random = settings(max_examples=150, deadline=None, database=None, print_blob=True)
 
@@ -157,9 +157,7 @@ class AttackTests(HouseTestCase):
         path = self.mktemp()
         with open(path, "w", encoding="utf-8") as file:
             file.write("".join(f"before{attack}after\n" for attack in STEERING))
-        options = Options()
-        options.parseOptions(["--motd", path])
-        self.check(House(motd=options["motd"]).visitor().ask("hello"))
+        self.check(House(motd=parsed("--motd", path)["motd"]).visitor().ask("hello"))
 
     def test_kept(self) -> None:
         """What is no attack stays: newlines, tabs, every script, emoji of several parts."""

@@ -19,9 +19,8 @@ from twisted.web.test.requesthelper import DummyRequest
 
 from pylingo.metrics import Figures, Health, site
 from pylingo.server import DEAD
-from pylingo.service import Options
 from tests.house import House, notes, request
-from tests.test_service import LOCAL, ServiceTestCase
+from tests.test_service import LOCAL, ServiceTestCase, parsed
 
 NAMES = (
     "connections", "users", "lingering", "rooms", "queue_high_bytes", "reactor_lag_seconds",
@@ -166,19 +165,14 @@ class Page(Protocol):
 
 
 class OptionTests(SynchronousTestCase):
-    def parsed(self, *arguments: str) -> Options:
-        options = Options()
-        options.parseOptions(arguments)
-        return options
-
     def test_off(self) -> None:
         """There are no figures unless they are asked for."""
-        self.assertIsNone(self.parsed()["metrics"])
+        self.assertIsNone(parsed()["metrics"])
 
     def test_bad(self) -> None:
         """What is no endpoint is refused with a sentence."""
         for endpoint in ("9100", "nonsense:1", "tcp:x"):
-            error = self.assertRaises(UsageError, self.parsed, "--metrics", endpoint)
+            error = self.assertRaises(UsageError, parsed, "--metrics", endpoint)
             self.assertIn("--metrics", str(error))
 
 

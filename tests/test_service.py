@@ -48,6 +48,7 @@ run()
 
 
 def parsed(*arguments: str) -> Options:
+    """What the server's command line says."""
     options = Options()
     options.parseOptions(arguments)
     return options

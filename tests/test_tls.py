@@ -28,9 +28,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from pylingo import tls
 from pylingo.protocol import Closing, Message, Sent, Welcome
 from pylingo.server import FIRST_REQUEST
-from pylingo.service import Options
 from pylingo.tls import CertificateError, KnownHosts, Pin
 from tests.house import House, Wire, events, request
+from tests.test_service import parsed
 
 
 def openssl(*arguments: str, **more: Any) -> str:
@@ -184,33 +184,28 @@ class ServeTests(SynchronousTestCase):
 
 
 class OptionTests(SynchronousTestCase):
-    def parsed(self, *arguments: str) -> Options:
-        options = Options()
-        options.parseOptions(arguments)
-        return options
-
     def test_off(self) -> None:
         """Without the option nothing is encrypted, and no file is made."""
         database = Path(self.mktemp()).absolute()
-        self.assertIsNone(self.parsed("--database", str(database))["certificate"])
+        self.assertIsNone(parsed("--database", str(database))["certificate"])
         self.assertEqual(list(database.parent.glob("*.pem")), [])
 
     def test_auto(self) -> None:
         """`auto` makes a certificate beside the database on the first start, and keeps it."""
         database = Path(self.mktemp()).absolute()
-        first = self.parsed("--tls", "auto", "--database", f"{database}.sqlite3")["certificate"]
+        first = parsed("--tls", "auto", "--database", f"{database}.sqlite3")["certificate"]
         path = Path(f"{database}.pem")
         made = path.read_bytes()
-        again = self.parsed("--tls", "auto", "--database", f"{database}.sqlite3")["certificate"]
+        again = parsed("--tls", "auto", "--database", f"{database}.sqlite3")["certificate"]
         self.assertEqual((first, made), (again, path.read_bytes()))
 
     def test_file(self) -> None:
         """A file is taken as it is; one that is no good ends it with a sentence."""
         path = Path(self.mktemp())
         tls.make(path)
-        self.assertEqual(self.parsed("--tls", str(path))["certificate"], tls.serve(path)[1])
+        self.assertEqual(parsed("--tls", str(path))["certificate"], tls.serve(path)[1])
         path.write_text("nonsense")
-        error = self.assertRaises(UsageError, self.parsed, "--tls", str(path))
+        error = self.assertRaises(UsageError, parsed, "--tls", str(path))
         self.assertIn(str(path), str(error))
 
 

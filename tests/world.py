@@ -20,7 +20,6 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, IOPump, connect
 from zope.interface import directlyProvides, implementer
 
-from pylingo import identity, moderation
 from pylingo.commands import Chat
 from pylingo.connection import Connection, Heard
 from pylingo.protocol import (
@@ -43,10 +42,7 @@ from pylingo.protocol import (
 )
 from pylingo.schema import Database
 from pylingo.server import ChatFactory
-
-START = 1_700_000_000.0
-COMMANDS = (identity, moderation)
-"""Modules that put their commands into the table by being here."""
+from tests.house import START
 
 
 def at_once(function: Callable[[], Any]) -> Deferred[Any]:
