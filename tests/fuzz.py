@@ -19,16 +19,13 @@ import itertools
 import json
 import os
 import random
-import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeAlias
 
-from tests.peer import Broken, Event, Gone, Peer, Server, frame, request, seed
+from tests.peer import MOST_FINDINGS, Broken, Event, Gone, Peer, Run, frame, request, seed
 
 PROMPT = 1.0
 """Seconds in which a well-behaved client is to be served."""
@@ -73,23 +70,14 @@ NOISE = (b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"{", b"[" * 5000, b"\x00" * 40,
 Attack: TypeAlias = Callable[["Fuzz", random.Random], Awaitable[None]]
 
 
-class Fuzz:
+class Fuzz(Run):
     """One run: the server, and what was found."""
 
-    def __init__(self, place: Path, seed: int) -> None:
-        self.server = Server(place, OPTIONS)
+    def __init__(self, seed: int) -> None:
+        super().__init__("fuzz", OPTIONS)
         self.seed = seed
-        self.counts: Counter[str] = Counter()
-        self.findings: list[str] = []
         self.tokens: list[str] = []
         """Some session tokens that were given out, used up or not."""
-        self.slowest = 0.0
-
-    def found(self, what: str) -> None:
-        """Note a fault."""
-        self.counts["findings"] += 1
-        if len(self.findings) < 20:
-            self.findings.append(what)
 
     async def run(self, seconds: float, first: int) -> None:
         """Batches until the time is over, or there is no use in going on."""
@@ -99,12 +87,12 @@ class Fuzz:
             await self.usual()
             end = time.monotonic() + seconds
             for number in itertools.count(first):
-                if time.monotonic() > end or len(self.findings) >= 20:
+                if time.monotonic() > end or len(self.findings) >= MOST_FINDINGS:
                     break
                 await self.batch(number)
             else:
                 return
-            await self.server.stop()
+            await self.stop()
             self.look("at the end")
         finally:
             await self.server.kill()
@@ -141,12 +129,6 @@ class Fuzz:
         except (Gone, OSError):
             self.counts["connections that the server ended"] += 1
 
-    def look(self, when: str) -> None:
-        """Look at the new lines of the log."""
-        complaint = self.server.complaints()
-        if complaint:
-            self.found(f"logged {when}:\n{complaint}")
-
     async def usual(self) -> None:
         """What someone who means well does."""
         peer = await Peer.connect(self.server.port)
@@ -174,7 +156,8 @@ class Fuzz:
         except (TimeoutError, Gone, OSError, Broken) as error:
             self.found(f"a well-behaved client failed: {error!r}")
         took = time.monotonic() - began
-        self.slowest = max(self.slowest, took)
+        longest = "milliseconds for a well-behaved client, at most"
+        self.counts[longest] = max(round(took * 1000), self.counts[longest])
         if took > PROMPT:
             self.found(f"a well-behaved client was served in {took:.2f} seconds")
 
@@ -440,25 +423,10 @@ KINDS: tuple[Attack, ...] = (mangle, mangle, misspeak, misspeak, converse, conve
 
 
 async def fuzz(seconds: float, seed: int, first: int) -> int:
-    """One run in a place of its own; the number of findings."""
+    """One run; the exit status."""
     print(f"fuzz: {seconds:g} seconds, seed {seed}, from batch {first}", flush=True)
-    place = Path(tempfile.mkdtemp(prefix="pylingo-fuzz-"))
-    run = Fuzz(place, seed)
-    try:
-        async with asyncio.timeout(seconds + 60):
-            await run.run(seconds, first)
-    except TimeoutError:
-        run.found("no end")
-    for what in run.findings:
-        print("FOUND:", what[:3000])
-    for what, count in sorted(run.counts.items()):
-        print(f"{count:8} {what}")
-    print(f"{run.slowest:8.3f} seconds for a well-behaved client, at most")
-    if run.findings:
-        print(f"kept: {place}")
-    else:
-        shutil.rmtree(place)
-    return run.counts["findings"]
+    run = Fuzz(seed)
+    return await run.end(run.run(seconds, first), seconds + 60)
 
 
 def main() -> None:
@@ -470,7 +438,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=seed())
     parser.add_argument("--first", type=int, default=0)
     options = parser.parse_args()
-    sys.exit(1 if asyncio.run(fuzz(options.seconds, options.seed, options.first)) else 0)
+    sys.exit(asyncio.run(fuzz(options.seconds, options.seed, options.first)))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 What the torture, the fuzzer and the soak stand on. It is written from the protocol's page alone,
 with asyncio and json, so that a mistake in `pylingo.protocol` cannot hide behind itself.
 
-Nothing here checks anything; it says and hears.
+A peer checks nothing; it says and hears. A `Run` is what the three have in common.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Mapping
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,6 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LARGEST_EVENT = 1_048_576
 PATIENCE = 10.0
 """Seconds after which something that should have come is not coming."""
+MOST_FINDINGS = 20
+"""Faults that are told of; what happens once happens often."""
 
 
 class Gone(Exception):
@@ -301,6 +306,54 @@ def _options() -> set[str]:
         [_twistd(), "pylingo", "--help"], capture_output=True, text=True, timeout=60, check=True
     ).stdout
     return set(re.findall(r"--[a-z-]+", text))
+
+
+class Run:
+    """A long run, called `name`: a server in a place of its own, counts, and what was found."""
+
+    def __init__(self, name: str, options: Mapping[str, object]) -> None:
+        self.place = Path(tempfile.mkdtemp(prefix=f"pylingo-{name}-"))
+        self.server = Server(self.place, options)
+        self.counts: Counter[str] = Counter()
+        self.findings: list[str] = []
+
+    def found(self, what: str) -> None:
+        """Note a fault."""
+        self.counts["findings"] += 1
+        if len(self.findings) < MOST_FINDINGS:
+            self.findings.append(what)
+
+    def look(self, when: str) -> None:
+        """Look at the new lines of the server's log."""
+        complaint = self.server.complaints()
+        if complaint:
+            self.found(f"logged {when}:\n{complaint}")
+
+    async def stop(self) -> None:
+        """Stop the server, which has to end well."""
+        if (status := await self.server.stop()) not in (0, -signal.SIGTERM):
+            self.found(f"the server ended with {status}")
+
+    async def end(self, work: Awaitable[None], seconds: float) -> int:
+        """Do the work in that time at most, and tell what came of it; the exit status."""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(seconds):
+                await work
+        except TimeoutError:
+            self.found(f"no end after {seconds:.0f} seconds")
+        except (Gone, OSError) as error:
+            self.found(f"a connection ended too early: {error!r}")
+        for what in self.findings:
+            print("FOUND:", what[:3000])
+        for what, count in sorted(self.counts.items()):
+            print(f"{count:8} {what}")
+        print(f"{time.monotonic() - began:8.1f} seconds")
+        if self.findings:
+            print(f"kept: {self.place}")
+            return 1
+        shutil.rmtree(self.place)
+        return 0
 
 
 def run(module: str, *arguments: str, seconds: float) -> tuple[int | None, str]:

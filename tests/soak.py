@@ -17,17 +17,13 @@ import argparse
 import asyncio
 import os
 import random
-import shutil
-import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeAlias
 
-from tests.peer import PATIENCE, Event, Gone, Peer, Server, seed
+from tests.peer import PATIENCE, Event, Gone, Peer, Run, seed
 
 CROWD = 40
 """Visitors at the same time."""
@@ -45,21 +41,13 @@ TOLERANCE = 16 * 1024 * 1024
 Visit: TypeAlias = Callable[["Soak", random.Random], Awaitable[None]]
 
 
-class Soak:
+class Soak(Run):
     """One run: the server, and what was found."""
 
-    def __init__(self, place: Path, dice: random.Random) -> None:
+    def __init__(self, dice: random.Random) -> None:
+        super().__init__("soak", OPTIONS)
         self.dice = dice
-        self.server = Server(place, OPTIONS)
-        self.counts: Counter[str] = Counter()
-        self.findings: list[str] = []
         self._names = 0
-
-    def found(self, what: str) -> None:
-        """Note a fault."""
-        self.counts["findings"] += 1
-        if len(self.findings) < 20:
-            self.findings.append(what)
 
     def name(self) -> str:
         """A name that nobody had yet."""
@@ -88,13 +76,10 @@ class Soak:
             if closing["event"] != "closing":
                 self.found(f"the watcher's last answer was {closing}")
             watcher.close()
-            if (status := await server.stop()) not in (0, -signal.SIGTERM):
-                self.found(f"the server ended with {status}")
+            await self.stop()
         finally:
             await server.kill()
-        complaint = server.complaints()
-        if complaint:
-            self.found(f"the server logged:\n{complaint}")
+        self.look("until the end")
 
     async def crowd(self, seconds: float, watcher: Peer) -> None:
         """Visits, many at the same time, for a while."""
@@ -295,26 +280,10 @@ VISITS: tuple[Visit, ...] = (chat, chat, chat, drop, drop, vanish, flood, stall)
 
 
 async def soak(seconds: float, seed: int) -> int:
-    """One run in a place of its own; the number of findings."""
+    """One run; the exit status."""
     print(f"soak: {seconds / 60:g} minutes, seed {seed}", flush=True)
-    place = Path(tempfile.mkdtemp(prefix="pylingo-soak-"))
-    run = Soak(place, random.Random(seed))
-    try:
-        async with asyncio.timeout(2 * seconds + 3 * VISIT + 4 * SETTLE + PATIENCE):
-            await run.run(seconds)
-    except TimeoutError:
-        run.found("no end")
-    except (Gone, OSError) as error:
-        run.found(f"the server left the watcher: {error!r}")
-    for what in run.findings:
-        print("FOUND:", what)
-    for what, count in sorted(run.counts.items()):
-        print(f"{count:8} {what}")
-    if run.findings:
-        print(f"kept: {place}")
-    else:
-        shutil.rmtree(place)
-    return run.counts["findings"]
+    run = Soak(random.Random(seed))
+    return await run.end(run.run(seconds), 2 * seconds + 3 * VISIT + 4 * SETTLE + PATIENCE)
 
 
 def main() -> None:
@@ -325,7 +294,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=seed())
     options = parser.parse_args()
-    sys.exit(1 if asyncio.run(soak(60 * options.minutes, options.seed)) else 0)
+    sys.exit(asyncio.run(soak(60 * options.minutes, options.seed)))
 
 
 if __name__ == "__main__":

@@ -21,18 +21,14 @@ import asyncio
 import contextlib
 import os
 import random
-import shutil
-import signal
 import sqlite3
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
-from tests.peer import PATIENCE, Event, Gone, Peer, Server, seed
+from tests.peer import PATIENCE, Event, Gone, Peer, Run, seed
 
 ROOMS = ("lobby", "garden", "Küche")
 TALKERS = 10
@@ -55,30 +51,22 @@ class Words:
     sent: int = 0
 
 
-class Torture:
+class Torture(Run):
     """One run: the server, the people, and what went wrong."""
 
-    def __init__(self, place: Path, dice: random.Random) -> None:
+    def __init__(self, dice: random.Random) -> None:
+        super().__init__("torture", OPTIONS)
         self.dice = dice
-        self.server = Server(place, OPTIONS)
         self.quiet = False
         """Nobody breaks a connection or begins a message any more."""
         self.over = False
         self.acknowledged = asyncio.Event()
-        self.counts: Counter[str] = Counter()
-        self.violations: list[str] = []
         self.people = [
             Person(self, f"talker-{n}", ROOMS[n % len(ROOMS)], talks=True) for n in range(TALKERS)
         ] + [
             Person(self, f"listener-{n}", ROOMS[n % len(ROOMS)], talks=False)
             for n in range(LISTENERS)
         ]
-
-    def violated(self, what: str) -> None:
-        """Note what should not be; what happens often is noted a few times."""
-        self.counts["violations"] += 1
-        if len(self.violations) < 40:
-            self.violations.append(what)
 
     async def run(self, kills: int) -> None:
         """Everything, from the first start to the last check."""
@@ -98,16 +86,13 @@ class Torture:
                 ended = await asyncio.gather(*lives, return_exceptions=True)
             for error in ended:
                 if isinstance(error, Exception):
-                    self.violated(f"a client broke: {error!r}")
+                    self.found(f"a client broke: {error!r}")
             await self.look_back()
-            if (status := await self.server.stop()) not in (0, -signal.SIGTERM):
-                self.violated(f"the server ended with {status}")
+            await self.stop()
         finally:
             await self.server.kill()
         self.check()
-        complaint = self.server.complaints()
-        if complaint:
-            self.violated(f"the server logged:\n{complaint}")
+        self.look("until the end")
 
     async def read_beside(self) -> None:
         """Another program looks into the database, as a backup does."""
@@ -133,9 +118,9 @@ class Torture:
                     try:
                         await asyncio.wait_for(self.acknowledged.wait(), PATIENCE)
                     except TimeoutError:
-                        self.violated(f"nothing was acknowledged for {PATIENCE} seconds")
+                        self.found(f"nothing was acknowledged for {PATIENCE} seconds")
             if not server.running:
-                self.violated("the server had ended by itself")
+                self.found("the server had ended by itself")
             if dice.random() < 0.3:
                 await self.read_beside()
             self.counts[f"kills while {how}"] += 1
@@ -172,7 +157,7 @@ class Torture:
                 ids[:0] = [message["id"] for message in page]
                 before = f" {ids[0]}"
             if ids != [id for id, place, *_ in stored if place == "#" + room.casefold()]:
-                self.violated(f"the history of {room} is not what is stored")
+                self.found(f"the history of {room} is not what is stored")
             await peer.ask("close")
             peer.close()
 
@@ -195,14 +180,14 @@ class Torture:
                 what = f"{person.name}'s {words.command} {words.text[:20]!r}"
                 count = times.pop((person.name, words.text), 0)
                 if not words.sent:
-                    self.violated(f"{what} was never acknowledged (stored {count} times)")
+                    self.found(f"{what} was never acknowledged (stored {count} times)")
                 if count != 1:
-                    self.violated(f"{what} is stored {count} times")
+                    self.found(f"{what} is stored {count} times")
                 elif words.sent and words.sent != ids[person.name, words.text]:
-                    self.violated(f"{what} is stored under another id than acknowledged")
+                    self.found(f"{what} is stored under another id than acknowledged")
             person.check(stored)
         for user, text in times:
-            self.violated(f"stored, but nobody said it: {user} {text[:40]!r}")
+            self.found(f"stored, but nobody said it: {user} {text[:40]!r}")
 
 
 class Person:
@@ -231,7 +216,7 @@ class Person:
         await peer.ask("name", self.name)
         joined = await peer.ask("join", self.room)
         if joined["event"] != "joined":
-            self.torture.violated(f"{self.name} could not join: {joined}")
+            self.torture.found(f"{self.name} could not join: {joined}")
         peer.abort()
 
     async def live(self) -> None:
@@ -289,7 +274,7 @@ class Person:
                     await self.listen(peer)
             except TimeoutError:
                 if torture.server.starts == starts:
-                    torture.violated(f"{self.name}'s connection was shut but not closed")
+                    torture.found(f"{self.name}'s connection was shut but not closed")
         return False
 
     async def resume(self, peer: Peer) -> None:
@@ -304,13 +289,13 @@ class Person:
                 event = await peer.event()
                 while event["event"] != "resumed":
                     if event["event"] != "welcome":
-                        torture.violated(f"{self.name} heard before the resume: {event}")
+                        torture.found(f"{self.name} heard before the resume: {event}")
                     event = await peer.event()
         except TimeoutError:
-            torture.violated(f"{self.name} could not resume in {PATIENCE} seconds")
+            torture.found(f"{self.name} could not resume in {PATIENCE} seconds")
             raise Gone from None
         if (event["user"], event["room"]) != (self.name, self.room):
-            torture.violated(f"{self.name} in {self.room} came back as {event}")
+            torture.found(f"{self.name} in {self.room} came back as {event}")
         self.token = event["session"]
 
     async def unhang(self) -> None:
@@ -327,7 +312,7 @@ class Person:
             peer.abort()
         last = events[-1] if events else {}
         if last.get("reason") != "replaced" and self.torture.server.starts == starts:
-            self.torture.violated(f"{self.name}'s hanging connection ended with {last}")
+            self.torture.found(f"{self.name}'s hanging connection ended with {last}")
 
     async def talk(self, peer: Peer) -> None:
         """Say again what is not acknowledged; then say something now and then."""
@@ -392,16 +377,16 @@ class Person:
         elif kind == "ping":
             peer.send("pong")
         elif kind not in ("joined", "left"):
-            torture.violated(f"{self.name} heard {event}")
+            torture.found(f"{self.name} heard {event}")
 
     def sent(self, event: Event) -> None:
         """Something is acknowledged."""
         torture = self.torture
         words = self.pending.pop(event["re"], None) or self.doubled.get(event["re"])
         if words is None:
-            torture.violated(f"{self.name} was told of something not said: {event}")
+            torture.found(f"{self.name} was told of something not said: {event}")
         elif words.sent not in (0, event["id"]):
-            torture.violated(f"{self.name} was told {event} after {words.sent}")
+            torture.found(f"{self.name} was told {event} after {words.sent}")
         else:
             words.sent = event["id"]
             torture.counts["acknowledged"] += 1
@@ -425,48 +410,30 @@ class Person:
 
     def check(self, stored: list[tuple[int, str, str, str, str]]) -> None:
         """What was seen has to be what was due, and of one's own at most what was stored."""
-        violated = self.torture.violated
+        found = self.torture.found
         ids = [id for id, *_ in self.seen]
         if ids != sorted(set(ids)):
             wrong = [(a, b) for a, b in pairwise(ids) if a >= b]
-            violated(f"{self.name} saw ids out of order or twice: {wrong[:5]} ({len(wrong)})")
+            found(f"{self.name} saw ids out of order or twice: {wrong[:5]} ({len(wrong)})")
         due = self.due(stored)
         others = [row for row in self.seen if row[1] != self.name]
         if others != due:
             missed, extra = set(due) - set(others), set(others) - set(due)
-            violated(
+            found(
                 f"{self.name} saw {len(others)} messages of {len(due)}: missed {len(missed)} "
                 f"{sorted(missed)[:3]}, extra {len(extra)} {sorted(extra)[:3]}"
             )
         own = {(id, user, target, text) for id, _, target, user, text in stored}
         strange = [row for row in self.seen if row[1] == self.name and row not in own]
         if strange:
-            violated(f"{self.name} saw as own what is not stored: {strange[:3]}")
+            found(f"{self.name} saw as own what is not stored: {strange[:3]}")
 
 
 async def torture(kills: int, seed: int) -> int:
-    """One run in a place of its own; the number of violations."""
+    """One run; the exit status."""
     print(f"torture: {kills} kills, seed {seed}", flush=True)
-    place = Path(tempfile.mkdtemp(prefix="pylingo-torture-"))
-    run = Torture(place, random.Random(seed))
-    began = time.monotonic()
-    try:
-        async with asyncio.timeout(60 + 3 * kills):
-            await run.run(kills)
-    except TimeoutError:
-        run.violated(f"not done after {time.monotonic() - began:.0f} seconds")
-    except (Gone, OSError) as error:
-        run.violated(f"a connection ended too early: {error!r}")
-    for what in run.violations:
-        print("WRONG:", what)
-    for what, count in sorted(run.counts.items()):
-        print(f"{count:8} {what}")
-    print(f"{time.monotonic() - began:8.1f} seconds")
-    if run.violations:
-        print(f"kept: {place}")
-    else:
-        shutil.rmtree(place)
-    return run.counts["violations"]
+    run = Torture(random.Random(seed))
+    return await run.end(run.run(kills), 60 + 3 * kills)
 
 
 def main() -> None:
@@ -475,7 +442,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=int(os.environ.get("PYLINGO_KILLS") or 30))
     parser.add_argument("--seed", type=int, default=seed())
     options = parser.parse_args()
-    sys.exit(1 if asyncio.run(torture(options.kills, options.seed)) else 0)
+    sys.exit(asyncio.run(torture(options.kills, options.seed)))
 
 
 if __name__ == "__main__":
