@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine
-from functools import partial
+from functools import partial, wraps
 from string import ascii_uppercase
 from typing import Any
 from unicodedata import category
@@ -168,100 +168,86 @@ class ScreenTests(SynchronousTestCase):
         await self.until(lambda: self.glass.before == text)
 
 
+def played(scene: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[ScreenTests], None]:
+    """A test that is nothing but a scene."""
+
+    @wraps(scene)
+    def test(self: ScreenTests) -> None:
+        self.at(partial(scene, self))
+
+    return test
+
+
 class TypingTests(ScreenTests):
     """Keys."""
 
-    def test_prompt_and_bar(self) -> None:
+    @played
+    async def test_prompt_and_bar(self) -> None:
         """The prompt is followed by the cursor, and the bar stands at the bottom."""
+        await self.before("[lobby] ana> ")
+        self.assertIn("lobby: 2 people", self.glass.rows[-1])
 
-        async def scene() -> None:
-            await self.before("[lobby] ana> ")
-            self.assertIn("lobby: 2 people", self.glass.rows[-1])
-
-        self.at(scene)
-
-    def test_enter(self) -> None:
+    @played
+    async def test_enter(self) -> None:
         """Enter hands on the line and takes it away."""
+        await self.type("hello")
+        await self.before("[lobby] ana> hello")
+        await self.type("\r")
+        await self.typed("hello")
+        await self.before("[lobby] ana> ")
+        self.assertFalse(self.glass.shows("hello"))
 
-        async def scene() -> None:
-            await self.type("hello")
-            await self.before("[lobby] ana> hello")
-            await self.type("\r")
-            await self.typed("hello")
-            await self.before("[lobby] ana> ")
-            self.assertFalse(self.glass.shows("hello"))
-
-        self.at(scene)
-
-    def test_alt_enter(self) -> None:
+    @played
+    async def test_alt_enter(self) -> None:
         """Alt-Enter makes a new line; Enter sends them all."""
+        await self.type("one" + ALT_ENTER + "two")
+        await self.until(lambda: self.glass.order("one", "two"))
+        await self.type("\r")
+        await self.typed("one\ntwo")
 
-        async def scene() -> None:
-            await self.type("one" + ALT_ENTER + "two")
-            await self.until(lambda: self.glass.order("one", "two"))
-            await self.type("\r")
-            await self.typed("one\ntwo")
-
-        self.at(scene)
-
-    def test_paste(self) -> None:
+    @played
+    async def test_paste(self) -> None:
         """A pasted block of several lines is one message, sent with Enter."""
+        await self.type("look: " + pasted("one\r\ntwo\r\nthree"))
+        await self.until(lambda: self.glass.order("look: one", "two", "three"))
+        self.assertEqual(self.desk.lines, [])
+        await self.type("\r")
+        await self.typed("look: one\ntwo\nthree")
 
-        async def scene() -> None:
-            await self.type("look: " + pasted("one\r\ntwo\r\nthree"))
-            await self.until(lambda: self.glass.order("look: one", "two", "three"))
-            self.assertEqual(self.desk.lines, [])
-            await self.type("\r")
-            await self.typed("look: one\ntwo\nthree")
-
-        self.at(scene)
-
-    def test_pasted_line(self) -> None:
+    @played
+    async def test_pasted_line(self) -> None:
         """A pasted block that ends with a line end waits for Enter too."""
+        await self.type(pasted("one\n"))
+        await self.until(lambda: self.glass.shows("one"))
+        self.assertEqual(self.desk.lines, [])
 
-        async def scene() -> None:
-            await self.type(pasted("one\n"))
-            await self.until(lambda: self.glass.shows("one"))
-            self.assertEqual(self.desk.lines, [])
-
-        self.at(scene)
-
-    def test_wide_characters(self) -> None:
+    @played
+    async def test_wide_characters(self) -> None:
         """The cursor stands where it should behind wide and combining characters and emoji."""
+        for text in ("日本語", "e\u0301a", "👋"):
+            await self.type(text + LEFT)
+            await self.until(partial(self.glass.shows, text[-1]))
+            await self.type("X\r")
+        await self.typed("日本X語", "e\u0301Xa", "X👋")
 
-        async def scene() -> None:
-            for text in ("日本語", "e\u0301a", "👋"):
-                await self.type(text + LEFT)
-                await self.until(partial(self.glass.shows, text[-1]))
-                await self.type("X\r")
-            await self.typed("日本X語", "e\u0301Xa", "X👋")
-
-        self.at(scene)
-
-    def test_wide_columns(self) -> None:
+    @played
+    async def test_wide_columns(self) -> None:
         """A wide character takes two columns."""
+        await self.type("日本")
+        await self.until(lambda: self.glass.cursor.x == len("[lobby] ana> ") + 4)
 
-        async def scene() -> None:
-            await self.type("日本")
-            await self.until(lambda: self.glass.cursor.x == len("[lobby] ana> ") + 4)
-
-        self.at(scene)
-
-    def test_pictures(self) -> None:
+    @played
+    async def test_pictures(self) -> None:
         """What terminals join to one picture is typed in pieces, and handed on as it is."""
-
-        async def scene() -> None:
-            text = "👩\u200d👧 🇩🇪 👍🏽 ☎\ufe0f"
-            await self.type(text)
-            await self.until(lambda: self.glass.shows("DE"))
-            await self.until(lambda: self.glass.shows("☎"))
-            width = 2 + 1 + 2 + 1 + 2 + 1 + 2 + 2 + 1 + 1
-            self.assertEqual(self.glass.cursor.x, len("[lobby] ana> ") + width)
-            self.assertNotIn("\ufe0f".encode(), self.raw)
-            await self.type("\r")
-            await self.typed(text)
-
-        self.at(scene)
+        text = "👩\u200d👧 🇩🇪 👍🏽 ☎\ufe0f"
+        await self.type(text)
+        await self.until(lambda: self.glass.shows("DE"))
+        await self.until(lambda: self.glass.shows("☎"))
+        width = 2 + 1 + 2 + 1 + 2 + 1 + 2 + 2 + 1 + 1
+        self.assertEqual(self.glass.cursor.x, len("[lobby] ana> ") + width)
+        self.assertNotIn("\ufe0f".encode(), self.raw)
+        await self.type("\r")
+        await self.typed(text)
 
     def test_wide_to_the_end(self) -> None:
         """All of a long line is seen, where wide characters leave a column free in each row."""
@@ -290,17 +276,14 @@ class TypingTests(ScreenTests):
         self.desk.bar = "example.org"
         self.at(scene)
 
-    def test_long_line(self) -> None:
+    @played
+    async def test_long_line(self) -> None:
         """A long line wraps, and is one line."""
-
-        async def scene() -> None:
-            text = "word " * 30
-            await self.type(text)
-            await self.until(lambda: sum("word" in row for row in self.glass.rows) >= 3)
-            await self.type("\r")
-            await self.typed(text)
-
-        self.at(scene)
+        text = "word " * 30
+        await self.type(text)
+        await self.until(lambda: sum("word" in row for row in self.glass.rows) >= 3)
+        await self.type("\r")
+        await self.typed(text)
 
     def test_history(self) -> None:
         """The arrow up brings earlier lines back."""
@@ -418,51 +401,45 @@ class TypingTests(ScreenTests):
         self.at(scene)
         self.assertNotIn(b"sesame", self.carrier.raw)
 
-    def test_hidden_in_between(self) -> None:
+    @played
+    async def test_hidden_in_between(self) -> None:
         """A line that was begun is no beginning of a password, and is there again afterwards."""
+        await self.type("half a li" + LEFT)
+        await self.before("[lobby] ana> half a l")
+        self.desk.hidden, self.desk.prompt = True, "Password: "
+        self.screen.refresh()
+        await self.before("Password: ")
+        await self.type("sesame\r")
+        await self.typed("sesame")
+        self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
+        self.screen.refresh()
+        await self.before("[lobby] ana> half a l")
+        self.desk.hidden, self.desk.prompt = True, "Password: "
+        self.screen.refresh()
+        await self.before("Password: ")
+        # The desk draws anew when a question is taken back.
+        self.desk.cancelled = self.screen.refresh
+        await self.type("sesa" + CTRL_C)
+        await self.before("Password: half a l")
+        await self.type("\x05ne\r")
+        await self.typed("sesame", "half a line")
 
-        async def scene() -> None:
-            await self.type("half a li" + LEFT)
-            await self.before("[lobby] ana> half a l")
-            self.desk.hidden, self.desk.prompt = True, "Password: "
-            self.screen.refresh()
-            await self.before("Password: ")
-            await self.type("sesame\r")
-            await self.typed("sesame")
-            self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
-            self.screen.refresh()
-            await self.before("[lobby] ana> half a l")
-            self.desk.hidden, self.desk.prompt = True, "Password: "
-            self.screen.refresh()
-            await self.before("Password: ")
-            # The desk draws anew when a question is taken back.
-            self.desk.cancelled = self.screen.refresh
-            await self.type("sesa" + CTRL_C)
-            await self.before("Password: half a l")
-            await self.type("\x05ne\r")
-            await self.typed("sesame", "half a line")
-
-        self.at(scene)
-
-    def test_hidden_and_drawn_anew(self) -> None:
+    @played
+    async def test_hidden_and_drawn_anew(self) -> None:
         """What comes meanwhile takes nothing of a password away, and shows nothing of it."""
-
-        async def scene() -> None:
-            await self.type("half a line")
-            await self.before("[lobby] ana> half a line")
-            self.desk.hidden, self.desk.prompt = True, "Password: "
-            self.screen.refresh()
-            await self.before("Password: ")
-            await self.type("ses")
-            await self.before("Password: ***")
-            self.screen.refresh()
-            await self.type("ame\r")
-            await self.typed("sesame")
-            self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
-            self.screen.refresh()
-            await self.before("[lobby] ana> half a line")
-
-        self.at(scene)
+        await self.type("half a line")
+        await self.before("[lobby] ana> half a line")
+        self.desk.hidden, self.desk.prompt = True, "Password: "
+        self.screen.refresh()
+        await self.before("Password: ")
+        await self.type("ses")
+        await self.before("Password: ***")
+        self.screen.refresh()
+        await self.type("ame\r")
+        await self.typed("sesame")
+        self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
+        self.screen.refresh()
+        await self.before("[lobby] ana> half a line")
 
     def test_undone(self) -> None:
         """A question that is taken back leaves nothing to be undone in the line of before."""
@@ -497,31 +474,25 @@ class TypingTests(ScreenTests):
         self.at(scene)
         self.assertNotIn(b"sesame", self.carrier.raw)
 
-    def test_other_encoding(self) -> None:
+    @played
+    async def test_other_encoding(self) -> None:
         """Bytes that are no UTF-8 stand for what nobody can read, and do no harm."""
+        self.screen.dataReceived(b"caf\xe9\r")
+        await self.typed("caf\ufffd")
+        for byte in "日".encode():
+            self.screen.dataReceived(bytes([byte]))
+        await self.type("\r")
+        await self.typed("caf\ufffd", "日")
 
-        async def scene() -> None:
-            self.screen.dataReceived(b"caf\xe9\r")
-            await self.typed("caf\ufffd")
-            for byte in "日".encode():
-                self.screen.dataReceived(bytes([byte]))
-            await self.type("\r")
-            await self.typed("caf\ufffd", "日")
-
-        self.at(scene)
-
-    def test_tall(self) -> None:
+    @played
+    async def test_tall(self) -> None:
         """What is longer than the screen leaves half of it to what others say."""
-
-        async def scene() -> None:
-            await self.say(*map(str, range(16)))
-            await self.type(pasted("\r\n".join(f"line {n}" for n in range(40))))
-            await self.until(lambda: self.glass.shows("line 39"))
-            self.screen.show([[("", "news")]])
-            await self.until(lambda: self.glass.order("15", "news", "line 39", "example.org"))
-            await self.until(lambda: not self.glass.shows("line 30"))
-
-        self.at(scene)
+        await self.say(*map(str, range(16)))
+        await self.type(pasted("\r\n".join(f"line {n}" for n in range(40))))
+        await self.until(lambda: self.glass.shows("line 39"))
+        self.screen.show([[("", "news")]])
+        await self.until(lambda: self.glass.order("15", "news", "line 39", "example.org"))
+        await self.until(lambda: not self.glass.shows("line 30"))
 
     def test_small(self) -> None:
         """On a small screen there is a small menu, and the line that is typed."""
@@ -551,146 +522,113 @@ class TypingTests(ScreenTests):
         self.at(scene, history=history)
         self.assertEqual(history.get_strings(), ["one"])
 
-    def test_emacs_keys(self) -> None:
+    @played
+    async def test_emacs_keys(self) -> None:
         """Keys of emacs move and delete."""
+        await self.type("one two\x17three\x01X\x05Y\r")
+        await self.typed("Xone threeY")
 
-        async def scene() -> None:
-            await self.type("one two\x17three\x01X\x05Y\r")
-            await self.typed("Xone threeY")
-
-        self.at(scene)
-
-    def test_clear(self) -> None:
+    @played
+    async def test_clear(self) -> None:
         """Ctrl-L clears the screen; what is typed stays."""
+        await self.say("old news")
+        await self.type("hello" + CTRL_L)
+        await self.until(lambda: not self.glass.shows("old news"))
+        await self.before("[lobby] ana> hello")
 
-        async def scene() -> None:
-            await self.say("old news")
-            await self.type("hello" + CTRL_L)
-            await self.until(lambda: not self.glass.shows("old news"))
-            await self.before("[lobby] ana> hello")
-
-        self.at(scene)
-
-    def test_complete(self) -> None:
+    @played
+    async def test_complete(self) -> None:
         """Tab completes what there is one of."""
+        self.desk.completions = [("bob: ", 1, "")]
+        await self.type("b\t")
+        await self.before("[lobby] ana> bob: ")
+        await self.type("hi\r")
+        await self.typed("bob: hi")
 
-        async def scene() -> None:
-            self.desk.completions = [("bob: ", 1, "")]
-            await self.type("b\t")
-            await self.before("[lobby] ana> bob: ")
-            await self.type("hi\r")
-            await self.typed("bob: hi")
-
-        self.at(scene)
-
-    def test_complete_at_once(self) -> None:
+    @played
+    async def test_complete_at_once(self) -> None:
         """So it does when the next keys are there already, as over a slow link; also in part."""
+        self.desk.completions = [("bob: ", 1, "")]
+        await self.type("b\thi\r")
+        await self.typed("bob: hi")
+        self.desk.completions = [("bob: ", 1, ""), ("bobby: ", 1, "")]
+        await self.type("b\tby: you\r")
+        await self.typed("bob: hi", "bobby: you")
 
-        async def scene() -> None:
-            self.desk.completions = [("bob: ", 1, "")]
-            await self.type("b\thi\r")
-            await self.typed("bob: hi")
-            self.desk.completions = [("bob: ", 1, ""), ("bobby: ", 1, "")]
-            await self.type("b\tby: you\r")
-            await self.typed("bob: hi", "bobby: you")
-
-        self.at(scene)
-
-    def test_menu_taken_back(self) -> None:
+    @played
+    async def test_menu_taken_back(self) -> None:
         """Escape takes the menu away, and what is typed goes on from there."""
+        self.desk.completions = [("bob: ", 1, "here"), ("bert: ", 1, "there")]
+        await self.type("b\t")
+        await self.until(lambda: self.glass.shows("there"))
+        await self.type("\x1b")
+        await self.until(lambda: not self.glass.shows("there"))
+        await self.type("\r")
+        await self.typed("b")
 
-        async def scene() -> None:
-            self.desk.completions = [("bob: ", 1, "here"), ("bert: ", 1, "there")]
-            await self.type("b\t")
-            await self.until(lambda: self.glass.shows("there"))
-            await self.type("\x1b")
-            await self.until(lambda: not self.glass.shows("there"))
-            await self.type("\r")
-            await self.typed("b")
-
-        self.at(scene)
-
-    def test_new_line_in_a_menu(self) -> None:
+    @played
+    async def test_new_line_in_a_menu(self) -> None:
         """Keys with Alt mean the same there: what was completed stays, and a new line begins."""
+        self.desk.completions = [("bob: ", 1, "here"), ("bert: ", 1, "there")]
+        await self.type("b\t")
+        await self.until(lambda: self.glass.shows("there"))
+        await self.type("\t")
+        await self.until(lambda: "bob: " in self.desk.begun)
+        # Also those that nothing is known of.
+        await self.type("\x1bx\x1b\rx\r")
+        await self.typed("bob: x\nx")
 
-        async def scene() -> None:
-            self.desk.completions = [("bob: ", 1, "here"), ("bert: ", 1, "there")]
-            await self.type("b\t")
-            await self.until(lambda: self.glass.shows("there"))
-            await self.type("\t")
-            await self.until(lambda: "bob: " in self.desk.begun)
-            # Also those that nothing is known of.
-            await self.type("\x1bx\x1b\rx\r")
-            await self.typed("bob: x\nx")
-
-        self.at(scene)
-
-    def test_cursor_between_keys(self) -> None:
+    @played
+    async def test_cursor_between_keys(self) -> None:
         """Where the cursor is, as the terminal says while people talk, parts no keys."""
+        await self.type("one\x1b")
+        await self.type("\x1b[16;1R")
+        await self.type("\rtwo\r")
+        await self.typed("one\ntwo")
+        self.desk.completions = [("bob: ", 1, "here"), ("bert: ", 1, "there")]
+        await self.type("b\t")
+        await self.until(lambda: self.glass.shows("there"))
+        await self.type("\x1b\x1b[16;1R")
+        await self.until(lambda: not self.glass.shows("there"))
 
-        async def scene() -> None:
-            await self.type("one\x1b")
-            await self.type("\x1b[16;1R")
-            await self.type("\rtwo\r")
-            await self.typed("one\ntwo")
-            self.desk.completions = [("bob: ", 1, "here"), ("bert: ", 1, "there")]
-            await self.type("b\t")
-            await self.until(lambda: self.glass.shows("there"))
-            await self.type("\x1b\x1b[16;1R")
-            await self.until(lambda: not self.glass.shows("there"))
-
-        self.at(scene)
-
-    def test_pages(self) -> None:
+    @played
+    async def test_pages(self) -> None:
         """The keys that scroll elsewhere leave alone what is typed, and it is told of as it is."""
+        await self.type("old\r")
+        await self.typed("old")
+        await self.type("draft\x1b[5~\x1b[6~!\r")
+        await self.typed("old", "draft!")
+        self.assertIn("draft", self.desk.begun)
 
-        async def scene() -> None:
-            await self.type("old\r")
-            await self.typed("old")
-            await self.type("draft\x1b[5~\x1b[6~!\r")
-            await self.typed("old", "draft!")
-            self.assertIn("draft", self.desk.begun)
-
-        self.at(scene)
-
-    def test_tabs(self) -> None:
+    @played
+    async def test_tabs(self) -> None:
         """A tab that was pasted is seen as what it will be: room."""
+        await self.type(pasted("a\tb"))
+        await self.before("[lobby] ana> a   b")
 
-        async def scene() -> None:
-            await self.type(pasted("a\tb"))
-            await self.before("[lobby] ana> a   b")
-
-        self.at(scene)
-
-    def test_menu(self) -> None:
+    @played
+    async def test_menu(self) -> None:
         """Of several completions Tab shows a menu, with help; Tab and Enter choose."""
-
-        async def scene() -> None:
-            self.desk.completions = [("/join ", 1, "Go in."), ("/leave ", 1, "Go out.")]
-            await self.type("/\t")
-            await self.until(lambda: self.glass.shows("Go in.") and self.glass.shows("Go out."))
-            await self.type("\t\t")
-            await self.before("[lobby] ana> /leave ")
-
-        self.at(scene)
+        self.desk.completions = [("/join ", 1, "Go in."), ("/leave ", 1, "Go out.")]
+        await self.type("/\t")
+        await self.until(lambda: self.glass.shows("Go in.") and self.glass.shows("Go out."))
+        await self.type("\t\t")
+        await self.before("[lobby] ana> /leave ")
 
 
 class PrintingTests(ScreenTests):
     """Lines above the prompt."""
 
-    def test_while_typing(self) -> None:
+    @played
+    async def test_while_typing(self) -> None:
         """What is typed stays under a line that is printed, with the cursor in its middle."""
-
-        async def scene() -> None:
-            await self.type("hello world" + LEFT * 5)
-            await self.before("[lobby] ana> hello ")
-            await self.say("<bob> hi there")
-            await self.until(lambda: self.glass.order("<bob> hi there", "> hello world"))
-            await self.before("[lobby] ana> hello ")
-            await self.type("my \r")
-            await self.typed("hello my world")
-
-        self.at(scene)
+        await self.type("hello world" + LEFT * 5)
+        await self.before("[lobby] ana> hello ")
+        await self.say("<bob> hi there")
+        await self.until(lambda: self.glass.order("<bob> hi there", "> hello world"))
+        await self.before("[lobby] ana> hello ")
+        await self.type("my \r")
+        await self.typed("hello my world")
 
     def test_other_widths(self) -> None:
         """They are whole also on a terminal that has other ideas of what is typed."""
@@ -742,70 +680,55 @@ class PrintingTests(ScreenTests):
 
         self.at(scene)
 
-    def test_several_lines_typed(self) -> None:
+    @played
+    async def test_several_lines_typed(self) -> None:
         """So do several lines that are typed."""
+        await self.type("one" + ALT_ENTER + "two")
+        await self.say("<bob> hi there")
+        await self.until(lambda: self.glass.order("<bob> hi there", "> one", "two"))
+        await self.type("!\r")
+        await self.typed("one\ntwo!")
 
-        async def scene() -> None:
-            await self.type("one" + ALT_ENTER + "two")
-            await self.say("<bob> hi there")
-            await self.until(lambda: self.glass.order("<bob> hi there", "> one", "two"))
-            await self.type("!\r")
-            await self.typed("one\ntwo!")
-
-        self.at(scene)
-
-    def test_menu_stays(self) -> None:
+    @played
+    async def test_menu_stays(self) -> None:
         """An open menu of completions stays too, and goes on where it was."""
+        self.desk.completions = [("/join ", 1, "Go in."), ("/leave ", 1, "Go out.")]
+        await self.type("/\t")
+        await self.until(lambda: self.glass.shows("Go in."))
+        await self.say("<bob> hi there")
+        await self.until(lambda: self.glass.order("<bob> hi there", "ana> /", "Go in."))
+        await self.type("\t\r")
+        await self.typed("/join ")
 
-        async def scene() -> None:
-            self.desk.completions = [("/join ", 1, "Go in."), ("/leave ", 1, "Go out.")]
-            await self.type("/\t")
-            await self.until(lambda: self.glass.shows("Go in."))
-            await self.say("<bob> hi there")
-            await self.until(lambda: self.glass.order("<bob> hi there", "ana> /", "Go in."))
-            await self.type("\t\r")
-            await self.typed("/join ")
-
-        self.at(scene)
-
-    def test_order(self) -> None:
+    @played
+    async def test_order(self) -> None:
         """A thousand lines at once, and more while they are printed, stay in order."""
+        await self.type("typed")
+        for number in range(1000):
+            self.screen.show([[("", f"line {number}.")]])
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+        await self.until(lambda: self.glass.shows("line 999."))
+        await self.before("[lobby] ana> typed")
+        rows = [*self.glass.scrolled, *self.glass.rows]
+        seen = [int(n) for n in re.findall(r"line (\d+)\.", "\n".join(rows))]
+        self.assertEqual(seen, list(range(1000)))
 
-        async def scene() -> None:
-            await self.type("typed")
-            for number in range(1000):
-                self.screen.show([[("", f"line {number}.")]])
-                if number % 100 == 0:
-                    await asyncio.sleep(0)
-            await self.until(lambda: self.glass.shows("line 999."))
-            await self.before("[lobby] ana> typed")
-            rows = [*self.glass.scrolled, *self.glass.rows]
-            seen = [int(n) for n in re.findall(r"line (\d+)\.", "\n".join(rows))]
-            self.assertEqual(seen, list(range(1000)))
-
-        self.at(scene)
-
-    def test_full_screen(self) -> None:
+    @played
+    async def test_full_screen(self) -> None:
         """When the screen is full the older lines scroll away, and the bar stays one line."""
+        for number in range(40):
+            await self.say(f"line {number}.")
+        self.assertEqual(sum("example.org" in row for row in self.glass.rows), 1)
+        self.assertIn("line 0.", "\n".join(self.glass.scrolled))
 
-        async def scene() -> None:
-            for number in range(40):
-                await self.say(f"line {number}.")
-            self.assertEqual(sum("example.org" in row for row in self.glass.rows), 1)
-            self.assertIn("line 0.", "\n".join(self.glass.scrolled))
-
-        self.at(scene)
-
-    def test_long_and_wide(self) -> None:
+    @played
+    async def test_long_and_wide(self) -> None:
         """Long lines of wide characters wrap, and the prompt is where it was."""
-
-        async def scene() -> None:
-            await self.type("typed")
-            await self.say("<bob> " + "日本語" * 20, "<bob> 👩‍👩‍👧 e\u0301", "<bob> end")
-            await self.before("[lobby] ana> typed")
-            self.assertEqual(sum("> typed" in row for row in self.glass.rows), 1)
-
-        self.at(scene)
+        await self.type("typed")
+        await self.say("<bob> " + "日本語" * 20, "<bob> 👩‍👩‍👧 e\u0301", "<bob> end")
+        await self.before("[lobby] ana> typed")
+        self.assertEqual(sum("> typed" in row for row in self.glass.rows), 1)
 
     def test_forged(self) -> None:
         """No part of a long line stands where a line of its own would, and looks like one."""
@@ -860,65 +783,50 @@ class PrintingTests(ScreenTests):
         self.assertNotIn(b"\x1b]0;", self.carrier.raw)
         self.assertNotIn(b"\x1b[2J", self.carrier.raw)
 
-    def test_bell(self) -> None:
+    @played
+    async def test_bell(self) -> None:
         """The bell rings once, and disturbs nothing."""
+        await self.type("typed")
+        await self.before("[lobby] ana> typed")
+        self.screen.ring()
+        self.assertEqual(self.glass.bells, 1)
+        await self.before("[lobby] ana> typed")
 
-        async def scene() -> None:
-            await self.type("typed")
-            await self.before("[lobby] ana> typed")
-            self.screen.ring()
-            self.assertEqual(self.glass.bells, 1)
-            await self.before("[lobby] ana> typed")
-
-        self.at(scene)
-
-    def test_pending(self) -> None:
+    @played
+    async def test_pending(self) -> None:
         """What is not acknowledged stands above the prompt, marked, until it is."""
+        self.desk.pending = ["hello\nworld"]
+        self.screen.refresh()
+        await self.until(lambda: self.glass.shows("hello (sending)"))
+        await self.before("[lobby] ana> ")
+        self.desk.pending = []
+        self.screen.refresh()
+        await self.until(lambda: not self.glass.shows("sending"))
 
-        async def scene() -> None:
-            self.desk.pending = ["hello\nworld"]
-            self.screen.refresh()
-            await self.until(lambda: self.glass.shows("hello (sending)"))
-            await self.before("[lobby] ana> ")
-            self.desk.pending = []
-            self.screen.refresh()
-            await self.until(lambda: not self.glass.shows("sending"))
-
-        self.at(scene)
-
-    def test_many_pending(self) -> None:
+    @played
+    async def test_many_pending(self) -> None:
         """Of many that wait the last few are shown, and how many more there are."""
+        self.desk.pending = [f"line {n}" for n in range(12)]
+        self.screen.refresh()
+        await self.until(lambda: self.glass.order("and 7 more", "line 7", "line 11"))
+        self.assertFalse(self.glass.shows("line 6"))
 
-        async def scene() -> None:
-            self.desk.pending = [f"line {n}" for n in range(12)]
-            self.screen.refresh()
-            await self.until(lambda: self.glass.order("and 7 more", "line 7", "line 11"))
-            self.assertFalse(self.glass.shows("line 6"))
-
-        self.at(scene)
-
-    def test_wide_pending(self) -> None:
+    @played
+    async def test_wide_pending(self) -> None:
         """A long one is cut to the width of the screen, also of wide characters."""
+        self.desk.pending = ["日" * 200, "x" * 200]
+        self.screen.refresh()
+        await self.until(lambda: sum("(sending)" in row for row in self.glass.rows) == 2)
 
-        async def scene() -> None:
-            self.desk.pending = ["日" * 200, "x" * 200]
-            self.screen.refresh()
-            await self.until(lambda: sum("(sending)" in row for row in self.glass.rows) == 2)
-
-        self.at(scene)
-
-    def test_refresh(self) -> None:
+    @played
+    async def test_refresh(self) -> None:
         """A new prompt and a new bar are drawn around what is typed."""
-
-        async def scene() -> None:
-            await self.type("typed")
-            await self.before("[lobby] ana> typed")
-            self.desk.prompt, self.desk.bar = "[attic] anna> ", "example.org | attic"
-            self.screen.refresh()
-            await self.before("[attic] anna> typed")
-            await self.until(lambda: "attic" in self.glass.rows[-1])
-
-        self.at(scene)
+        await self.type("typed")
+        await self.before("[lobby] ana> typed")
+        self.desk.prompt, self.desk.bar = "[attic] anna> ", "example.org | attic"
+        self.screen.refresh()
+        await self.before("[attic] anna> typed")
+        await self.until(lambda: "attic" in self.glass.rows[-1])
 
     def test_colours(self) -> None:
         """Names and kinds of lines have colours."""
@@ -947,70 +855,55 @@ _COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*
 class EndTests(ScreenTests):
     """Leaving."""
 
-    def test_ctrl_d(self) -> None:
+    @played
+    async def test_ctrl_d(self) -> None:
         """Ctrl-D on an empty line leaves; else it deletes."""
+        await self.type("ab" + LEFT + CTRL_D + "\r")
+        await self.typed("a")
+        self.assertEqual(self.desk.left, 0)
+        await self.type(CTRL_D)
+        await self.until(lambda: self.desk.left == 1)
 
-        async def scene() -> None:
-            await self.type("ab" + LEFT + CTRL_D + "\r")
-            await self.typed("a")
-            self.assertEqual(self.desk.left, 0)
-            await self.type(CTRL_D)
-            await self.until(lambda: self.desk.left == 1)
-
-        self.at(scene)
-
-    def test_ctrl_d_in_a_search(self) -> None:
+    @played
+    async def test_ctrl_d_in_a_search(self) -> None:
         """In a search it does not leave a line that was begun."""
+        await self.type("half a line" + CTRL_R)
+        await self.until(lambda: self.glass.shows("I-search"))
+        await self.type(CTRL_D + CTRL_C)
+        await self.before("[lobby] ana> half a line")
+        self.assertEqual(self.desk.left, 0)
 
-        async def scene() -> None:
-            await self.type("half a line" + CTRL_R)
-            await self.until(lambda: self.glass.shows("I-search"))
-            await self.type(CTRL_D + CTRL_C)
-            await self.before("[lobby] ana> half a line")
-            self.assertEqual(self.desk.left, 0)
-
-        self.at(scene)
-
-    def test_ctrl_c_twice(self) -> None:
+    @played
+    async def test_ctrl_c_twice(self) -> None:
         """Ctrl-C says what the second does; that leaves."""
+        await self.type(CTRL_C)
+        await self.until(lambda: self.glass.shows("Press Ctrl-C once more to leave"))
+        await self.before("[lobby] ana> ")
+        self.assertEqual(self.desk.left, 0)
+        await self.type(CTRL_C)
+        await self.until(lambda: self.desk.left == 1)
 
-        async def scene() -> None:
-            await self.type(CTRL_C)
-            await self.until(lambda: self.glass.shows("Press Ctrl-C once more to leave"))
-            await self.before("[lobby] ana> ")
-            self.assertEqual(self.desk.left, 0)
-            await self.type(CTRL_C)
-            await self.until(lambda: self.desk.left == 1)
-
-        self.at(scene)
-
-    def test_ctrl_c_on_a_line(self) -> None:
+    @played
+    async def test_ctrl_c_on_a_line(self) -> None:
         """On a line that was begun it clears that and says nothing, however often in a row."""
-
-        async def scene() -> None:
-            for line in ("one", "two"):
-                await self.type(line)
-                await self.before(f"[lobby] ana> {line}")
-                await self.type(CTRL_C)
-                await self.before("[lobby] ana> ")
-            self.assertEqual((self.desk.left, self.glass.shows("Press")), (0, False))
+        for line in ("one", "two"):
+            await self.type(line)
+            await self.before(f"[lobby] ana> {line}")
             await self.type(CTRL_C)
-            await self.until(lambda: self.desk.left == 1)
+            await self.before("[lobby] ana> ")
+        self.assertEqual((self.desk.left, self.glass.shows("Press")), (0, False))
+        await self.type(CTRL_C)
+        await self.until(lambda: self.desk.left == 1)
 
-        self.at(scene)
-
-    def test_ctrl_c_much_later(self) -> None:
+    @played
+    async def test_ctrl_c_much_later(self) -> None:
         """A second one much later is a first one."""
-
-        async def scene() -> None:
-            await self.type(CTRL_C)
-            await self.until(lambda: self.glass.shows("Press Ctrl-C"))
-            self.now += 60
-            await self.type(CTRL_C + "still here")
-            await self.before("[lobby] ana> still here")
-            self.assertEqual(self.desk.left, 0)
-
-        self.at(scene)
+        await self.type(CTRL_C)
+        await self.until(lambda: self.glass.shows("Press Ctrl-C"))
+        self.now += 60
+        await self.type(CTRL_C + "still here")
+        await self.before("[lobby] ana> still here")
+        self.assertEqual(self.desk.left, 0)
 
     def test_ctrl_c_when_urgent(self) -> None:
         """Where there is nothing to end in good order, one is enough; what was begun is kept."""
@@ -1038,18 +931,15 @@ class EndTests(ScreenTests):
         self.at(scene, history=history)
         self.assertEqual(history.get_strings(), ["begun"])
 
-    def test_ctrl_c_at_a_hidden_question(self) -> None:
+    @played
+    async def test_ctrl_c_at_a_hidden_question(self) -> None:
         """There it takes back the question, and what was typed, and nothing else."""
-
-        async def scene() -> None:
-            self.desk.hidden = True
-            await self.type("secret" + CTRL_C)
-            await self.until(lambda: not self.desk.hidden)
-            await self.type("open")
-            await self.before("[lobby] ana> open")
-            self.assertEqual((self.desk.left, self.desk.lines), (0, []))
-
-        self.at(scene)
+        self.desk.hidden = True
+        await self.type("secret" + CTRL_C)
+        await self.until(lambda: not self.desk.hidden)
+        await self.type("open")
+        await self.before("[lobby] ana> open")
+        self.assertEqual((self.desk.left, self.desk.lines), (0, []))
 
     def test_ctrl_z(self) -> None:
         """The prompt is out of the way while the shell has the terminal, and comes back."""
@@ -1064,17 +954,14 @@ class EndTests(ScreenTests):
         self.at(scene, suspend=lambda: seen.append([row for row in self.glass.rows if row]))
         self.assertEqual(seen, [["hi"]])
 
-    def test_redraw(self) -> None:
+    @played
+    async def test_redraw(self) -> None:
         """After the shell has written something, all is drawn anew where the cursor is then."""
-
-        async def scene() -> None:
-            await self.type("hello")
-            await self.before("[lobby] ana> hello")
-            self.glass.feed(b"\x1b[H\x1b[Jsh> fg\r\n")
-            self.screen.redraw()
-            await self.until(lambda: self.glass.order("sh> fg", "[lobby] ana> hello", "example"))
-
-        self.at(scene)
+        await self.type("hello")
+        await self.before("[lobby] ana> hello")
+        self.glass.feed(b"\x1b[H\x1b[Jsh> fg\r\n")
+        self.screen.redraw()
+        await self.until(lambda: self.glass.order("sh> fg", "[lobby] ana> hello", "example"))
 
     def test_put_away(self) -> None:
         """When it is closed the prompt and the bar are gone, and what was printed stays."""
@@ -1121,29 +1008,23 @@ class EndTests(ScreenTests):
 
         asyncio.run(asyncio.wait_for(play(), BOUND))
 
-    def test_nothing_after_the_end(self) -> None:
+    @played
+    async def test_nothing_after_the_end(self) -> None:
         """What is shown after the end is not drawn over the shell's prompt."""
+        closed = self.screen.close()
+        await self.until(lambda: closed.called)
+        before = self.carrier.raw
+        self.screen.show([[("", "too late")]])
+        self.screen.refresh()
+        await self.type("x")
+        await asyncio.sleep(0.05)
+        self.assertEqual(self.carrier.raw, before)
+        self.screen.connectionLost()
+        self.assertEqual(self.desk.left, 0)
 
-        async def scene() -> None:
-            closed = self.screen.close()
-            await self.until(lambda: closed.called)
-            before = self.carrier.raw
-            self.screen.show([[("", "too late")]])
-            self.screen.refresh()
-            await self.type("x")
-            await asyncio.sleep(0.05)
-            self.assertEqual(self.carrier.raw, before)
-            self.screen.connectionLost()
-            self.assertEqual(self.desk.left, 0)
-
-        self.at(scene)
-
-    def test_terminal_gone(self) -> None:
+    @played
+    async def test_terminal_gone(self) -> None:
         """A terminal that is gone is somebody who wants to leave."""
-
-        async def scene() -> None:
-            self.screen.connectionLost()
-            self.assertEqual(self.desk.left, 1)
-            self.assertTrue(self.screen.gone.called)
-
-        self.at(scene)
+        self.screen.connectionLost()
+        self.assertEqual(self.desk.left, 1)
+        self.assertTrue(self.screen.gone.called)
