@@ -119,18 +119,23 @@ def settle(crowd: Crowd, users: int) -> None:
     crowd.settle()
 
 
+def caused(crowd: Crowd, send: Callable[[int], None]) -> int:
+    """Do something for the first time, to learn how many bytes come of it."""
+    before = crowd.total
+    send(0)
+    crowd.until(lambda: crowd.total > before, "the first message")
+    crowd.quiet()
+    return crowd.total - before
+
+
 def steady(
     server: Server, crowd: Crowd, send: Callable[[int], None], count: int, window: int
 ) -> Spent:
     """Do something `count` times, `window` of it at once, until all that it causes has come.
 
-    It is done once before, to learn how many bytes that is.
+    It is done once before.
     """
-    before = crowd.total
-    send(0)
-    crowd.until(lambda: crowd.total > before, "the first message")
-    crowd.quiet()
-    unit = crowd.total - before
+    unit = caused(crowd, send)
     base, sent = crowd.total, 0
     gc.disable()
     try:
@@ -186,18 +191,17 @@ def pings(server: Server, members: int, count: int) -> tuple[list[float], Spent]
         talker, _ = gathered(server, crowd, members)
         # The acknowledgement is not waited for here: the lap ends when the last member has it.
         talker.counts = False
-        say = server.dialect.say
-        before = crowd.total
-        crowd.send(talker, say(ROOM, "x" * 100, 0))
-        crowd.until(lambda: crowd.total > before, "the first message")
-        crowd.quiet()
-        unit = crowd.total - before
+
+        def say(number: int) -> None:
+            crowd.send(talker, server.dialect.say(ROOM, "x" * 100, number))
+
+        unit = caused(crowd, say)
         watch = Watch(server)
         for number in range(1, count + 1):
             target = crowd.total + unit
             end = time.monotonic() + STALLED
             begun = time.perf_counter()
-            crowd.send(talker, say(ROOM, "x" * 100, number))
+            say(number)
             while crowd.total < target:
                 crowd.pump(0.5)
                 if time.monotonic() > end:

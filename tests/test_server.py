@@ -505,17 +505,22 @@ class BugTests(DoorTestCase):
 
 
 class BroadcastTests(DoorTestCase):
+    def encoded(self) -> list[Event]:
+        """What is encoded from now on, as it comes."""
+        made: list[Event] = []
+
+        def noting(event: Event) -> bytes:
+            made.append(event)
+            return encode(event)
+
+        self.patch(outbox, "encode", noting)
+        return made
+
     def test_one_encoding(self) -> None:
         """A message is encoded once, however many hear it."""
         ana = self.visitor("ana", "lobby")
         listeners = [self.visitor(f"listener-{n}", "lobby") for n in range(20)]
-        made: list[Event] = []
-
-        def counting(event: Event) -> bytes:
-            made.append(event)
-            return encode(event)
-
-        self.patch(outbox, "encode", counting)
+        made = self.encoded()
         for listener in listeners:
             listener.hear()
         ana.send(request("say", "hi", 1))
@@ -527,13 +532,7 @@ class BroadcastTests(DoorTestCase):
     def test_join_one_encoding(self) -> None:
         """So is the news that somebody came."""
         listeners = [self.visitor(f"listener-{n}", "lobby") for n in range(10)]
-        made: list[Event] = []
-
-        def counting(event: Event) -> bytes:
-            made.append(event)
-            return encode(event)
-
-        self.patch(outbox, "encode", counting)
+        made = self.encoded()
         for listener in listeners:
             listener.hear()
         self.house.user("ana", "lobby")
