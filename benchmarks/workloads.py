@@ -210,11 +210,17 @@ def pings(server: Server, members: int, count: int) -> tuple[list[float], Spent]
         return laps, watch.spent()
 
 
-def flood(server: Server, size: float) -> Figure:
-    """64 messages in flight to 500 members."""
-    members, count = people(500, size), sized(4000, size)
-    spent, _ = talk(server, members, count, 100, 64)
-    return _delivered(spent, members * count)
+def flood(full: int, messages: int, length: int = 100, window: int = 64, neglected: int = 0) -> Run:
+    """One talker in a room of so many, of which some may read nothing."""
+
+    def run(server: Server, size: float) -> Figure:
+        members, count = people(full, size), sized(messages, size)
+        slow = people(neglected, size, 1) if neglected else 0
+        spent, note = talk(server, members, count, length, window, slow)
+        delivered = (members - slow) * count
+        return spent.figure(delivered / spent.seconds, delivered, note)
+
+    return run
 
 
 def rooms(server: Server, size: float) -> Figure:
@@ -274,13 +280,6 @@ def idle(server: Server, size: float) -> Figure:
     return Figure(used / 1024 / members, note=f"{members} connections")
 
 
-def big(server: Server, size: float) -> Figure:
-    """Messages of 4 KiB to 200 members, 16 in flight."""
-    members, count = people(200, size), sized(1500, size)
-    spent, _ = talk(server, members, count, 4096, 16)
-    return _delivered(spent, members * count)
-
-
 def churn(server: Server, size: float) -> Figure:
     """50 come and go all the time, in front of 450 who stay; 50 comings and goings in flight."""
     stayers, goers, count = people(450, size), people(50, size), sized(2500, size)
@@ -301,24 +300,6 @@ def churn(server: Server, size: float) -> Figure:
     return spent.figure(2 * count / spent.seconds, 2 * count * stayers)
 
 
-def slow(server: Server, size: float) -> Figure:
-    """64 messages of 400 bytes in flight to 200 members, of which 20 read nothing."""
-    members, lazy, count = people(200, size), people(20, size, 1), sized(8000, size)
-    spent, note = talk(server, members, count, 400, 64, lazy)
-    return _delivered(spent, (members - lazy) * count, note)
-
-
-def secret(server: Server, size: float) -> Figure:
-    """As flood, to 200 members, over TLS."""
-    members, count = people(200, size), sized(3000, size)
-    spent, _ = talk(server, members, count, 100, 64)
-    return _delivered(spent, members * count)
-
-
-def _delivered(spent: Spent, deliveries: int, note: str = "") -> Figure:
-    return spent.figure(deliveries / spent.seconds, deliveries, note)
-
-
 MUTE = frozenset({"nats"})
 """Tells nobody who comes and goes."""
 SHORT = frozenset({"ngircd"})
@@ -326,19 +307,20 @@ SHORT = frozenset({"ngircd"})
 _ROWS = (
     Workload("ping", "one message at a time to 500 members, until the last has it",
              "ms", "lower", ping),
-    Workload("flood", "64 messages in flight to 500 members", "deliveries/s", "higher", flood),
+    Workload("flood", "64 messages in flight to 500 members",
+             "deliveries/s", "higher", flood(500, 4000)),
     Workload("rooms", "100 rooms of 5, everyone talks", "messages/s", "higher", rooms),
     Workload("storm", "1500 join one room at once", "s", "lower", storm, MUTE),
     Workload("idle", "memory for each of 9000 idle connections, in rooms of 10",
              "KiB", "lower", idle),
     Workload("big", "messages of 4 KiB to 200 members, 16 in flight",
-             "deliveries/s", "higher", big, SHORT),
+             "deliveries/s", "higher", flood(200, 1500, 4096, 16), SHORT),
     Workload("churn", "50 come and go all the time, before 450 who stay",
              "comings and goings/s", "higher", churn, MUTE),
     Workload("slow", "as flood, to 200 members of which 20 read nothing",
-             "deliveries/s", "higher", slow),
+             "deliveries/s", "higher", flood(200, 8000, 400, neglected=20)),
     Workload("tls", "as flood, to 200 members, over TLS",
-             "deliveries/s", "higher", secret, tls=True),
+             "deliveries/s", "higher", flood(200, 3000), tls=True),
 )  # fmt: skip
 WORKLOADS = {row.name: row for row in _ROWS}
 
