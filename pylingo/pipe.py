@@ -43,7 +43,7 @@ from pylingo.protocol import (
 from pylingo.questions import EXIT, choice
 from pylingo.requests import HERE, LEAVES, MOVES, SAID, same_room
 
-BEGIN = b"-- /help shows the commands. To begin: /name NAME, then /join ROOM. exit leaves."
+BEGIN = "-- /help shows the commands. To begin: /name NAME, then /join ROOM. exit leaves."
 """What a person is told who is asked no questions."""
 MOST_UNANSWERED = 64
 """Lines that are sent ahead of their replies."""
@@ -176,10 +176,10 @@ class Pipe(LineReceiver):
                 # It is as good as a password, and files are read by others.
                 event = msgspec.structs.replace(event, session="")
             if not isinstance(event, Connected):
-                self._print(names.clean(msgspec.json.encode(event).decode()).encode())
+                self._print(names.clean(msgspec.json.encode(event).decode()))
         elif not isinstance(event, Error):
             for line in looks.lines(event, self.connection.user):
-                self._print(looks.plain(line).encode())
+                self._print(looks.plain(line))
             if self._person and isinstance(event, Welcome):
                 self._print(BEGIN)
         if isinstance(event, Error):
@@ -203,9 +203,9 @@ class Pipe(LineReceiver):
             self._complain(trouble.text)
         self._told = trouble.text
 
-    def _print(self, line: bytes) -> None:
+    def _print(self, line: str) -> None:
         if self._output:
-            self.transport.write(line + b"\n")
+            self.transport.write(f"{line}\n".encode())
 
     def _complain(self, sentence: str) -> None:
         self._status = 1

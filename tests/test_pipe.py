@@ -120,7 +120,7 @@ class PersonTests(PipeTests):
         """A person who types is told how to begin; `exit` leads out, of the room or of the chat."""
         assert self.wire.welcome is not None
         self.pipe.heard(self.wire.welcome)
-        self.assertEqual(self.printed[-1], BEGIN.decode())
+        self.assertEqual(self.printed[-1], BEGIN)
         self.pipe.dataReceived(b"exit\nEXIT \n")
         self.wire.room = None
         self.pipe.dataReceived(b"exit\n")
