@@ -263,15 +263,8 @@ class Lobby:
         return self.learn().addCallback(self._show_rooms)
 
     def _show_rooms(self, listed: Rooms | None) -> None:
-        if listed is None:
-            return
-        shown = list(looks.rooms(listed))
-        if listed.rooms:
-            shown = [
-                [("", f"{n:4} "), (style, text.removeprefix("--")), *more]
-                for n, ((style, text), *more) in enumerate(shown, 1)
-            ]
-        self._visitor.show(shown)
+        if listed is not None:
+            self._visitor.show(looks.rooms(listed, numbered=True))
 
     def _ask(
         self,

@@ -174,15 +174,16 @@ def lines(
             pass
 
 
-def rooms(event: Rooms) -> Iterator[Line]:
-    """The rooms with their number of users."""
+def rooms(event: Rooms, *, numbered: bool = False) -> Iterator[Line]:
+    """The rooms with their number of users, and `numbered` where one may choose."""
     if not event.rooms:
         yield [("class:info", "-- There are no rooms yet.")]
-    for room in event.rooms:
+    for number, room in enumerate(event.rooms, 1):
+        mark: Line = [("", f"{number:4} ")] if numbered else [("class:info", "--")]
         locked = ", locked" if room.locked else ""
         topic = f"  {tidy(room.topic)}" if room.topic else ""
         people = _many(room.count, "user")
-        yield [("class:info", f"-- {tidy(room.name)} ({people}{locked}){topic}")]
+        yield [*mark, ("class:info", f" {tidy(room.name)} ({people}{locked}){topic}")]
 
 
 def stamped(lines: Iterable[Line], now: float | None = None) -> Iterator[Line]:
