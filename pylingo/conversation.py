@@ -337,7 +337,7 @@ class Conversation:
                 self.tell("-- That password is not needed any more.")
 
         *before, prompt = question.split("\n")
-        self.show([[("class:info", f"-- {line}")] for line in before])
+        self.show([looks.info(line) for line in before])
         asked = Question(prompt, answer.callback, hidden, ours=False)
         self._questions.ask(asked)
         return answer
@@ -497,7 +497,7 @@ class Conversation:
     def _new_day(self) -> list[Line]:
         """A line above what is shown first on another day."""
         day, self._day = self._day, looks.today()
-        return [[("class:info", f"-- {self._day}")]] if day not in ("", self._day) else []
+        return [looks.info(self._day)] if day not in ("", self._day) else []
 
     def _headings(self, event: Heard) -> list[Line]:
         """A line above what is from the past."""

@@ -54,6 +54,11 @@ def plain(line: Line) -> str:
     return "".join(text for _, text in line)
 
 
+def info(text: str) -> Line:
+    """A line of the client's own."""
+    return [("class:info", f"-- {text}")]
+
+
 def tidy(text: str) -> str:
     """`text` on one line, without anything that a terminal would obey."""
     return " ".join(names.clean(text).split())
@@ -110,7 +115,7 @@ def lines(
         case Message() | Private():
             yield from _said(event, me, now, most)
         case Welcome():
-            yield [("class:info", f"-- Welcome. You are {tidy(event.user)} here.")]
+            yield info(f"Welcome. You are {tidy(event.user)} here.")
             yield from _block("class:motd", event.motd)
         case Joined(users=None):
             yield [("class:come", f"--> {tidy(event.user)} joined {tidy(event.room)}")]
@@ -121,46 +126,46 @@ def lines(
             if event.room is not None:
                 yield _arrival("You are back in", event.room, event.users, event.count)
                 yield from _topic(event.topic)
-            yield [("class:info", f"-- You are {tidy(event.user)}.")]
+            yield info(f"You are {tidy(event.user)}.")
         case Left():
             who = "You" if event.re is not None or event.user == me else tidy(event.user)
             why = "" if event.reason == "left" else f" ({tidy(event.reason)})"
             yield [("class:go", f"<-- {who} left {tidy(event.room)}{why}")]
         case Renamed():
             if event.re is not None:
-                yield [("class:info", f"-- You are now {tidy(event.to)}.")]
+                yield info(f"You are now {tidy(event.to)}.")
             else:
-                yield [("class:info", f"-- {tidy(event.user)} is now {tidy(event.to)}")]
+                yield info(f"{tidy(event.user)} is now {tidy(event.to)}")
         case Rooms():
             yield from rooms(event)
         case Users():
             who = ", ".join(map(tidy, event.users))
-            yield [("class:info", f"-- In {tidy(event.room)} ({len(event.users)}): {who}")]
+            yield info(f"In {tidy(event.room)} ({len(event.users)}): {who}")
             if event.operators:
                 who = ", ".join(map(tidy, event.operators))
-                yield [("class:info", f"-- Operators here: {who}")]
+                yield info(f"Operators here: {who}")
         case Help():
             yield from _help(event.commands)
         case History():
             what = _many(len(event.messages), "message") if event.messages else "Nothing was said"
             hidden = sum(map(ignores, event.messages))
             end = (f" ({hidden} hidden)" if hidden else "") + (":" if event.messages else ".")
-            yield [("class:info", f"-- {what} in {tidy(event.room)}{end}")]
+            yield info(f"{what} in {tidy(event.room)}{end}")
             for message in event.messages:
                 if not ignores(message):
                     yield from _said(message, me, now, most)
             for first in event.messages[: event.older]:
-                yield [("class:info", f"-- Before that: /history {len(event.messages)} {first.id}")]
+                yield info(f"Before that: /history {len(event.messages)} {first.id}")
         case Topic():
             who = f" (set by {tidy(event.user)})" if event.user else ""
             topic = tidy(event.topic) or "none"
-            yield [("class:info", f"-- Topic of {tidy(event.room)}: {topic}{who}")]
+            yield info(f"Topic of {tidy(event.room)}: {topic}{who}")
         case Done():
             yield from _block("class:info", event.text)
         case Notice():
             yield from _block("class:notice", event.text)
         case Pong(re=int() | str()):
-            yield [("class:info", f"-- The server is there. {tidy(event.body)}".rstrip())]
+            yield info(f"The server is there. {tidy(event.body)}".rstrip())
         case Closing():
             yield from _block("class:error" if event.reason != "bye" else "class:info", event.text)
         case Error():
@@ -169,7 +174,7 @@ def lines(
             more = "" if event.final else " Trying again…"
             yield [("class:error", f"!! Not connected: {tidy(event.reason)}{more}")]
         case Connected(again=True):
-            yield [("class:info", "-- Connected again.")]
+            yield info("Connected again.")
         case _:
             pass
 
@@ -177,7 +182,7 @@ def lines(
 def rooms(event: Rooms, *, numbered: bool = False) -> Iterator[Line]:
     """The rooms with their number of users, and `numbered` where one may choose."""
     if not event.rooms:
-        yield [("class:info", "-- There are no rooms yet.")]
+        yield info("There are no rooms yet.")
     for number, room in enumerate(event.rooms, 1):
         mark: Line = [("", f"{number:4} ")] if numbered else [("class:info", "--")]
         locked = ", locked" if room.locked else ""
@@ -256,7 +261,7 @@ def _arrival(what: str, room: str, users: Sequence[str], count: int) -> Line:
 
 def _topic(topic: str) -> Iterator[Line]:
     if topic:
-        yield [("class:info", f"-- Topic: {tidy(topic)}")]
+        yield info(f"Topic: {tidy(topic)}")
 
 
 def _block(style: str, text: str, mark: str = "-- ") -> Iterator[Line]:

@@ -61,7 +61,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from pylingo.looks import COLOURS, Line, plain
+from pylingo.looks import COLOURS, Line, info, plain
 
 MENU = 6
 """Lines that a menu of completions has, where the screen is large enough."""
@@ -538,7 +538,7 @@ class Screen(TwistedProtocol):
                 self._desk.leave()
             else:
                 self._interrupted = now
-                self.show([[("class:info", "-- Press Ctrl-C once more to leave.")]])
+                self.show([info("Press Ctrl-C once more to leave.")])
 
         return keys
 
