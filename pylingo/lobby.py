@@ -95,7 +95,7 @@ class Lobby:
         if self._name:
             self._be(self._name)
         else:
-            self._ask(f"Your name [{looks.tidy(self._visitor.user)}]: ", self._take_name)
+            self._ask_name("Your name")
 
     def settle(self) -> None:
         """It is clear who one is; now where to go."""
@@ -178,7 +178,10 @@ class Lobby:
             self._rename(name)
 
     def _rename(self, name: str) -> None:
-        asked = self._visitor.request("name", name)
+        self._claim(name, "name", name)
+
+    def _claim(self, name: str, command: str, body: str) -> None:
+        asked = self._visitor.request(command, body)
         asked.addCallbacks(lambda _: self.settle(), self._name_refused, errbackArgs=(name,))
 
     def _name_refused(self, why: Failure, name: str) -> None:
@@ -187,17 +190,16 @@ class Lobby:
             question = f"The password of {looks.tidy(name)}, or nothing for another name: "
             self._ask(question, partial(self._log_in, name), hidden=True)
         else:
-            self._ask_name_again()
+            self._ask_name("Another name")
 
-    def _ask_name_again(self) -> None:
-        self._ask(f"Another name [{looks.tidy(self._visitor.user)}]: ", self._take_name)
+    def _ask_name(self, which: str) -> None:
+        self._ask(f"{which} [{looks.tidy(self._visitor.user)}]: ", self._take_name)
 
     def _log_in(self, name: str, password: str) -> None:
-        if not password:
-            self._ask_name_again()
-            return
-        asked = self._visitor.request("login", f"{name} {password}")
-        asked.addCallbacks(lambda _: self.settle(), self._name_refused, errbackArgs=(name,))
+        if password:
+            self._claim(name, "login", f"{name} {password}")
+        else:
+            self._ask_name("Another name")
 
     # Where to go.
 
