@@ -139,16 +139,17 @@ class Seat(SynchronousTestCase):
         self.line.replies.pop(0).errback(ChatError(code, "No."))
 
 
-def welcome() -> Welcome:
-    return Welcome(
-        server="test",
-        version=1,
-        user="guest-1",
-        session="t",
-        commands=COMMANDS,
-        motd="",
-        password_required=False,
-    )
+def welcome(**more: Any) -> Welcome:
+    fields: dict[str, Any] = {
+        "server": "test",
+        "version": 1,
+        "user": "guest-1",
+        "session": "token-1",
+        "commands": COMMANDS,
+        "motd": "",
+        "password_required": False,
+    }
+    return Welcome(**fields | more)
 
 
 def message(text: str, user: str = "bob", id: int = 1, **more: bool) -> Message:

@@ -32,8 +32,8 @@ from pylingo.protocol import (
     Sent,
     Topic,
     Users,
-    Welcome,
 )
+from tests.seat import welcome
 
 COMMANDS = (identity,)
 """Modules that put their commands into the table by being here."""
@@ -64,18 +64,6 @@ def message(text: str = "hi", user: str = "bob", **more: bool) -> Message:
 
 def private(user: str = "bob", to: str = "ana", text: str = "psst", **more: bool) -> Private:
     return Private(id=1, at=AT, user=user, to=to, text=text, **more)
-
-
-def welcome(user: str = "guest-1", motd: str = "") -> Welcome:
-    return Welcome(
-        server="test",
-        version=1,
-        user=user,
-        session="t",
-        commands=[],
-        motd=motd,
-        password_required=False,
-    )
 
 
 class MessageTests(SynchronousTestCase):
@@ -369,7 +357,7 @@ class HostileServerTests(SynchronousTestCase):
             message(bad, user=bad),
             message(bad, user=bad, action=True),
             private(bad, bad, bad),
-            welcome(bad, bad),
+            welcome(user=bad, motd=bad),
             Joined(room=bad, user=bad),
             Joined(room=bad, user=bad, users=[bad], count=3, topic=bad, re=1),
             Resumed(user=bad, room=bad, users=[bad], count=3, topic=bad, session=bad, re=1),

@@ -25,8 +25,8 @@ from pylingo.protocol import (
     Rooms,
     RoomSummary,
     Sent,
-    Welcome,
 )
+from tests.seat import welcome
 
 SENT = Sent(id=1, at=1)
 
@@ -38,15 +38,6 @@ class Wire:
         self.user = "ana"
         self.linked = True
         self.room: str | None = "lobby"
-        self.welcome: Welcome | None = Welcome(
-            server="test",
-            version=1,
-            user="guest-1",
-            session="t",
-            commands=[],
-            motd="",
-            password_required=False,
-        )
         self.asked: list[tuple[str, str]] = []
         self.replies: list[Deferred[AnyEvent]] = []
         self.closing = 0
@@ -118,8 +109,7 @@ class PersonTests(PipeTests):
 
     def test_person(self) -> None:
         """A person who types is told how to begin; `exit` leads out, of the room or of the chat."""
-        assert self.wire.welcome is not None
-        self.pipe.heard(self.wire.welcome)
+        self.pipe.heard(welcome())
         self.assertEqual(self.printed[-1], BEGIN)
         self.pipe.dataReceived(b"exit\nEXIT \n")
         self.wire.room = None
@@ -405,9 +395,8 @@ class JsonTests(PipeTests):
 
     def test_no_token(self) -> None:
         """The session's token, which is as good as a password, is in no file that others read."""
-        assert self.wire.welcome is not None
         resumed = Resumed(user="ana", room=None, users=[], count=0, topic="", session="t")
-        for event in (self.wire.welcome, resumed):
+        for event in (welcome(), resumed):
             self.pipe.heard(event)
         self.assertEqual([json.loads(line).get("session") for line in self.printed], ["", ""])
 

@@ -25,7 +25,6 @@ from pylingo.connection import Connection, Heard
 from pylingo.protocol import (
     ChatError,
     Closing,
-    CommandHelp,
     Error,
     Event,
     Joined,
@@ -42,12 +41,8 @@ from pylingo.protocol import (
 )
 from pylingo.schema import Database
 from pylingo.server import ChatFactory
+from tests import seat
 from tests.house import START
-
-
-def at_once(function: Callable[[], Any]) -> Deferred[Any]:
-    """Run what the log would run in a thread."""
-    return maybeDeferred(function)
 
 
 class Script(Int32StringReceiver):
@@ -171,6 +166,7 @@ class World:
     def serve(self, password: str = "") -> ChatFactory:
         """Have a real server, with an empty database, from now on."""
         database = Database(":memory:")
+        at_once = maybeDeferred  # In place of threads.
         chat = Chat.on(database, at_once, at_once, at_once, self.clock, password=password)
         factory = ChatFactory(chat, self.clock)
         self.build = lambda: factory.buildProtocol(None)
@@ -211,17 +207,8 @@ class Person:
         return trouble
 
 
-def welcome(request: Request, user: str = "guest-1", session: str = "token-1") -> Welcome:
-    return Welcome(
-        server="test",
-        version=1,
-        user=user,
-        session=session,
-        commands=[CommandHelp("say", [], "TEXT", "Say something.")],
-        motd="",
-        password_required=False,
-        re=request.re,
-    )
+def welcome(request: Request, **more: Any) -> Welcome:
+    return seat.welcome(re=request.re, **more)
 
 
 def joined(request: Request) -> Joined:
