@@ -213,17 +213,18 @@ class Conversation:
                 for name, help in self._words()
                 if name.startswith(text[1:].casefold())
             ]
-        if command.casefold() == "/help":
-            begun = rest.removeprefix("/").casefold()
-            return [
-                (name, len(rest), help) for name, help in self._words() if name.startswith(begun)
-            ]
-        if command.casefold() in ("/join", "/create"):
-            return [(room, len(rest), "") for room in rooms if _begins(room, rest)]
-        if command.casefold() == "/history":
-            older = [self._older] if self._older else []
-            return [(page, len(rest), "") for page in older if page.startswith(rest)]
-        return self._complete_name(text)
+        match command.casefold():
+            case "/help":
+                begun = rest.removeprefix("/").casefold()
+                words = self._words()
+                return [(name, len(rest), help) for name, help in words if name.startswith(begun)]
+            case "/join" | "/create":
+                return [(room, len(rest), "") for room in rooms if _begins(room, rest)]
+            case "/history":
+                older = [self._older] if self._older else []
+                return [(page, len(rest), "") for page in older if page.startswith(rest)]
+            case _:
+                return self._complete_name(text)
 
     def _complete_name(self, text: str) -> list[tuple[str, int, str]]:
         command, _, rest = text.partition(" ")
