@@ -1,8 +1,8 @@
 """What tests with real terminals and real processes share.
 
 `Glass` is a terminal emulator: bytes in, a screen to read. `Server`, `Client` and `Terminal` are
-processes: a real ``twistd``, a ``pylingo`` with pipes, and one on a pseudo-terminal. All waiting is
-for a condition and has a bound.
+processes: a real ``twistd``, a ``pylingo`` with pipes, and one on a pseudo-terminal; a `Journey`
+starts them, and ends them for sure. All waiting is for a condition and has a bound.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pyte
+from twisted.trial.unittest import SynchronousTestCase
 
 PATIENCE = 20.0
 """Seconds that anything may take, on a machine that is busy with other things too."""
@@ -308,3 +309,39 @@ class Terminal:
         self.process.wait(PATIENCE)
         if self._ours >= 0:
             self.hang_up()
+
+
+class Journey(SynchronousTestCase):
+    """A place for the files of a journey, and processes that are gone when it ends."""
+
+    def setUp(self) -> None:
+        self.home = Path(self.mktemp()).absolute()
+        self.home.mkdir(parents=True)
+
+    def serve(self, *options: str, port: int = 0) -> Server:
+        server = Server(self.home / "server", *options, port=port)
+        self.addCleanup(server.kill)
+        return server
+
+    def client(self, *arguments: str, home: str = "pipes", **more: Any) -> Client:
+        client = Client(self.home / home, *arguments, **more)
+        self.addCleanup(client.kill)
+        return client
+
+    def person(self, server: Server, name: str, room: str = "lobby") -> Client:
+        """A client with pipes, who is in the room."""
+        client = self.client(server.address, "--name", name, "--room", room)
+        client.prints(f"--> You joined {room}")
+        return client
+
+    def terminal(self, *arguments: str, **more: Any) -> Terminal:
+        terminal = Terminal(self.home / "desk", *arguments, **more)
+        self.addCleanup(terminal.kill)
+        return terminal
+
+    def seat(self, server: Server, name: str = "ana", columns: int = 60) -> Terminal:
+        """A client on a terminal, whose person is in the lobby room."""
+        terminal = self.terminal(server.address, "--name", name, "--room", "lobby", columns=columns)
+        terminal.shows("--> You joined lobby")
+        terminal.until(lambda glass: glass.before == f"[lobby] {name}> ")
+        return terminal

@@ -14,13 +14,9 @@ import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
-from typing import Any
-
-from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.protocol import Request, encode
-from tests.journey import Client, Glass, Process, Server, Terminal, surroundings, until
+from tests.journey import Glass, Journey, Process, Server, surroundings, until
 
 LEFT, TAB, UP = "\x1b[D", "\t", "\x1b[A"
 CTRL_C, CTRL_D, ALT_ENTER = "\x03", "\x04", "\x1b\r"
@@ -29,42 +25,6 @@ CTRL_C, CTRL_D, ALT_ENTER = "\x03", "\x04", "\x1b\r"
 def _asks(question: str, glass: Glass) -> bool:
     """Whether the cursor stands behind `question`."""
     return glass.before == question
-
-
-class Journey(SynchronousTestCase):
-    """A place for the files of a journey, and processes that are gone when it ends."""
-
-    def setUp(self) -> None:
-        self.home = Path(self.mktemp()).absolute()
-        self.home.mkdir(parents=True)
-
-    def serve(self, *options: str, port: int = 0) -> Server:
-        server = Server(self.home / "server", *options, port=port)
-        self.addCleanup(server.kill)
-        return server
-
-    def client(self, *arguments: str, home: str = "pipes", **more: Any) -> Client:
-        client = Client(self.home / home, *arguments, **more)
-        self.addCleanup(client.kill)
-        return client
-
-    def person(self, server: Server, name: str, room: str = "lobby") -> Client:
-        """A client with pipes, who is in the room."""
-        client = self.client(server.address, "--name", name, "--room", room)
-        client.prints(f"--> You joined {room}")
-        return client
-
-    def terminal(self, *arguments: str, **more: Any) -> Terminal:
-        terminal = Terminal(self.home / "desk", *arguments, **more)
-        self.addCleanup(terminal.kill)
-        return terminal
-
-    def seat(self, server: Server, name: str = "ana", columns: int = 60) -> Terminal:
-        """A client on a terminal, whose person is in the lobby room."""
-        terminal = self.terminal(server.address, "--name", name, "--room", "lobby", columns=columns)
-        terminal.shows("--> You joined lobby")
-        terminal.until(lambda glass: glass.before == f"[lobby] {name}> ")
-        return terminal
 
 
 class PipeJourneys(Journey):

@@ -27,8 +27,7 @@ from typing import Any
 
 from pylingo.protocol import Closing, Message, Private, Sent, Welcome, encode
 from tests.house import events, request
-from tests.journey import Client, Server, until
-from tests.test_journeys import Journey
+from tests.journey import Client, Journey, Server, until
 
 ROOT = Path(__file__).parents[1]
 
