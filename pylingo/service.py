@@ -13,13 +13,15 @@ import signal
 import socket
 import sqlite3
 import sys
+from collections.abc import Callable
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, fail, maybeDeferred
 from twisted.internet.endpoints import serverFromString, wrapServerTLS
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.threads import deferToThreadPool
@@ -298,11 +300,27 @@ class ChatService(Service):
         Service.stopService(self)
         return ensureDeferred(self._stop())
 
+    def hear_signals(self) -> None:
+        """The reactor has made the signals its own: let the first do more than it does there.
+
+        The second is to end it, though the reactor may hang, as on a log that nobody reads.
+        """
+
+        def first(stop: Callable[..., object], *which: object) -> None:
+            self.hold_signals()
+            stop(*which)
+
+        for one in (*STOPS, signal.SIGHUP):
+            if callable(stop := signal.getsignal(one)):
+                signal.signal(one, partial(first, stop))
+
     def hold_signals(self) -> None:
         """It is being stopped: another signal ends it at once, unless it came with the first.
 
         What ends a group of processes may send one to the process, and one to the group.
         """
+        if self._held:
+            return
         begun = monotonic()
         self._held = True
 
@@ -347,7 +365,15 @@ class ChatService(Service):
         pool = ThreadPool(0, 1, name)
         pool.start()
         self._pools.append(pool)
-        return lambda function: deferToThreadPool(self._reactor, pool, function)
+
+        def run(function: Callable[[], object]) -> Deferred[Any]:
+            try:
+                return deferToThreadPool(self._reactor, pool, function)
+            except RuntimeError as why:
+                # The system has no thread for us. It may have one the next time.
+                return fail(MemoryError(str(why)))
+
+        return run
 
     def _listen(self, door: IStreamServerEndpoint, factory: IProtocolFactory) -> None:
         listening = door.listen(factory)
@@ -358,7 +384,12 @@ class ChatService(Service):
             raise CannotStart(f"pylingo: {text} {_remedy(failed[0].value)}")
 
     async def _stop(self) -> None:
-        await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
+        for port in self._ports:
+            try:
+                await maybeDeferred(port.stopListening)
+            except OSError as why:
+                # The file of a `unix:` door is gone, or, after `twistd --uid`, not ours to remove.
+                self._log.warn("a door did not close: {why}", why=why)
         await self.factory.stop()
         if self._held:
             # A disk that hangs would hold up our own handler, too.
@@ -393,6 +424,7 @@ def makeService(options: Options) -> ChatService:
         # If the log goes there, a line with a name that it has no letters for would be missing.
         sys.__stdout__.reconfigure(errors="backslashreplace")
     service = ChatService(options, reactor)
+    reactor.callWhenRunning(service.hear_signals)
     reactor.addSystemEventTrigger("before", "shutdown", service.hold_signals)
     return service
 

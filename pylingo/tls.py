@@ -9,6 +9,7 @@ TLS 1.2 is the oldest version that is accepted. This module knows nothing about 
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterable
@@ -124,14 +125,19 @@ def make(path: Path) -> None:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
+    half = path.with_name(f"{path.name}-new")
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        # It comes to its place as a whole: some of it would be in the way of every start after.
+        with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        half.rename(path)
     except OSError as error:
-        if not isinstance(error, FileExistsError):
-            # Half of one would be in the way of the next try.
-            with suppress(OSError):
-                path.unlink()
+        with suppress(OSError):
+            half.unlink()
         raise CertificateError(
             f"The certificate {path} cannot be written: {error.strerror}. "
             "Choose another place for the database, or give a file with --tls."

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from io import BytesIO, TextIOWrapper
@@ -27,7 +28,14 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from pylingo import schema, service, tls
 from pylingo.protocol import Closing, Error, Message, Resumed, Sent
 from pylingo.schema import MEMORY, Database
-from pylingo.service import LARGEST_MOTD, CannotStart, ChatService, Options, makeService
+from pylingo.service import (
+    LARGEST_MOTD,
+    TOGETHER,
+    CannotStart,
+    ChatService,
+    Options,
+    makeService,
+)
 from tests.house import Caller
 
 LOCAL = "127.0.0.1"
@@ -235,6 +243,7 @@ class MakeServiceTests(SynchronousTestCase):
     def setUp(self) -> None:
         # The reactor of tests is stopped now and then, and what they start would hear no signal.
         self.patch(reactor, "addSystemEventTrigger", lambda *_: None)
+        self.patch(reactor, "callWhenRunning", lambda *_: None)
         self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
 
     def test_made(self) -> None:
@@ -449,6 +458,33 @@ class ServiceTests(ServiceTestCase):
         # Closing the database may hang, and no handler of ours would be called.
         self.assertIs(signal.getsignal(signal.SIGINT), signal.SIG_DFL)
 
+    async def test_file_of_a_door_is_gone(self) -> None:
+        """Without the file of a `unix:` door it stops in good order all the same, and says why."""
+        # The path of such a file may not be long.
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = f"{folder.name}/door"
+        service = self.start("--endpoint", f"unix:{path}", "--endpoint", f"tcp:0:interface={LOCAL}")
+        ana = await self.call("ana")
+        os.unlink(path)
+        await service.stopService()
+        await ana.until(lambda event: isinstance(event, Closing))
+        service.factory.doStop()  # As that door did not.
+        self.assertTrue(any("a door did not close" in text for text in self.logged), self.logged)
+
+    async def test_no_thread(self) -> None:
+        """When the system has no thread for it, it cannot store that; later it goes on."""
+        self.start()
+        ana = await self.call("ana", "lobby")
+        full = self.patch(service, "deferToThreadPool", self.no_thread)
+        refused = await ana.ask("say", "lost", 1)
+        self.assertEqual(refused.code, "internal")
+        full.restore()
+        self.assertIsInstance(await ana.ask("say", "kept", 2), Sent)
+
+    def no_thread(self, *_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
     async def test_port_taken(self) -> None:
         """A port that is taken ends it with a sentence."""
         self.start()
@@ -568,3 +604,26 @@ class BeforeTheReactorTests(SynchronousTestCase):
         status, out = self.run_until("raise PermissionError('no such user')")
         self.assertEqual(status, 1, out)
         self.assertIn("no such user", out)
+
+
+class HangTests(SynchronousTestCase):
+    def test_second_signal(self) -> None:
+        """Where the reactor hangs, as on a log that nobody reads, the second signal ends it."""
+        then = (
+            "import time; from twisted.internet import reactor;"
+            "reactor.callLater(0, lambda: print('it hangs', flush=True) or time.sleep(60))"
+        )
+        server = subprocess.Popen(
+            [sys.executable, "-c", STARTED.format(then=then)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self.addCleanup(server.communicate)
+        self.addCleanup(server.kill)
+        assert server.stdout is not None
+        while "it hangs" not in server.stdout.readline():
+            self.assertIsNone(server.poll())
+        server.send_signal(signal.SIGTERM)
+        time.sleep(2 * TOGETHER)
+        self.assertIsNone(server.poll())
+        server.send_signal(signal.SIGTERM)
+        self.assertEqual(server.wait(20), -signal.SIGTERM)
