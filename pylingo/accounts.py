@@ -216,10 +216,10 @@ class Accounts:
         """Whether something was told to `user`, who has an account, that may not have arrived."""
         return user.told > self.known[user.account or ""].read
 
-    def arrived(self, user: User) -> None:
-        """All that was told to `user`, who has an account, has arrived: it was read."""
+    def arrived(self, user: User, told: int) -> None:
+        """What was told to `user`, who has an account, up to the id `told`: it was read."""
         account = self.known[user.account or ""]
-        account.read = user.told
+        account.read = told
         row = (account.read, account.name.key)
         self._log.keep(
             ("read", account.name.key),

@@ -68,9 +68,10 @@ QUIET = 30.0
 """Seconds without a whole frame after which a connection is asked for a sign of life."""
 DEAD = 60.0
 """Seconds without one after which it is dropped."""
+ON_ITS_WAY = 3.0
+"""Seconds that a frame may have been on its way, and so from before what was said meanwhile."""
 ASLEEP = 15.0
-"""Seconds without a frame after which a peer may be stopped, though its system takes everything.
-PyLingo's own client says something every ten."""
+"""Seconds without a frame after which it may not be the peer itself that ends its side."""
 STALLED = 30.0
 """Seconds that a peer which has something to read may take nothing of it."""
 SPARE = 20 * 1024
@@ -146,6 +147,8 @@ class ChatProtocol(Int32StringReceiver):
     """Whether the request that is carried out was answered."""
     _barren = -SPARE
     """Bytes of TLS that have come past what it may take."""
+    _taken: tuple[str, int, float] | None = None
+    """What was told to an account up to an id, and the peer's system has taken; and since when."""
     _running: Deferred[None] | None = None
 
     def __init__(self, factory: ChatFactory, address: IAddress | None) -> None:
@@ -223,9 +226,11 @@ class ChatProtocol(Int32StringReceiver):
 
     def readConnectionLost(self) -> None:
         """The peer has said all it will say; it may still listen to the answers."""
-        # It has read what was there, or this would be the end of the whole connection.
+        # It has read what was there, or this would be the end of the whole connection. But it may
+        # be a proxy, which ends it because it has heard nothing for long.
+        if self.factory.now - self.heard_at < ASLEEP and self._behind < ASLEEP:
+            self.settle()
         self.heard_at, self._behind = self.factory.now, 0
-        self.settle()
         self._said_all = True
         if self.closing:
             self.outbox.drained().addCallback(self._hang_up)
@@ -259,7 +264,7 @@ class ChatProtocol(Int32StringReceiver):
 
     def ended(self, last: bytes, reason: str) -> None:
         """Others have ended this: what was said here is answered before."""
-        self.settle()
+        self._settle()
         self._why = reason
         self._finish(last)
         if self._running is not None:
@@ -289,7 +294,7 @@ class ChatProtocol(Int32StringReceiver):
     def close(self, reason: str, text: str) -> None:
         """Say why, then close; what waits to be sent is sent first."""
         if not self.closing:
-            self.settle()
+            self._settle()
             self._why = reason
             last, self._last = self._last, None
             self._close(last or encode(Closing(reason=reason, text=text)))
@@ -339,7 +344,7 @@ class ChatProtocol(Int32StringReceiver):
                 self.overflowed()
         elif self._stall is not None:
             self._stall = None
-        self.settle()
+        self._settle()
 
     def _hurry(self) -> None:
         """End it in good order if nothing was begun; at once if that did not help."""
@@ -356,14 +361,38 @@ class ChatProtocol(Int32StringReceiver):
             self._stall = None
 
     def settle(self) -> None:
-        """See whether what was said to the user alone has arrived."""
-        if not self.welcomed or self.user.account is None or not self.outbox.empty:
+        """The peer has just spoken: what its system had taken by then has arrived."""
+        self._taken = None
+        if self._handed_over():
+            self.chat.accounts.arrived(self.user, self.user.told)
+
+    def _settle(self) -> None:
+        """See whether what was said to the user alone has arrived.
+
+        That a system has taken it is not enough: that may be a proxy's, or of a machine that is
+        asleep. The peer must have spoken since.
+        """
+        if not self.welcomed or self.user.account is None:
             return
-        if self.factory.now - self.heard_at >= ASLEEP or self._behind >= ASLEEP:
-            return
-        accounts, user = self.chat.accounts, self.user
-        if accounts.unread(user) and not self.outbox.unsent():
-            accounts.arrived(user)
+        if self._taken is not None:
+            account, told, at = self._taken
+            if self._behind or account != self.user.account:
+                self._taken = None
+            elif self.heard_at >= at + ON_ITS_WAY:
+                self._taken = None
+                self.chat.accounts.arrived(self.user, told)
+        if self._taken is None and not self._behind and self._handed_over():
+            self._taken = self.user.account, self.user.told, self.factory.now + 1.0
+
+    def _handed_over(self) -> bool:
+        """Whether something was said to the user alone, and is on the peer's side by now."""
+        return (
+            self.welcomed
+            and self.user.account is not None
+            and self.outbox.empty
+            and self.chat.accounts.unread(self.user)
+            and not self.outbox.unsent()
+        )
 
     def _waits(self) -> bool:
         """Whether there is something that the peer could take."""
