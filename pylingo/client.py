@@ -7,6 +7,7 @@ cursor (``TERM=dumb``), it is a `Pipe`, which sends each line and prints what co
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -15,6 +16,10 @@ from typing import Any, NoReturn
 from pylingo import __version__
 
 PORT = 5000
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""What ends it in good order."""
+PATIENCE = 1
+"""Seconds that it waits for its own threads at the end."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -42,21 +47,32 @@ def main(arguments: list[str] | None = None) -> None:
         # In its first turn the reactor has made the signals its own.
         await deferLater(reactor, 0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
-        # These end it as those do that Twisted knows: in good order.
-        for one in (signal.SIGHUP, signal.SIGQUIT):
+        for one in ENDS:
             if signal.getsignal(one) is not signal.SIG_IGN:
-                signal.signal(one, lambda *_: reactor.callFromThread(reactor.stop))
+                signal.signal(one, lambda *_: reactor.callFromThread(_stop, reactor))
         reactor.addSystemEventTrigger("during", "shutdown", _obey_signals)
-        raise SystemExit(await converse(reactor, options))
+        status = await converse(reactor, options)
+        # A thread may wait for a silent name server, and cannot be told to stop.
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(status))
+        signal.alarm(PATIENCE)
+        raise SystemExit(status)
 
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     signal.signal(signal.SIGINT, interrupt)
     react(talk)
 
 
+def _stop(reactor: Any) -> None:
+    from twisted.internet.error import ReactorNotRunning
+
+    # It may have been told so before.
+    with contextlib.suppress(ReactorNotRunning):
+        reactor.stop()
+
+
 def _obey_signals() -> None:
     """At the very end, let signals end what still waits, such as for a silent name server."""
-    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    for one in ENDS:
         if signal.getsignal(one) is not signal.SIG_IGN:
             signal.signal(one, signal.SIG_DFL)
 

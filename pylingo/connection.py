@@ -32,7 +32,12 @@ from twisted.internet.defer import (
     fail,
     succeed,
 )
-from twisted.internet.interfaces import IPushProducer, ISSLTransport, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IProtocol,
+    IPushProducer,
+    ISSLTransport,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -76,6 +81,9 @@ SILENCE = 25.0
 GONE = "The server went away."
 PARTING = 2.0
 """Seconds that the server has to answer when there is no time to wait for it."""
+UNSAID = 20.0
+"""Seconds without a word of ours after which the server is told that we are here, though we hear
+much of it: over a slow link its own question may wait behind that for longer than it waits."""
 LONGEST_PAUSE = 30.0
 """Seconds between two tries to connect again, at most, and some jitter."""
 REMEMBERED = 20_000
@@ -135,7 +143,15 @@ class _Wire(Int32StringReceiver):
         return ISSLTransport.providedBy(self.transport)
 
     def connectionMade(self) -> None:
+        if self.encrypted and IProtocol.providedBy(self.transport):
+            # A record is handed on only when it is whole, and that may take its time, too.
+            decrypt = self.transport.dataReceived
+            self.transport.dataReceived = partial(self._encrypted, decrypt)  # type: ignore[method-assign]
         self.connection._made(self)
+
+    def _encrypted(self, decrypt: Callable[[bytes], None], data: bytes) -> None:
+        self.connection._sign()
+        decrypt(data)
 
     def dataReceived(self, data: bytes) -> None:
         # A large frame may take its time; that some of it comes is a sign of life.
@@ -246,6 +262,7 @@ class Connection:
         self._requests = Requests(self._send, lambda: self.room)
         self._seen: dict[int, None] = {}
         self._last_sign = 0.0
+        self._last_said = 0.0
         self._pulse = LoopingCall(self._look)
         self._pulse.clock = reactor
         self._service = ClientService(
@@ -435,6 +452,7 @@ class Connection:
 
     def _send(self, frame: bytes) -> None:
         assert self._wire is not None
+        self._last_said = self._reactor.seconds()
         self._wire.transport.write(frame)
 
     def _astray(self, moving: Pending, lost: list[Pending]) -> None:
@@ -553,7 +571,9 @@ class Connection:
         elif silent >= (SILENCE if wire.welcomed else FIRST_EVENT):
             wire.abort(SILENT)
         elif silent >= PULSE and wire.welcomed:
-            wire.transport.write(encode(Request("ping")))
+            self._send(encode(Request("ping")))
+        elif now - self._last_said >= UNSAID and wire.welcomed:
+            self._send(encode(Request("pong")))
 
     async def _arrive(self, wire: _Wire) -> None:
         """Say hello; go on with the session, or begin one under the same name and in the room."""
@@ -666,7 +686,7 @@ class Connection:
             case None:
                 return
             case Ping():
-                wire.transport.write(encode(Request("pong")))
+                self._send(encode(Request("pong")))
                 return
             case Pong(re=None):
                 return
@@ -772,7 +792,7 @@ def _sentence(why: Failure, where: str) -> str:
             "(twistd --nodaemon pylingo), or check the address."
         )
     if why.check(error.DNSLookupError, error.UnknownHostError):
-        return f"There is no host of that name: {where}. Check the spelling."
+        return f"The host of {where} cannot be found. Check the spelling, and the network."
     if why.check(error.TimeoutError, error.TCPTimedOutError):
         return f"{where} does not answer. Check the address, the network and the firewall."
     reason = why.getErrorMessage().rstrip(".")

@@ -380,7 +380,9 @@ class Conversation:
                         f"!! {was} was taken, or logged in, elsewhere, and you are {now} now: "
                         f"/login {was} if it is yours, or /name NAME"
                     )
-            case Error(code="not_resumable") if self._arrived and not self.linked:
+            case Error(code="not_resumable") if self._arrived and not (
+                self.linked or self._leaving
+            ):
                 self.tell("-- Your session has ended. You come back in a new one.")
             case Renamed(re=str() | int()) | Done(user=str()):
                 # Perhaps in answer to a command that was typed at the question who to be.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pylingo.connection import Connection
@@ -37,7 +37,10 @@ async def dial(
         await made.start()
         return made
 
-    bare = HostnameEndpoint(reactor, options.host, options.port)
+    bare: IStreamClientEndpoint = HostnameEndpoint(reactor, options.host, options.port)
+    if "%" in options.host:
+        # That one would forget the interface.
+        bare = TCP6ClientEndpoint(reactor, options.host, options.port)
     if not options.tls:
         return await start(bare)
 

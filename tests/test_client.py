@@ -160,6 +160,44 @@ main(["127.0.0.1:1"])
         )  # fmt: skip
         self.assertEqual((ended.returncode, ended.stderr), (1, b""))
 
+    def run_client(self, converse: str) -> subprocess.CompletedProcess[bytes]:
+        """A client that does that instead of talking."""
+        script = f"""
+import os, signal, time
+from twisted.internet.defer import Deferred
+import pylingo.pipe
+async def converse(reactor, options):
+{converse}
+pylingo.pipe.converse = converse
+from pylingo.client import main
+main(["127.0.0.1:1"])
+"""
+        return subprocess.run(
+            [sys.executable, "-c", script],
+            stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+
+    def test_twice(self) -> None:
+        """Nor does who sends another signal while the first is obeyed."""
+        ended = self.run_client("""
+    stopping = Deferred()
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: stopping)
+    for delay, one in (0, signal.SIGINT), (0.05, signal.SIGTERM), (0.1, signal.SIGHUP):
+        reactor.callLater(delay, signal.raise_signal, one)
+    reactor.callLater(0.3, stopping.callback, None)
+    await stopping
+    return 7
+""")
+        self.assertEqual((ended.returncode, ended.stderr), (7, b""))
+
+    def test_silent_name_server(self) -> None:
+        """What a thread waits for does not keep who leaves."""
+        ended = self.run_client("""
+    reactor.callInThread(time.sleep, 100)
+    return 7
+""")
+        self.assertEqual((ended.returncode, ended.stderr), (7, b""))
+
     def test_while_connecting(self) -> None:
         """Nor does anybody at the first moment after, which ends it in good order."""
         script = """

@@ -513,6 +513,9 @@ class LinkTests(Seat):
         self.said()
         self.hear(welcome(), Error(code="not_resumable", text="It has ended.", fatal=False))
         self.assertEqual(self.said(), ["-- Your session has ended. You come back in a new one."])
+        self.line.closing = True
+        self.hear(Error(code="not_resumable", text="It has ended.", fatal=False))
+        self.assertEqual(self.said(), [])
 
     def test_back_under_another_name(self) -> None:
         """Who comes back as a guest, for the name is taken, is told so as trouble; others not."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -47,6 +48,20 @@ class Try:
 
     def _fail(self, code: str = "unreachable", why: str = "It did not work.") -> Deferred[None]:
         return fail(ChatError(code, why))
+
+
+class ZoneTests(SynchronousTestCase):
+    def test_zone(self) -> None:
+        """An address of the own network is reached through the interface that it names."""
+        reactor = MemoryReactorClock()
+
+        def connect(endpoint: Any, **_: object) -> Any:
+            endpoint.connect(Factory())
+            return Try("", None, None)
+
+        options = client.parse(["[fe80::1%eth0]:5001"])
+        self.successResultOf(ensureDeferred(dial(options, reactor, connect, None)))
+        self.assertEqual(reactor.tcpClients[0][:2], ("fe80::1%eth0", 5001))
 
 
 class DialTests(SynchronousTestCase):
