@@ -12,7 +12,9 @@ import fcntl
 import os
 import signal
 import sys
+import time
 from collections import deque
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -79,6 +81,7 @@ class _Talk:
         """That of the name that was asked for last."""
         self._saving = LoopingCall(self._save)
         self._finished: Deferred[None] = Deferred()
+        self._ending = False
         self._conversation = Conversation(
             options.where,
             encrypted=options.tls,
@@ -125,7 +128,9 @@ class _Talk:
         """The result is what to say when it was not the person who ended it."""
         conversation, screen = self._conversation, self._screen
         StandardIO(screen, reactor=self._reactor)
-        signal.signal(signal.SIGCONT, lambda *_: self._reactor.callFromThread(self._go_on))
+        # A turn later: what has come with it may end us.
+        soon = partial(self._reactor.callLater, 0, self._go_on)
+        signal.signal(signal.SIGCONT, lambda *_: self._reactor.callFromThread(soon))
         conversation.begin(screen)
         dialing = ensureDeferred(
             dial(self._options, self._reactor, self._connect, conversation.ask)
@@ -152,14 +157,15 @@ class _Talk:
 
     def _end(self) -> Deferred[None]:
         """The process is to end, which waits for the result."""
+        self._ending = True
         self._conversation.end()
         self._reactor.callLater(PARTING, self._screen.give_up)
         return self._finished
 
     def _go_on(self) -> None:
         """Somebody had stopped the process, and it goes on."""
-        if self._finished.called:
-            pass  # The terminal is as it was found.
+        if self._ending or self._finished.called:
+            pass  # The terminal is as it was found, or will be.
         elif self._tty.ours:
             self._tty.again()
             self._screen.redraw()
@@ -219,6 +225,7 @@ class Tty:
         self._files = files
 
     def __enter__(self) -> Tty:
+        self._wait()
         self._found = [fcntl.fcntl(file, fcntl.F_GETFL) for file in self._files]
         self._raw = raw_mode(self._files[0])
         self._raw.__enter__()
@@ -226,7 +233,9 @@ class Tty:
 
     def __exit__(self, *why: object) -> None:
         try:
-            self._raw.__exit__(*why)
+            # The shell has set the modes that it wants, if it has it; to set others would stop us.
+            if self.ours:
+                self._raw.__exit__(*why)
         finally:
             self._flag(self._found)
 
@@ -245,23 +254,26 @@ class Tty:
     def suspend(self) -> None:
         """Give it back to the shell; this returns when the shell lets us go on."""
         ours = [fcntl.fcntl(file, fcntl.F_GETFL) for file in self._files]
-        if self.ours:
-            self.__exit__()
-        else:
-            # The shell has set the modes that it wants; to set others would stop us right here.
-            self._flag(self._found)
-        # The terminal is not ours to give back, so these may end us at once.
+        self.__exit__()
+        self._wait(stop=True)
+        self.__enter__()
+        self._flag(ours)
+
+    def _wait(self, *, stop: bool = False) -> None:
+        """Stop, in the background, where there is nothing to do, until the shell has us go on.
+
+        The terminal is not ours to give back meanwhile, so signals may end us at once.
+        """
         ending = {
             one: signal.signal(one, signal.SIG_DFL) for one in (signal.SIGTERM, signal.SIGHUP)
         }
-        os.kill(0, signal.SIGTSTP)
-        while not self.ours:
-            # It was told to go on in the background, where there is nothing for it to do.
+        if stop:
             os.kill(0, signal.SIGTSTP)
-        self.__enter__()
+        while not self.ours:
+            os.kill(0, signal.SIGTSTP)
+            time.sleep(0.1)  # Where the shell is gone, the system does not stop us.
         for one, handler in ending.items():
             signal.signal(one, handler)
-        self._flag(ours)
 
     def _flag(self, flags: list[int]) -> None:
         for file, flag in zip(self._files, flags, strict=True):

@@ -87,8 +87,9 @@ class TtyTests(SynchronousTestCase):
         """Told to go on while the shell has the terminal, it stops again until it may have it."""
         stopped: list[Any] = []
         self.patch(os, "kill", lambda *what: stopped.append(what))
-        groups = iter([os.getpgrp() + 1, os.getpgrp() + 1, os.getpgrp()])
-        self.patch(os, "tcgetpgrp", lambda _: next(groups))
+        us, shell = os.getpgrp(), os.getpgrp() + 1
+        groups = [us, shell, shell]
+        self.patch(os, "tcgetpgrp", lambda _: groups.pop(0) if groups else us)
         modes: list[object] = []
         with Tty(self.theirs) as tty:
             # To change the modes from the background would stop it before it knows.
@@ -96,6 +97,18 @@ class TtyTests(SynchronousTestCase):
             tty.suspend()
             self.assertEqual(modes, [])
         self.assertEqual(stopped, [(0, signal.SIGTSTP)] * 2)
+
+    def test_begun_and_ended_in_the_background(self) -> None:
+        """There it changes no modes, which are what the shell wants of them."""
+        stopped: list[Any] = []
+        self.patch(os, "kill", lambda *what: stopped.append((what, self.state())))
+        us, shell = os.getpgrp(), os.getpgrp() + 1
+        groups = [shell, us]
+        self.patch(os, "tcgetpgrp", lambda _: groups.pop(0) if groups else shell)
+        with Tty(self.theirs):
+            self.assertEqual(stopped, [((0, signal.SIGTSTP), self.found)])
+            during = self.state()
+        self.assertEqual(self.state(), during)
 
     def test_stopped_by_others(self) -> None:
         """When somebody else had stopped it, it has every key again, and leaves it as it was."""
