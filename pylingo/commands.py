@@ -1,7 +1,7 @@
 """The slash commands: one function for each, one table of them all.
 
-    @command("topic", "[TEXT]", "Read the topic of the room, or set it.")
-    def topic(door, body): ...
+    @command("say", "TEXT", "Say something in your room, as a plain line does.")
+    def say(door, body): ...
 
 A command gets the door that asks and the rest of the line, and returns the reply. If something
 cannot be done, it raises `ChatError`. A command that has to wait, for the disk or a password's
@@ -131,7 +131,7 @@ class Door(Protocol):
         """
 
     def drained(self) -> Deferred[None]:
-        """Fires when the peer has taken everything so far.
+        """Fires when the peer has taken everything so far, or all but a little.
 
         To be waited for before a long reply: to ask for those is quick, and to read them is not.
         """

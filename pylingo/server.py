@@ -37,7 +37,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pylingo.commands import Chat, Command, admit, because, find, greeting
-from pylingo.outbox import MOST_WAITING, Outbox, SocketOutbox, Turn
+from pylingo.outbox import MOST_WAITING, PIECE, Outbox, SocketOutbox, Turn
 from pylingo.protocol import (
     LARGEST_REQUEST,
     BadRequest,
@@ -289,7 +289,11 @@ class ChatProtocol(Int32StringReceiver):
         self.outbox.release(after, private=private)
 
     def drained(self) -> Deferred[None]:
-        return self.outbox.drained()
+        # A little that waits for the end of this turn is no reason to leave what was read undone:
+        # who has hung up by then is not heard.
+        outbox = self.outbox
+        little = not outbox.blocked and sum(map(len, outbox.frames)) < PIECE
+        return succeed(None) if little else outbox.drained()
 
     def close(self, reason: str, text: str) -> None:
         """Say why, then close; what waits to be sent is sent first."""
@@ -354,11 +358,17 @@ class ChatProtocol(Int32StringReceiver):
             self.transport.loseConnection()
 
     def missed(self, lag: float) -> None:
-        """For so many seconds we could not read; do not count them as silence of the peers."""
+        """For so many seconds we could not read; do not count them as silence of the peers.
+
+        Nor as a word from them.
+        """
         self.heard_at += lag
         self.deadline += lag
         if self._stall is not None:
             self._stall = None
+        if self._taken is not None:
+            account, told, at = self._taken
+            self._taken = account, told, at + lag
 
     def settle(self) -> None:
         """The peer has just spoken: what its system had taken by then has arrived."""

@@ -138,7 +138,7 @@ class Options(BaseOptions):
         self["doors"] = [_endpoint("--endpoint", text) for text in self["endpoints"]]
         if self["metrics"]:
             text = self["metrics"]
-            if text.startswith("tcp") and ":interface=" not in text:
+            if text.startswith(("tcp", "ssl:", "tls:")) and ":interface=" not in text:
                 # On this machine alone, unless it says otherwise.
                 text += ":interface=127.0.0.1"
             self["metrics"] = _endpoint("--metrics", text)
@@ -370,7 +370,9 @@ class ChatService(Service):
             try:
                 return deferToThreadPool(self._reactor, pool, function)
             except RuntimeError as why:
-                # The system has no thread for us. It may have one the next time.
+                # The system has no thread for us; it may have one the next time. This one has not
+                # begun, and would be waited for at the end.
+                pool.threads = [thread for thread in pool.threads if thread.ident is not None]
                 return fail(MemoryError(str(why)))
 
         return run

@@ -144,6 +144,17 @@ class InboxTests(HouseTestCase):
             self.assertEqual(self.inbox(elsewhere), ["there?"], ends)
             elsewhere.ask("close")
 
+    def test_held_up(self) -> None:
+        """That the server could not read for a while is no word from anybody."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ben.ask("msg", "ana there?")
+        self.house.wait(1, alive=False)
+        self.house.clock.advance(20)
+        self.house.settle()
+        self.house.wait(2, alive=False)
+        ana.drop()
+        self.assertEqual(self.inbox(self.login()), ["there?"])
+
     def test_asleep(self) -> None:
         """What only the system of a silent peer has taken comes again: it may be stopped."""
         ana, ben = self.house.owner("ana"), self.house.visitor("ben")

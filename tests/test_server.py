@@ -181,6 +181,16 @@ class FrameTests(DoorTestCase):
             self.assertTrue(ana.closed)
 
 
+class HungUpTests(DoorTestCase):
+    def test_after_questions(self) -> None:
+        """Who asks for some lists, says something, and hangs up at once, has said it."""
+        ana, ben = self.visitor("ana", "tea"), self.visitor("ben", "tea")
+        ana.wire.arrive(request("users") * 3 + request("list") * 3 + request("say", "bye"))
+        ana.drop()
+        self.house.settle()
+        self.assertEqual(texts(ben.hear()), ["bye"])
+
+
 class FirstTests(DoorTestCase):
     def test_silent(self) -> None:
         """The server says nothing before the client has spoken."""

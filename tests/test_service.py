@@ -22,6 +22,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.python.threadpool import ThreadPool
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -187,6 +188,20 @@ class OptionsTests(SynchronousTestCase):
         self.assertTrue(parsed()["endpoints"][0].startswith("tcp:5000:"))
         self.assertTrue(parsed("--interface", "127.0.0.1")["endpoints"][0].startswith("tcp:5000:"))
 
+    def test_metrics_are_for_this_machine(self) -> None:
+        """Unless their endpoint says otherwise, encrypted or not."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        pem = folder / "default.pem"
+        tls.make(pem)
+        for endpoint in ("tcp:0", f"ssl:0:privateKey={pem}:certKey={pem}", f"tls:{folder}:0"):
+            for where in ("127.0.0.1", "127.0.0.2"):
+                more = "" if where == "127.0.0.1" else f":interface={where}"
+                door = parsed("--metrics", endpoint + more)["metrics"]
+                port = self.successResultOf(door.listen(Factory()))
+                self.addCleanup(port.stopListening)
+                self.assertEqual(port.getHost().host, where, endpoint)
+
     def test_encrypted(self) -> None:
         """What is logged of encryption is true of endpoints, too."""
         self.assertIn("not", parsed().encrypted)
@@ -318,6 +333,13 @@ class ServiceTestCase(TestCase):
         if caller.connected:
             caller.transport.abortConnection()
         return caller.lost
+
+
+class NoThread(threading.Thread):
+    """One that the system does not give us."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
 
 
 class ServiceTests(ServiceTestCase):
@@ -481,6 +503,17 @@ class ServiceTests(ServiceTestCase):
         self.assertEqual(refused.code, "internal")
         full.restore()
         self.assertIsInstance(await ana.ask("say", "kept", 2), Sent)
+
+    async def test_no_thread_at_first(self) -> None:
+        """One that could not begin is not waited for at the end."""
+        service = self.start()
+        full = self.patch(ThreadPool, "threadFactory", NoThread)
+        ana = await self.call("ana", "lobby")
+        self.assertEqual((await ana.ask("say", "lost", 1)).code, "internal")
+        full.restore()
+        self.flushLoggedErrors(MemoryError)
+        self.assertIsInstance(await ana.ask("say", "kept", 2), Sent)
+        await service.stopService()
 
     def no_thread(self, *_: object) -> None:
         raise RuntimeError("can't start new thread")

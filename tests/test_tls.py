@@ -79,6 +79,15 @@ class MakeTests(SynchronousTestCase):
         self.assertIn("nowhere", str(error))
         self.assertIn("--tls", str(error))
 
+    def test_cut_off(self) -> None:
+        """What is left of one that was cut off, whoever may read that, is not in the way."""
+        half = self.path.with_name(f"{self.path.name}-new")
+        half.write_text("half")
+        half.chmod(0o644)
+        tls.make(self.path)
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+        self.assertTrue(tls.serve(self.path))
+
     def test_no_space(self) -> None:
         """Nothing is left of one that could not be written, and in the way of the next."""
 
