@@ -59,7 +59,10 @@ def main(arguments: list[str] | None = None) -> None:
 
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     signal.signal(signal.SIGINT, interrupt)
-    react(talk)
+    try:
+        react(talk)
+    finally:
+        signal.alarm(0)
 
 
 def _stop(reactor: Any) -> None:

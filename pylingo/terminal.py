@@ -58,8 +58,15 @@ class _History(FileHistory):
         self._reactor.callInThread(self._store)
 
     def _store(self) -> None:
-        with self._lock, contextlib.suppress(OSError):
+        with self._lock, contextlib.suppress(OSError, IndexError):
             super().store_string(self._late.popleft())
+
+    def finish(self) -> None:
+        """Write what is not written yet, for at the end threads are not waited for."""
+        while self._late:
+            self._store()
+        with self._lock:
+            pass  # Nor is anything being written.
 
 
 async def converse(reactor: Any, options: argparse.Namespace) -> int:
@@ -90,13 +97,14 @@ class _Talk:
             resume=self._resume,
         )
         self._tty = Tty(sys.stdin.fileno(), sys.stdout.fileno())
+        self._history = _History(str(history), reactor)
         self._screen = Screen(
             self._conversation,
             lambda: os.get_terminal_size(sys.stdout.fileno()),
             reactor.seconds,
             term=os.environ.get("TERM", "xterm"),
             colour=not options.no_color,
-            history=_History(str(history), reactor),
+            history=self._history,
             suspend=self._tty.suspend,
         )
 
@@ -106,6 +114,7 @@ class _Talk:
         try:
             with self._tty:
                 trouble = await self._talk()
+            self._history.finish()
             return self._part(trouble)
         finally:
             # What has not ended then, such as waiting for a silent name server, may be cut short.
@@ -270,7 +279,8 @@ class Tty:
         if stop:
             os.kill(0, signal.SIGTSTP)
         while not self.ours:
-            os.kill(0, signal.SIGTSTP)
+            # As the system would; who started us only to wait, such as timeout(1), is not stopped.
+            os.kill(0, signal.SIGTTOU)
             time.sleep(0.1)  # Where the shell is gone, the system does not stop us.
         for one, handler in ending.items():
             signal.signal(one, handler)

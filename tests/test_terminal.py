@@ -37,6 +37,17 @@ class HistoryTests(SynchronousTestCase):
         kept = [*FileHistory(path).load_history_strings()]
         self.assertEqual(kept, ["three", "two", "one"])
 
+    def test_at_the_end(self) -> None:
+        """What no thread has written by then is written; one that comes later has nothing to do."""
+        path, threads = self.mktemp(), Threads()
+        history = _History(path, threads)
+        for line in ("one", "two"):
+            history.store_string(line)
+        history.finish()
+        for function, arguments in threads.work:
+            function(*arguments)
+        self.assertEqual([*FileHistory(path).load_history_strings()], ["two", "one"])
+
 
 class TtyTests(SynchronousTestCase):
     def setUp(self) -> None:
@@ -96,7 +107,7 @@ class TtyTests(SynchronousTestCase):
             self.patch(tty._raw, "__exit__", modes.append)
             tty.suspend()
             self.assertEqual(modes, [])
-        self.assertEqual(stopped, [(0, signal.SIGTSTP)] * 2)
+        self.assertEqual(stopped, [(0, signal.SIGTSTP), (0, signal.SIGTTOU)])
 
     def test_begun_and_ended_in_the_background(self) -> None:
         """There it changes no modes, which are what the shell wants of them."""
@@ -106,7 +117,7 @@ class TtyTests(SynchronousTestCase):
         groups = [shell, us]
         self.patch(os, "tcgetpgrp", lambda _: groups.pop(0) if groups else shell)
         with Tty(self.theirs):
-            self.assertEqual(stopped, [((0, signal.SIGTSTP), self.found)])
+            self.assertEqual(stopped, [((0, signal.SIGTTOU), self.found)])
             during = self.state()
         self.assertEqual(self.state(), during)
 
