@@ -33,6 +33,8 @@ from pylingo.memory import Memory, state_path
 from pylingo.protocol import AnyEvent, ChatError, Done, Renamed, Resumed
 from pylingo.screen import Screen
 
+MOMENT = 0.1
+"""Seconds between two signals that were sent together, at most."""
 SAVED = 2.0
 """Seconds between savings of what the next run should know."""
 
@@ -137,8 +139,8 @@ class _Talk:
         """The result is what to say when it was not the person who ended it."""
         conversation, screen = self._conversation, self._screen
         StandardIO(screen, reactor=self._reactor)
-        # A turn later: what has come with it may end us.
-        soon = partial(self._reactor.callLater, 0, self._go_on)
+        # Not at once: what has come with it may end us.
+        soon = partial(self._reactor.callLater, MOMENT, self._go_on)
         signal.signal(signal.SIGCONT, lambda *_: self._reactor.callFromThread(soon))
         conversation.begin(screen)
         dialing = ensureDeferred(

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +218,7 @@ class Client(Process):
 
 
 class Terminal:
-    """A client on a pseudo-terminal, and the screen of that."""
+    """A client on a pseudo-terminal, and the screen of that; a `shell` may start it."""
 
     def __init__(
         self,
@@ -227,6 +227,7 @@ class Terminal:
         columns: int = 60,
         rows: int = 16,
         term: str = "xterm",
+        shell: Sequence[str] = (),
     ) -> None:
         self.glass = Glass(columns, rows, self.type)
         self.raw = b""
@@ -236,7 +237,7 @@ class Terminal:
         termios.tcsetwinsize(self._theirs, (rows, columns))
         self.state = self._state()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pylingo", *arguments],
+            [*shell, sys.executable, "-m", "pylingo", *arguments],
             preexec_fn=lambda: os.login_tty(self._theirs),
             env={**surroundings(home), "TERM": term},
             cwd=home,

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
+import unittest
 from functools import partial
 
 from pylingo.protocol import Request, encode
@@ -700,6 +702,29 @@ class BackgroundJourneys(Journey):
         self.assertIn(str(server.port), (ended.stdout + ended.stderr).decode())
         # The shell is told before the process in the background has put its things away.
         until(lambda: not (place / "twistd.pid").exists())
+
+
+class JobJourneys(Journey):
+    """A client as a job of a shell."""
+
+    def test_ended_while_stopped(self) -> None:
+        """Begun in the background, then stopped by somebody, it ends when the shell says so."""
+        bash = shutil.which("bash")
+        if bash is None:
+            raise unittest.SkipTest("There is no bash; install it.")
+        script = (
+            'set -m; "$@" & echo $! >job; fg; kill %1; kill -CONT %1; wait -f %1; echo "it ends"'
+        )
+        arguments = ("--name", "ana", "--room", "lobby")
+        shell = (bash, "-c", script, bash)
+        ana = self.terminal(self.serve().address, *arguments, shell=shell)
+        ana.shows("--> You joined lobby")
+        # When that is seen nothing is left to be read, which would stop it in the background.
+        ana.type("typed")
+        ana.until(lambda glass: glass.before == "[lobby] ana> typed")
+        os.kill(int((self.home / "desk" / "job").read_text()), signal.SIGSTOP)
+        ana.shows("it ends")
+        self.assertFalse(ana.glass.shows("Traceback"), ana.glass.rows)
 
 
 class HomeJourneys(Journey):
