@@ -14,8 +14,9 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 from prompt_toolkit.history import FileHistory
@@ -40,11 +41,14 @@ SAVED = 2.0
 
 
 class _History(FileHistory):
-    """Lines of earlier runs; written in a thread, for disks can be slow."""
+    """Lines of earlier runs; written in threads, for disks can be slow.
 
-    def __init__(self, filename: str, reactor: Any) -> None:
+    They are not the reactor's: at the end those are not waited for, and these are, until a signal.
+    """
+
+    def __init__(self, filename: str, thread: Callable[..., Thread] = Thread) -> None:
         super().__init__(filename)
-        self._reactor = reactor
+        self._thread = thread
         self._late: deque[str] = deque()
         """Those that are not written yet. A thread may overtake another."""
         self._lock = Lock()
@@ -57,18 +61,13 @@ class _History(FileHistory):
 
     def store_string(self, string: str) -> None:
         self._late.append(string)
-        self._reactor.callInThread(self._store)
+        with contextlib.suppress(RuntimeError):  # The system may have no thread for it now.
+            self._thread(target=self._store).start()
 
     def _store(self) -> None:
-        with self._lock, contextlib.suppress(OSError, IndexError):
-            super().store_string(self._late.popleft())
-
-    def finish(self) -> None:
-        """Write what is not written yet, for at the end threads are not waited for."""
-        while self._late:
-            self._store()
-        with self._lock:
-            pass  # Nor is anything being written.
+        with self._lock, contextlib.suppress(OSError):
+            while self._late:
+                super().store_string(self._late.popleft())
 
 
 async def converse(reactor: Any, options: argparse.Namespace) -> int:
@@ -99,14 +98,13 @@ class _Talk:
             resume=self._resume,
         )
         self._tty = Tty(sys.stdin.fileno(), sys.stdout.fileno())
-        self._history = _History(str(history), reactor)
         self._screen = Screen(
             self._conversation,
             lambda: os.get_terminal_size(sys.stdout.fileno()),
             reactor.seconds,
             term=os.environ.get("TERM", "xterm"),
             colour=not options.no_color,
-            history=self._history,
+            history=_History(str(history)),
             suspend=self._tty.suspend,
         )
 
@@ -116,7 +114,6 @@ class _Talk:
         try:
             with self._tty:
                 trouble = await self._talk()
-            self._history.finish()
             return self._part(trouble)
         finally:
             # What has not ended then, such as waiting for a silent name server, may be cut short.

@@ -730,6 +730,25 @@ class JobJourneys(Journey):
 class HomeJourneys(Journey):
     """A home that is not as it should be."""
 
+    def test_history_hangs(self) -> None:
+        """What was typed is waited for at the end, on a slow disk; a signal ends that."""
+        ana = self.seat(self.serve())
+        history = next((self.home / "desk").glob("**/history"))
+        history.unlink()
+        os.mkfifo(history)
+        ana.type("hello\r")
+        ana.shows("[ana] hello")
+        ana.type("\x04")
+        until(lambda: ana.as_found)
+        self.assertIsNone(ana.process.poll())
+
+        def ended() -> bool:
+            # The first may come before it waits.
+            ana.process.send_signal(signal.SIGTERM)
+            return ana.process.poll() is not None
+
+        until(ended)
+
     def test_nowhere_to_remember(self) -> None:
         """Where nothing can be written, the client works all the same, and remembers nothing."""
         desk = self.home / "desk"

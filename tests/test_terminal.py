@@ -7,6 +7,7 @@ import os
 import signal
 import termios
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from prompt_toolkit.history import FileHistory
@@ -15,38 +16,42 @@ from twisted.trial.unittest import SynchronousTestCase
 from pylingo.terminal import Tty, _History
 
 
-class Threads:
-    """Those of a reactor; which of them is the fastest is for the test to say."""
-
-    def __init__(self) -> None:
-        self.work: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-
-    def callInThread(self, function: Callable[..., None], *arguments: Any) -> None:
-        self.work.append((function, arguments))
-
-
 class HistoryTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        self.work: list[Callable[[], None]] = []
+        self.full = False
+        self.history = _History(self.path, self.thread)
+
+    def thread(self, *, target: Callable[[], None]) -> Any:
+        """A thread; which of them is the fastest is for the test to say."""
+        return SimpleNamespace(start=lambda: self.start(target))
+
+    def start(self, target: Callable[[], None]) -> None:
+        if self.full:
+            raise RuntimeError("can't start new thread")
+        self.work.append(target)
+
+    @property
+    def kept(self) -> list[str]:
+        return [*FileHistory(self.path).load_history_strings()]
+
     def test_order(self) -> None:
         """Lines are kept in the order in which they were entered, whichever thread is faster."""
-        path, threads = self.mktemp(), Threads()
-        history = _History(path, threads)
         for line in ("one", "two", "three"):
-            history.store_string(line)
-        for function, arguments in reversed(threads.work):
-            function(*arguments)
-        kept = [*FileHistory(path).load_history_strings()]
-        self.assertEqual(kept, ["three", "two", "one"])
+            self.history.store_string(line)
+        for work in reversed(self.work):
+            work()
+        self.assertEqual(self.kept, ["three", "two", "one"])
 
-    def test_at_the_end(self) -> None:
-        """What no thread has written by then is written; one that comes later has nothing to do."""
-        path, threads = self.mktemp(), Threads()
-        history = _History(path, threads)
-        for line in ("one", "two"):
-            history.store_string(line)
-        history.finish()
-        for function, arguments in threads.work:
-            function(*arguments)
-        self.assertEqual([*FileHistory(path).load_history_strings()], ["two", "one"])
+    def test_no_thread(self) -> None:
+        """Without a thread a line waits for the next that gets one."""
+        self.full = True
+        self.history.store_string("one")
+        self.full = False
+        self.history.store_string("two")
+        self.work.pop()()
+        self.assertEqual(self.kept, ["two", "one"])
 
 
 class TtyTests(SynchronousTestCase):
