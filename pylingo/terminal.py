@@ -199,7 +199,19 @@ class _Talk:
     def _heard(self, event: Heard) -> None:
         self._conversation.heard(event)
         if isinstance(event, Renamed | Resumed | Done):
+            self._follow()
             self._save()
+
+    def _follow(self) -> None:
+        """Who goes by another name now is remembered by that one, and not by the one before."""
+        connection, memory = self._conversation.connection, self._memory
+        user = self._conversation.user
+        if connection is not None and not (self._mine() or user.startswith("guest-")):
+            self._memory = Memory(self._folder, self._options.where, user)
+            self._memory.remember(connection.ticket)
+            if memory is not None:
+                memory.remember(None)
+                memory.close()
 
     def _recall(self, name: str) -> Ticket | None:
         if self._memory is not None:
