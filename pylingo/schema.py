@@ -42,7 +42,7 @@ STEPS = (
         account TEXT,
         room TEXT,
         since INTEGER NOT NULL,    -- the id of the last message before joining that room
-        seen INTEGER NOT NULL      -- Unix time in seconds
+        seen INTEGER NOT NULL      -- Unix time in seconds; of one in use, some time ahead
     );
     CREATE INDEX sessions_token ON sessions (token);
     CREATE INDEX sessions_fresh ON sessions (fresh);
@@ -129,6 +129,24 @@ STEPS = (
     CREATE INDEX sessions_key ON sessions (key);
     CREATE INDEX sessions_room ON sessions (room_key);
     CREATE INDEX sessions_seen ON sessions (seen);
+    """,
+    """
+    -- A wide # before a room's name is no part of it any more. Where there is a room without it,
+    -- that one stays apart, and nobody comes back to it.
+    CREATE TEMP TABLE wide AS SELECT max(key) AS key FROM (
+        SELECT key FROM rooms UNION SELECT room_key FROM sessions
+        UNION SELECT substr(place, 2) FROM batches WHERE place LIKE '##_%'
+    ) WHERE key LIKE '#_%' AND ltrim(key, '#') NOT IN (SELECT key FROM rooms UNION SELECT '')
+    GROUP BY ltrim(key, '#');
+    UPDATE sessions SET room = NULL, room_key = NULL
+        WHERE room_key LIKE '#_%' AND room_key NOT IN (SELECT key FROM wide);
+    UPDATE sessions SET room_key = ltrim(room_key, '#') WHERE room_key IN (SELECT key FROM wide);
+    UPDATE batches SET place = '#' || ltrim(place, '#')
+        WHERE place LIKE '##_%' AND substr(place, 2) IN (SELECT key FROM wide);
+    UPDATE operators SET room = ltrim(room, '#') WHERE room IN (SELECT key FROM wide);
+    UPDATE sanctions SET room = ltrim(room, '#') WHERE room IN (SELECT key FROM wide);
+    UPDATE rooms SET key = ltrim(key, '#') WHERE key IN (SELECT key FROM wide);
+    DROP TABLE wide;
     """,
 )
 """What makes version n of the tables out of version n - 1. Only ever add to the end."""

@@ -95,11 +95,11 @@ LOOKED_AT = 16
 EXPIRED = 4
 """Users who have lingered long enough and are ended in one turn of the reactor."""
 LOOKS = 100
-"""Turns that looking at all connections takes at most."""
+"""Turns that looking at all connections takes at most, about."""
 CLEANING = 60.0
 """Seconds between removals of what is old; a sixtieth of that while there is more."""
 REFRESH = 3_600.0
-"""Seconds between notes in the database that sessions are still in use."""
+"""Seconds between notes in the database that sessions are still in use; less than `IN_USE`."""
 PAUSE = 5.0
 """Seconds that a look comes too late where the server itself was held up, and nobody was silent."""
 MOST_LINGERING = 10_000

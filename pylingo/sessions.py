@@ -25,6 +25,9 @@ from pylingo.protocol import ChatError, Closing
 from pylingo.rooms import Gone, Hear, Registry, Room, User, silence
 from pylingo.rules import Rules
 
+IN_USE = 7_200.0
+"""Seconds that the note of a session in use is ahead of the time: a server that is killed makes no
+last one. More than lie between two of `Sessions.refresh`."""
 TOKEN = 24
 """Random bytes in a token: 192 bits."""
 MOST_CLOSED = 10_000
@@ -136,6 +139,8 @@ class Sessions:
         """The user of a stored session, here again; under a guest's name if the own is taken."""
         user = self._registry.enter(silence, stored.id)
         user.requests = self._take_said(stored.id)
+        # Something may have been said, under a name that is known by it.
+        user.said = min(stored.id, self._registry.last)
         self._revived[stored.id] = user
         user.handed = stored.handed
         if stored.account is not None:
@@ -167,6 +172,7 @@ class Sessions:
         if not (user.entered and user.tokens) or self._registry.rules.banned(user) is not None:
             return
         room = user.room
+        ahead = 0 if user in self._registry.lingering else IN_USE
         row = (
             user.session,
             user.tokens[0],
@@ -175,7 +181,7 @@ class Sessions:
             user.account,
             room and room.name.shown,
             user.rooms[room] if room else 0,
-            int(self._clock()),
+            int(self._clock() + ahead),
             user.handed,
             user.name.key,
             room and room.name.key,
@@ -253,7 +259,7 @@ class Sessions:
         )
 
     def refresh(self) -> None:
-        """Say that the sessions of all users are in use; due more often than once a day."""
+        """Say that the sessions of all users are in use."""
         for user in self._registry.users.values():
             if user not in self._registry.lingering:
                 self.save(user)

@@ -681,6 +681,7 @@ class RestartTests(DoorTestCase):
     def test_expired(self) -> None:
         """After 24 hours a session is over, after a restart as well."""
         ana = self.visitor("ana", "lobby")
+        ana.drop()
         self.restart(after=DAY + 1)
         reply = self.visitor().ask("resume", f"{ana.welcome.session} 0")
         self.assertEqual(reply.code, "not_resumable")

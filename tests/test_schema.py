@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -236,6 +237,46 @@ class DatabaseTests(SynchronousTestCase):
         rows = self.open(self.path).reader.execute("SELECT key, room_key FROM sessions")
         self.assertEqual(
             rows.fetchall(), [("örs", "übersicht"), ("ana", "n\ufffd"), ("no name", "tea")]
+        )
+
+    def test_wide_signs(self) -> None:
+        """Rooms that had kept a wide # are found without it, where that name is free."""
+        steps = schema.STEPS
+        self.patch(schema, "STEPS", steps[:9])
+        Database(self.path).close()
+        self.patch(schema, "STEPS", steps)
+        old = sqlite3.connect(self.path)
+        rooms = "INSERT INTO rooms (key, name, topic, lock) VALUES (?, '', '', ?)"
+        old.executemany(rooms, [("", ""), ("#tea", "own"), ("#den", "wide"), ("den", "bare")])
+        old.executemany("INSERT INTO operators VALUES (?, '@ana')", [("#tea",), ("#den",)])
+        batches = "INSERT INTO batches VALUES (?, ?, '', '[]')"
+        places = ["##tea", "##attic", "##den", "#den", "##", "@#tea", "~9"]
+        old.executemany(batches, enumerate(places))
+        session = (
+            "INSERT INTO sessions (id, token, name, room, since, seen, room_key)"
+            " VALUES (?, '', '', ?, 0, 0, ?)"
+        )
+        keys = ["#tea", "#attic", "#den", "den", None]
+        old.executemany(session, [(i, key, key) for i, key in enumerate(keys)])
+        old.commit()
+        old.close()
+        new = self.open(self.path).reader
+
+        def found(query: str) -> list[Any]:
+            return new.execute(query).fetchall()
+
+        self.assertEqual(
+            found("SELECT key, lock FROM rooms ORDER BY lock, key"),
+            [("", ""), ("den", "bare"), ("tea", "own"), ("#den", "wide")],
+        )
+        self.assertEqual(found("SELECT room FROM operators ORDER BY 1"), [("#den",), ("tea",)])
+        self.assertEqual(
+            [place for (place,) in found("SELECT place FROM batches ORDER BY last")],
+            ["#tea", "#attic", "##den", "#den", "##", "@#tea", "~9"],
+        )
+        self.assertEqual(
+            [key for (key,) in found("SELECT room_key FROM sessions ORDER BY id")],
+            ["tea", "attic", None, "den", None],
         )
 
     def test_older(self) -> None:

@@ -11,7 +11,8 @@ from pylingo import names, sessions
 from pylingo.history import DAY, STEP
 from pylingo.protocol import Left
 from pylingo.rooms import User, silence
-from pylingo.sessions import Sessions
+from pylingo.server import REFRESH
+from pylingo.sessions import IN_USE, Sessions
 from tests.house import House
 
 
@@ -143,7 +144,9 @@ class StoredTests(SessionsTestCase):
 
     def test_expired(self) -> None:
         """A session can be resumed for 24 hours, and then no more."""
-        token = self.sessions.token(self.user("ana"))
+        user = self.user("ana")
+        token = self.sessions.token(user)
+        self.sessions.part(user, 1e12)
         self.house.settle()
         self.house.clock.advance(DAY - 1)
         self.assertIsNotNone(self.stored(token))
@@ -154,7 +157,7 @@ class StoredTests(SessionsTestCase):
         """The sessions of those who are here do not get old, those of the lingering do."""
         here, gone = self.user("ana"), self.user("ben")
         here_token, gone_token = self.sessions.token(here), self.sessions.token(gone)
-        gone.linger(1e12)
+        self.sessions.part(gone, 1e12)
         self.house.settle()
         self.house.clock.advance(DAY - 1)
         self.sessions.refresh()
@@ -162,6 +165,17 @@ class StoredTests(SessionsTestCase):
         self.house.clock.advance(2)
         self.assertIsNotNone(self.stored(here_token))
         self.assertIsNone(self.stored(gone_token))
+
+    def test_killed(self) -> None:
+        """It is 24 hours from the end of the server, too, although that could not note the time."""
+        token = self.sessions.token(self.user("ana"))
+        self.house.settle()
+        self.house.clock.advance(REFRESH)
+        self.later()
+        self.house.clock.advance(DAY)
+        self.assertIsNotNone(self.stored(token))
+        self.house.clock.advance(IN_USE)
+        self.assertIsNone(self.stored(token))
 
     def test_drop(self) -> None:
         """A user who is gone is not found any more, but the stored session is."""
@@ -186,7 +200,9 @@ class StoredTests(SessionsTestCase):
     def test_forget(self) -> None:
         """Sessions that nobody can resume are removed, in steps; the others stay."""
         for number in range(STEP + 3):
-            self.sessions.token(self.user(f"user{number}"))
+            user = self.user(f"user{number}")
+            self.sessions.token(user)
+            self.sessions.part(user, 1e12)
         self.house.settle()
         self.house.clock.advance(DAY)
         token = self.sessions.token(self.user("ana"))
