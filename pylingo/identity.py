@@ -25,10 +25,11 @@ async def resume(door: Door, body: str) -> None:
     # Earlier messages of this connection are answered here, before the user changes.
     await door.chat.log.flushed()
     user = await _found(door, token)
+    # First, for who was at a banned address until now was not stored there.
+    user.host = door.user.host
     fresh = door.chat.sessions.token(user, used=token)
     if user is not door.user:
         _log.info("{guest} is {user}, who is back", guest=str(door.user), user=user.name.shown)
-        user.host = door.user.host
         door.user = user
         user.resume(door.hear)
     await _catch_up(door, fresh, token, int(number))

@@ -44,11 +44,11 @@ async def topic(door: Door, body: str) -> Topic | None:
 
 @command("lock", "PASSWORD", "Let people join your room only with a password.", cost=3)
 async def lock(door: Door, body: str) -> None:
-    room = _room(door)
+    _room(door)
     hash = await door.chat.passwords.hash(body, door.user.whence)
     await door.chat.log.heard(door.user)
-    if _room(door) is not room:
-        raise ChatError("not_in_room", f"You are not in {room.name} any more.")
+    # Again: that took a while, in which one may have been sent out.
+    room = _room(door)
     door.chat.registry.lock(room, hash)
     # Users who were here earlier, but are not now, must not read what is said from now on.
     door.chat.sessions.shut_out(room)
@@ -110,6 +110,9 @@ async def ban(door: Door, body: str) -> None:
         # Those who share a guest's address are kept out from now on, but not thrown out.
         if one.place == sanction.place:
             _remove(door, room, one, "banned", reason)
+    if room is None:
+        # It may take the place of one that hit an address, where sessions were not stored.
+        door.chat.sessions.refresh()
     _note(door, f"{sanction.shown} was banned from {_where(room)}", reason)
     more = ""
     if sanction.host:

@@ -309,6 +309,30 @@ class BanTests(HouseTestCase):
         back = self.house.visitor(host=HERE).ask("resume", f"{zoe.welcome.session} 0")
         self.assertEqual((back.user, back.room), ("zoe2", "attic"))
 
+    def test_banned_again_and_killed(self) -> None:
+        """So does who shared it, when the ban hits no address any more."""
+        boss, zoe = self.house.owner("boss"), self.house.visitor("zoe", "den", host=HERE)
+        self.house.visitor("eve", host=HERE)
+        self.done(boss, "ban", "eve")
+        zoe.ask("join", "attic")
+        boss.ask("close")
+        boss = self.house.owner("boss", host=HERE)
+        self.done(boss, "ban", "eve")
+        self.house = self.house.restart()
+        back = self.house.visitor(host=HERE).ask("resume", f"{zoe.welcome.session} 0")
+        self.assertEqual((back.user, back.room), ("zoe", "attic"))
+
+    def test_from_elsewhere_and_killed(self) -> None:
+        """And who comes back from another address, before the link from that one has broken."""
+        boss, zoe = self.house.owner("boss"), self.house.visitor("zoe", "den", host=HERE)
+        self.house.visitor("eve", host=HERE)
+        self.done(boss, "ban", "eve")
+        moved = self.house.visitor(host=THERE).ask("resume", f"{zoe.welcome.session} 0")
+        self.assertEqual(moved.room, "den")
+        self.house = self.house.restart()
+        back = self.house.visitor(host=THERE).ask("resume", f"{moved.session} 0")
+        self.assertEqual((back.user, back.room), ("zoe", "den"))
+
     def test_list(self) -> None:
         """`bans` shows who, by whom and why; the address is for admins only."""
         ana = self.house.visitor("ana", "den")
@@ -638,6 +662,22 @@ class BanTests(HouseTestCase):
         resumed = back.ask("resume", f"{token} 0")
         self.assertEqual((resumed.user, resumed.room), ("Eve", None))
         self.error(back, "forbidden", "join", "den")
+
+    def test_gone_after_a_restart(self) -> None:
+        """Who was back after a restart, and is gone or has another name, can be banned, too."""
+        for command, body in (("close", ""), ("name", "bob")):
+            self.setUp()
+            self.house.owner("ana", "den")
+            eve = self.house.visitor(room="den", host=HERE)
+            seen = eve.welcome.user
+            eve.ask("say", "hi")
+            self.house = self.house.restart(**self.options)
+            ana = self.house.owner("ana", "den")
+            back = self.house.visitor(host=HERE)
+            self.assertEqual(back.ask("resume", f"{eve.welcome.session} 0").user, seen)
+            back.ask(command, body)
+            self.done(ana, "mute", seen)
+            self.done(ana, "ban", seen)
 
     def test_not_stored(self) -> None:
         """What holds, but could not be stored, is answered so; it is stored when that can be."""
