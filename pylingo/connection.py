@@ -508,13 +508,17 @@ class Connection:
             code = "untrusted" if wire.untrusted else "unreachable"
             self._fail_start(self._stranger(wire, why), code)
 
+    def _without_another(self, why: str) -> str:
+        """What to say where there is one link and no other."""
+        return (
+            f"The connection to {self.where} was lost: {why} "
+            "Start pylingo again; if the name is still taken then, wait a minute."
+        )
+
     def _given_up(self, wire: _Wire, why: str) -> str | None:
         """Why there is no other try, if that is so."""
         if not self._reconnect:
-            return (
-                f"The connection to {self.where} was lost: {why} "
-                "Start pylingo again; if the name is still taken then, wait a minute."
-            )
+            return self._without_another(why)
         if wire.untrusted:
             # To try again and again would not tell why.
             self.ended = wire.untrusted
@@ -696,11 +700,15 @@ class Connection:
             case Welcome():
                 wire.welcomed = True
                 self.welcome = event
-            case Closing():
-                if event.reason in FINAL or not self._reconnect:
-                    self.closing = event
-                    self._final = event.text
-                    self.ended = "" if event.reason == "bye" else event.text
+                if self.linked and self.ticket is not None:
+                    # Of the tokens before a further one, the server need not know ours.
+                    self.ticket = Ticket(event.session, self.ticket.last)
+            case Closing() if event.reason in FINAL:
+                self.closing, self._final = event, event.text
+                self.ended = "" if event.reason == "bye" else event.text
+            case Closing() if not self._reconnect:
+                self.closing = event
+                self._final = self.ended = self._without_another(event.text)
             case _:
                 pass
         self._follow(event)

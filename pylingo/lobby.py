@@ -78,6 +78,8 @@ class Lobby:
         """Whether it is clear who one is."""
         self._going = False
         """Whether one is on the way into a room."""
+        self._numbered: list[str] = []
+        """Those that were shown last with numbers."""
         self._visitor = visitor
         self._questions = questions
         self._name = name
@@ -219,8 +221,8 @@ class Lobby:
             self.offer()
             return
         if room.isdecimal() and len(room) < 5:
-            if 0 < int(room) <= len(self.rooms):
-                room = self.rooms[int(room) - 1]
+            if 0 < int(room) <= len(self._numbered):
+                room = self._numbered[int(room) - 1]
             elif room not in self.rooms:
                 self._visitor.tell("!! There is no room of that number in the list.")
                 self._ask_room()
@@ -266,6 +268,7 @@ class Lobby:
 
     def _show_rooms(self, listed: Rooms | None) -> None:
         if listed is not None:
+            self._numbered = self.rooms
             self._visitor.show(looks.rooms(listed, numbered=True))
 
     def _ask(

@@ -142,7 +142,7 @@ class PipeJourneys(Journey):
         self.assertLess(time.monotonic() - began, 2, "nobody held it up")
         for person in people:
             self.assertEqual(person.wait(), 1)
-            self.assertIn("pylingo: The server is shutting down.", person.err)
+            self.assertIn("The server is shutting down. Start pylingo again", person.err)
             self.assertEqual(len(person.err.splitlines()), 1, person.err)
 
     def test_server_stops_twice(self) -> None:
@@ -152,7 +152,7 @@ class PipeJourneys(Journey):
         server.process.send_signal(signal.SIGTERM)
         server.stop(signal.SIGTERM)
         self.assertEqual(ana.wait(), 1)
-        self.assertIn("pylingo: The server is shutting down.", ana.err)
+        self.assertIn("The server is shutting down. Start pylingo again", ana.err)
 
     def test_server_loses_its_terminal(self) -> None:
         """A terminal that is closed ends the server as Ctrl-C does."""
@@ -160,7 +160,7 @@ class PipeJourneys(Journey):
         ana = self.person(server, "ana")
         self.assertEqual(server.stop(signal.SIGHUP), 0)
         self.assertEqual(ana.wait(), 1)
-        self.assertIn("pylingo: The server is shutting down.", ana.err)
+        self.assertIn("The server is shutting down. Start pylingo again", ana.err)
         self.assertNotIn("Traceback", server.out + server.err)
 
     def test_server_killed(self) -> None:
@@ -505,6 +505,26 @@ class LobbyJourneys(Journey):
         again.until(lambda glass: glass.before == "[lobby] ana> remember this")
         private = [p for p in (self.home / "desk" / "state").rglob("*") if p.is_file()]
         self.assertEqual({p.stat().st_mode & 0o077 for p in private}, {0})
+
+    def test_next_run_by_another_name(self) -> None:
+        """Who took another name is found by that one, and not by the one before."""
+        server = self.serve()
+        bob = self.person(server, "bob")
+        ana = self.seat(server)
+        ana.type("/name eve\r")
+        ana.until(lambda glass: glass.before == "[lobby] eve> ")
+        ana.process.kill()
+        ana.wait()
+        bob.write("did you hear?\n/list\n")
+        bob.prints("-- lobby")
+        other = self.seat(server)
+        other.shows("<bob> did you hear?")
+        self.assertFalse(other.glass.shows("What you missed"))
+        other.type("/quit\r")
+        other.wait()
+        again = self.terminal(server.address, "--name", "eve")
+        again.shows("-- What you missed:", "<bob> did you hear?")
+        again.until(lambda glass: glass.before == "[lobby] eve> ")
 
 
 class LinkJourneys(Journey):

@@ -345,6 +345,14 @@ class LobbyTests(Seat):
         self.talk.typed("2")
         self.assertEqual(self.line.asked, [("join", "attic")])
 
+    def test_numbers_as_shown(self) -> None:
+        """A number is that of the list that was shown, whatever was heard of the rooms since."""
+        self.talk.typed("2")
+        rows = [RoomSummary("attic", 9, "", True), RoomSummary("lobby", 2, "", False)]
+        self.talk.heard(Rooms(rooms=rows))
+        self.talk.typed("2")
+        self.assertEqual(self.line.asked, [("join", "attic")])
+
     def test_wide_digits(self) -> None:
         """Digits that an input method made wide are digits."""
         self.talk.typed("２")

@@ -149,6 +149,18 @@ class BrokenLinkTests(SynchronousTestCase):
         self.lose()
         self.assertEqual(self.world.link.asked[1], ("resume", "token-2 0"))
 
+    def test_greeted_again(self) -> None:
+        """Who says hello again, however often, has the newest token."""
+        self.world.serve()
+        ana = self.world.arrive(name="ana", room="lobby")
+        for hellos in (2, 1):
+            self.lose()
+            for _ in range(hellos):
+                ana.connection.request("hello")
+                self.world.flush()
+        self.lose()
+        self.assertEqual(len(ana.of(Resumed)), 3)
+
     def test_resumed_by_hand(self) -> None:
         """A session that was taken up by a request of one's own is the one that is gone on with."""
         ana = self.world.arrive()
