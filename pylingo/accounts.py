@@ -108,10 +108,8 @@ class Accounts:
                 return
             raise ChatError("bad_argument", f"You are logged in as {user.account} already.")
         hash = await self._passwords.hash(password, user.whence)
-        # Somebody may have been faster, or the user may have another name by now.
+        # Somebody may have been faster.
         self.reserved(name, user)
-        if user.name is not name:
-            raise ChatError("bad_argument", "Your name has changed. Register once more.")
         account = Account(name, hash, self._log.last)
         row = (name.key, name.shown, hash, account.read)
         # Nobody else can have the name from now on; but it is no account yet to write to or to ban.
