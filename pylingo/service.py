@@ -121,7 +121,7 @@ class Options(BaseOptions):
     def opt_admin(self, name: str) -> None:
         """A registered name that is admin everywhere. May be given several times."""
         try:
-            self["admins"].append(names.user(name).key)
+            self["admins"].append(names.user(name, known=True).key)
         except ChatError as error:
             raise UsageError(f"--admin {name}: {error}") from None
 
@@ -138,7 +138,8 @@ class Options(BaseOptions):
         self["doors"] = [_endpoint("--endpoint", text) for text in self["endpoints"]]
         if self["metrics"]:
             text = self["metrics"]
-            if text.startswith(("tcp", "ssl:", "tls:")) and ":interface=" not in text:
+            kind = text.removeprefix("haproxy:")
+            if kind.startswith(("tcp", "ssl:", "tls:")) and ":interface=" not in text:
                 # On this machine alone, unless it says otherwise.
                 text += ":interface=127.0.0.1"
             self["metrics"] = _endpoint("--metrics", text)

@@ -194,7 +194,13 @@ class OptionsTests(SynchronousTestCase):
         folder.mkdir()
         pem = folder / "default.pem"
         tls.make(pem)
-        for endpoint in ("tcp:0", f"ssl:0:privateKey={pem}:certKey={pem}", f"tls:{folder}:0"):
+        haproxy = "haproxy:tcp:0"
+        for endpoint in (
+            "tcp:0",
+            haproxy,
+            f"ssl:0:privateKey={pem}:certKey={pem}",
+            f"tls:{folder}:0",
+        ):
             for where in ("127.0.0.1", "127.0.0.2"):
                 more = "" if where == "127.0.0.1" else f":interface={where}"
                 door = parsed("--metrics", endpoint + more)["metrics"]
@@ -232,6 +238,8 @@ class OptionsTests(SynchronousTestCase):
         """Admins are named as they would name themselves; what is no name is refused."""
         options = parsed("--admin", "Ana", "--admin", "Ｂｅｎ", "--admin", "ana")
         self.assertEqual(set(options["admins"]), {"ana", "ben"})
+        # What older rules allowed.
+        self.assertEqual(len(parsed("--admin", "Ana\u0378")["admins"]), 1)
         for name in ("", "a b", "x" * 33, "a\u200bb"):
             self.assertIn("--admin", self.refused("--admin", name))
 
