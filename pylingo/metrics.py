@@ -17,10 +17,14 @@ from twisted.web.server import Request, Site
 from pylingo.server import ChatFactory
 
 
-class Leaf(Resource):
-    """A page of which somebody may want only the head."""
+class Pages(Resource):
+    """``/metrics`` and ``/health``, and for every other path a word about them."""
 
     isLeaf = True
+
+    def __init__(self, factory: ChatFactory) -> None:
+        Resource.__init__(self)
+        self._factory = factory
 
     def render_HEAD(self, request: Request) -> bytes:
         # Twisted's own makes a page, and complains in the log that nobody wants it.
@@ -28,20 +32,18 @@ class Leaf(Resource):
         return b""
 
     def render_GET(self, request: Request) -> bytes:
-        """The page."""
-        raise NotImplementedError
-
-
-class Figures(Leaf):
-    """The page of all figures, as text."""
-
-    def __init__(self, factory: ChatFactory) -> None:
-        Resource.__init__(self)
-        self._factory = factory
-
-    def render_GET(self, request: Request) -> bytes:
-        request.setHeader("content-type", CONTENT_TYPE_LATEST)
-        return generate_latest(self)
+        (name, *_) = request.postpath or [b""]
+        if name == b"metrics":
+            request.setHeader("content-type", CONTENT_TYPE_LATEST)
+            return generate_latest(self)
+        request.setHeader("content-type", "text/plain; charset=utf-8")
+        if name != b"health":
+            request.setResponseCode(404)
+            return b"there are /metrics and /health\n"
+        if self._factory.chat.log.failing:
+            request.setResponseCode(503)
+            return b"messages cannot be stored; the log says why\n"
+        return b"ok\n"
 
     def collect(self) -> Iterator[Metric]:
         """The figures as they are now."""
@@ -67,41 +69,7 @@ class Figures(Leaf):
             yield CounterMetricFamily(f"pylingo_{name}", help, count)
 
 
-class Health(Leaf):
-    """Says ``ok``, for as long as messages can be stored."""
-
-    def __init__(self, factory: ChatFactory) -> None:
-        Resource.__init__(self)
-        self._factory = factory
-
-    def render_GET(self, request: Request) -> bytes:
-        request.setHeader("content-type", "text/plain; charset=utf-8")
-        if self._factory.chat.log.failing:
-            request.setResponseCode(503)
-            return b"messages cannot be stored; the log says why\n"
-        return b"ok\n"
-
-
-class Root(Resource):
-    """What leads to the pages."""
-
-    def getChild(self, path: bytes, request: Request) -> Resource:  # noqa: ARG002
-        return Nothing()
-
-
-class Nothing(Leaf):
-    """Where there is no page."""
-
-    def render_GET(self, request: Request) -> bytes:
-        request.setHeader("content-type", "text/plain; charset=utf-8")
-        request.setResponseCode(404)
-        return b"there are /metrics and /health\n"
-
-
 def site(factory: ChatFactory) -> Site:
-    """``/metrics`` and ``/health``."""
-    root = Root()
-    root.putChild(b"metrics", Figures(factory))
-    root.putChild(b"health", Health(factory))
+    """What serves them."""
     # Somebody asks every few seconds: that is nothing for the log.
-    return Site(root, logPath=os.devnull)
+    return Site(Pages(factory), logPath=os.devnull)

@@ -17,7 +17,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 
-from pylingo.metrics import Figures, Health, site
+from pylingo.metrics import Pages, site
 from pylingo.server import DEAD
 from tests.house import House, notes, request
 from tests.test_service import LOCAL, ServiceTestCase, parsed
@@ -37,12 +37,12 @@ class FiguresTests(SynchronousTestCase):
         """Every figure by its name."""
         return {
             family.name.removeprefix("pylingo_"): family.samples[0].value
-            for family in Figures(self.house.factory).collect()
+            for family in Pages(self.house.factory).collect()
         }
 
     def test_all(self) -> None:
         """Every figure is there, with a sentence about it, before anything has happened."""
-        families = list(Figures(self.house.factory).collect())
+        families = list(Pages(self.house.factory).collect())
         self.assertEqual([f.name for f in families], [f"pylingo_{name}" for name in NAMES])
         self.assertTrue(all(f.documentation for f in families))
         self.assertEqual({value for name, value in self.figures().items()}, {0})
@@ -110,23 +110,20 @@ class HeadTests(SynchronousTestCase):
     def test_head(self) -> None:
         """Of each page one may ask for the head alone, as those do who watch; nobody complains."""
         said, house = notes(self), House()
-        for name in (b"health", b"metrics"):
-            page, asked = site(house.factory).resource.getStaticEntity(name), DummyRequest([b""])
+        page: Any = Pages(house.factory)
+        for name, status in ((b"health", None), (b"metrics", None), (b"nowhere", 404)):
+            asked = DummyRequest([name])
             asked.method = b"HEAD"
-            whole = page.render_GET(DummyRequest([b""]))
-            self.assertEqual(page.render(asked), b"")
+            whole = page.render_GET(DummyRequest([name]))
+            self.assertEqual((page.render(asked), asked.responseCode), (b"", status))
             length = asked.responseHeaders.getRawHeaders("content-length")
             self.assertEqual(length, [str(len(whole))])
-        nowhere = DummyRequest([b"nowhere"])
-        nowhere.method = b"HEAD"
-        page = site(House().factory).resource.getChildWithDefault(b"nowhere", nowhere)
-        self.assertEqual((page.render(nowhere), nowhere.responseCode), (b"", 404))
         self.assertEqual(said, [])
 
 
 class HealthTests(SynchronousTestCase):
     def ask(self, house: House) -> tuple[int, bytes]:
-        page, asked = Health(house.factory), DummyRequest([b""])
+        page, asked = Pages(house.factory), DummyRequest([b"health"])
         request: Any = asked
         body = page.render_GET(request)
         return asked.responseCode or 200, body
