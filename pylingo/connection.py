@@ -33,7 +33,6 @@ from twisted.internet.defer import (
     succeed,
 )
 from twisted.internet.interfaces import (
-    IProtocol,
     IPushProducer,
     ISSLTransport,
     IStreamClientEndpoint,
@@ -143,15 +142,7 @@ class _Wire(Int32StringReceiver):
         return ISSLTransport.providedBy(self.transport)
 
     def connectionMade(self) -> None:
-        if self.encrypted and IProtocol.providedBy(self.transport):
-            # A record is handed on only when it is whole, and that may take its time, too.
-            decrypt = self.transport.dataReceived
-            self.transport.dataReceived = partial(self._encrypted, decrypt)  # type: ignore[method-assign]
         self.connection._made(self)
-
-    def _encrypted(self, decrypt: Callable[[bytes], None], data: bytes) -> None:
-        self.connection._sign()
-        decrypt(data)
 
     def dataReceived(self, data: bytes) -> None:
         # A large frame may take its time; that some of it comes is a sign of life.

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import gc
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, fail, succeed
-from twisted.internet.interfaces import IProtocol, ISSLTransport
-from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import directlyProvides
 
 from pylingo.connection import (
     GONE,
@@ -24,7 +20,6 @@ from pylingo.connection import (
     Connection,
     Disconnected,
     Heard,
-    _Wire,
 )
 from pylingo.protocol import (
     LARGEST_EVENT,
@@ -863,18 +858,6 @@ class PulseTests(SynchronousTestCase):
             self.world.link.send(message(number))
             self.world.wait(5)
         self.assertEqual(self.world.link.asked[asked:], [("pong", "")] * 2)
-
-    def test_part_of_a_record(self) -> None:
-        """What comes of an encrypted record that is not whole yet is a sign of life, too."""
-        heard: list[object] = []
-
-        person: Any = SimpleNamespace(_made=heard.append, _sign=lambda: heard.append("alive"))
-        wire, transport = _Wire(person), StringTransport()
-        transport.dataReceived = heard.append  # type: ignore[attr-defined]
-        directlyProvides(transport, ISSLTransport, IProtocol)
-        wire.makeConnection(transport)
-        transport.dataReceived(b"half")  # type: ignore[attr-defined]
-        self.assertEqual(heard, [wire, "alive", b"half"])
 
     def test_silence_on_return(self) -> None:
         """A server that accepts the link again but says nothing is tried again."""
