@@ -74,15 +74,12 @@ from pylingo.requests import Pending, Requests, refuse, same_room
 FIRST_EVENT = 10.0
 """Seconds that a server has to say its first word."""
 PULSE = 10.0
-"""Seconds between looks at the link; one that was silent that long is asked for a sign of life."""
+"""Seconds in which we said nothing, after which we ask for a sign of life, and give one."""
 SILENCE = 25.0
 """Seconds without a sign of life after which the link counts as lost."""
 GONE = "The server went away."
 PARTING = 2.0
 """Seconds that the server has to answer when there is no time to wait for it."""
-UNSAID = 20.0
-"""Seconds without a word of ours after which the server is told that we are here, though we hear
-much of it: over a slow link its own question may wait behind that for longer than it waits."""
 LONGEST_PAUSE = 30.0
 """Seconds between two tries to connect again, at most, and some jitter."""
 REMEMBERED = 20_000
@@ -557,18 +554,15 @@ class Connection:
         if wire is None:
             return
         now = self._reactor.seconds()
-        silent = now - self._last_sign
         if wire.paused:
-            # It is we who do not read; so that the server knows that we are here.
-            if silent >= PULSE:
-                self._last_sign = now
-                wire.transport.write(encode(Request("ping")))
-        elif silent >= (SILENCE if wire.welcomed else FIRST_EVENT):
+            # It is we who do not read.
+            self._last_sign = now
+        elif now - self._last_sign >= (SILENCE if wire.welcomed else FIRST_EVENT):
             wire.abort(SILENT)
-        elif silent >= PULSE and wire.welcomed:
+            return
+        # Also while much is heard: over a slow link the server's own question waits behind that.
+        if wire.welcomed and now - self._last_said >= PULSE:
             self._send(encode(Request("ping")))
-        elif now - self._last_said >= UNSAID and wire.welcomed:
-            self._send(encode(Request("pong")))
 
     async def _arrive(self, wire: _Wire) -> None:
         """Say hello; go on with the session, or begin one under the same name and in the room."""

@@ -857,7 +857,7 @@ class PulseTests(SynchronousTestCase):
         for number in range(1, 10):
             self.world.link.send(message(number))
             self.world.wait(5)
-        self.assertEqual(self.world.link.asked[asked:], [("pong", "")] * 2)
+        self.assertEqual(self.world.link.asked[asked:], [("ping", "")] * 4)
 
     def test_silence_on_return(self) -> None:
         """A server that accepts the link again but says nothing is tried again."""
