@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -21,13 +20,10 @@ from msgspec import Meta, Struct
 from pylingo.connection import Ticket
 from pylingo.protocol import LARGEST_MESSAGE_ID
 
-DAY = 86_400
-
 
 class _Known(Struct):
     session: Annotated[str, Meta(pattern=r"^[\w-]+$")]
     last: Annotated[int, Meta(ge=0, le=LARGEST_MESSAGE_ID)]
-    at: float
 
 
 _known = msgspec.json.Decoder(_Known).decode
@@ -69,20 +65,20 @@ class Memory:
             self._file = file
 
     def recall(self) -> Ticket | None:
-        """The session to go on with, if it is not older than a day."""
+        """The session to go on with; whether there still is one is for the server to say."""
         if self._file is None:
             return None
         try:
             known = _known(os.pread(self._file, 4096, 0))
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None  # It was forgotten, or is damaged.
-        return Ticket(known.session, known.last) if time.time() - known.at < DAY else None
+        return Ticket(known.session, known.last)
 
     def remember(self, ticket: Ticket | None) -> None:
         """Keep `ticket` for the next run; None forgets."""
         data = b""
         if ticket is not None:
-            data = msgspec.json.encode(_Known(ticket.session, ticket.last, time.time()))
+            data = msgspec.json.encode(_Known(ticket.session, ticket.last))
         with self._lock:
             if self._file is None:
                 return

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import stat
-import time
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -93,13 +92,6 @@ class MemoryTests(SynchronousTestCase):
         second.remember(Ticket("other", 1))
         self.assertEqual(first.recall(), TICKET)
 
-    def test_old(self) -> None:
-        """What is older than a day is not gone on with."""
-        self.keep()
-        now = time.time()
-        self.patch(time, "time", lambda: now + memory.DAY + 1)
-        self.assertIsNone(self.open().recall())
-
     def test_damaged(self) -> None:
         """A file that is damaged is as good as none."""
         self.keep()
@@ -109,11 +101,11 @@ class MemoryTests(SynchronousTestCase):
             b"[]",
             b"7",
             b"null",
-            b'{"at": "x"}',
+            b'{"last": 1}',
             b"\xff\x00",
             b"[" * 4000,
             *(
-                json.dumps({"session": "t", "last": 1, "at": time.time()} | wrong).encode()
+                json.dumps({"session": "t", "last": 1} | wrong).encode()
                 for wrong in (
                     {"session": "a b"},
                     {"session": ""},
