@@ -26,9 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the client; the exit status is 0 when all went well."""
     _open_streams()
     options = parse(arguments)
-    interrupt = signal.getsignal(signal.SIGINT)
-    if interrupt is signal.default_int_handler:
-        # Who ends it while the rest is being loaded is to see no traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until there is something to end in good order: nobody is to see a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Nothing of Twisted is loaded for --help, which should answer at once.
     dumb = os.environ.get("TERM") == "dumb"
@@ -40,29 +39,31 @@ def main(arguments: list[str] | None = None) -> None:
         from pylingo.terminal import converse
     else:
         from pylingo.pipe import converse
-    import twisted.internet.reactor  # noqa: F401 - or it would be loaded when signals are heard again
     from twisted.internet.task import deferLater, react
 
+    status = 1
+
     async def talk(reactor: Any) -> None:
+        nonlocal status
         # In its first turn the reactor has made the signals its own.
         await deferLater(reactor, 0)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
         for one in ENDS:
             if signal.getsignal(one) is not signal.SIG_IGN:
                 signal.signal(one, lambda *_: reactor.callFromThread(_stop, reactor))
-        reactor.addSystemEventTrigger("during", "shutdown", _obey_signals)
+        reactor.addSystemEventTrigger("during", "shutdown", signal.alarm, PATIENCE)
         status = await converse(reactor, options)
-        # A thread may wait for a silent name server, and cannot be told to stop.
-        signal.signal(signal.SIGALRM, lambda *_: os._exit(status))
-        signal.alarm(PATIENCE)
         raise SystemExit(status)
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
-    signal.signal(signal.SIGINT, interrupt)
+    # A thread may wait for a silent name server, and cannot be told to stop.
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(status))
     try:
         react(talk)
     finally:
         signal.alarm(0)
+        # What still waits, such as for a disk, another signal ends.
+        for one in ENDS:
+            if signal.getsignal(one) is not signal.SIG_IGN:
+                signal.signal(one, signal.SIG_DFL)
 
 
 def _stop(reactor: Any) -> None:
@@ -71,13 +72,6 @@ def _stop(reactor: Any) -> None:
     # It may have been told so before.
     with contextlib.suppress(ReactorNotRunning):
         reactor.stop()
-
-
-def _obey_signals() -> None:
-    """At the very end, let signals end what still waits, such as for a silent name server."""
-    for one in ENDS:
-        if signal.getsignal(one) is not signal.SIG_IGN:
-            signal.signal(one, signal.SIG_DFL)
 
 
 def _open_streams() -> None:

@@ -142,7 +142,7 @@ main(["127.0.0.1:1"])
         self.assertEqual((ended.returncode, ended.stderr), (-signal.SIGINT, b""))
 
     def test_before_the_reactor(self) -> None:
-        """Between loading and the reactor, it waits until that can end it in good order."""
+        """So it does between loading and the reactor."""
         script = """
 import signal
 import twisted.internet.task as task
@@ -158,7 +158,7 @@ main(["127.0.0.1:1"])
             [sys.executable, "-c", script],
             stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60,
         )  # fmt: skip
-        self.assertEqual((ended.returncode, ended.stderr), (1, b""))
+        self.assertEqual((ended.returncode, ended.stderr), (-signal.SIGINT, b""))
 
     def run_client(self, converse: str) -> subprocess.CompletedProcess[bytes]:
         """A client that does that instead of talking."""
