@@ -25,13 +25,13 @@ async def resume(door: Door, body: str) -> None:
     # Earlier messages of this connection are answered here, before the user changes.
     await door.chat.log.flushed()
     user = await _found(door, token)
-    # First, for who was at a banned address until now was not stored there.
-    user.host = door.user.host
-    fresh = door.chat.sessions.token(user, used=token)
     if user is not door.user:
         _log.info("{guest} is {user}, who is back", guest=str(door.user), user=user.name.shown)
+        user.host = door.user.host
         door.user = user
         user.resume(door.hear)
+    # Now, for it stores the session as that of somebody who is here, and from where.
+    fresh = door.chat.sessions.token(user, used=token)
     await _catch_up(door, fresh, token, int(number))
 
 

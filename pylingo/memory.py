@@ -17,6 +17,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from pylingo import names
 from pylingo.connection import Ticket
 from pylingo.protocol import LARGEST_MESSAGE_ID
 
@@ -46,7 +47,7 @@ class Memory:
     """The session of one name on one server. Reading and writing it blocks, for very little."""
 
     def __init__(self, folder: Path, where: str, name: str) -> None:
-        self.name = name.casefold()
+        self.name = names.kept(name)
         key = sha256(f"{where} {self.name}".encode()).hexdigest()[:32]
         self._file: int | None = None
         self._lock = Lock()
@@ -63,6 +64,11 @@ class Memory:
             os.close(file)
         else:
             self._file = file
+
+    @property
+    def held(self) -> bool:
+        """Whether it is ours: no other client has it, and there is a place for it."""
+        return self._file is not None
 
     def recall(self) -> Ticket | None:
         """The session to go on with; whether there still is one is for the server to say."""

@@ -100,6 +100,7 @@ async def ban(door: Door, body: str) -> None:
     shared = user is not None and user.host == door.user.host
     sanction = _sanction(door, name, reason, address=not shared)
     rules = _rules(door, room)
+    before = rules.bans.get(sanction.key)
     rules.bans.add(sanction)
     for place in (sanction.place, *(places(user) if user is not None else ())):
         rules.invited.pop(place, None)
@@ -110,8 +111,8 @@ async def ban(door: Door, body: str) -> None:
         # Those who share a guest's address are kept out from now on, but not thrown out.
         if one.place == sanction.place:
             _remove(door, room, one, "banned", reason)
-    if room is None:
-        # It may take the place of one that hit an address, where sessions were not stored.
+    if room is None and before is not None and before.host:
+        # It may take the place of that, which hit an address: sessions there were not stored.
         door.chat.sessions.refresh()
     _note(door, f"{sanction.shown} was banned from {_where(room)}", reason)
     more = ""

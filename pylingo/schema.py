@@ -140,6 +140,11 @@ STEPS = (
     GROUP BY ltrim(key, '#');
     UPDATE sessions SET room = NULL, room_key = NULL
         WHERE room_key LIKE '#_%' AND room_key NOT IN (SELECT key FROM wide);
+    -- Who was in another room of that name is not let into one that is kept, nor runs it.
+    UPDATE sessions SET room = NULL, room_key = NULL WHERE room_key IN
+        (SELECT ltrim(key, '#') FROM wide WHERE key IN (SELECT key FROM rooms));
+    DELETE FROM operators WHERE room IN (SELECT ltrim(key, '#') FROM wide);
+    DELETE FROM sanctions WHERE room IN (SELECT ltrim(key, '#') FROM wide);
     UPDATE sessions SET room_key = ltrim(room_key, '#') WHERE room_key IN (SELECT key FROM wide);
     UPDATE batches SET place = '#' || ltrim(place, '#')
         WHERE place LIKE '##_%' AND substr(place, 2) IN (SELECT key FROM wide);

@@ -139,8 +139,6 @@ class Sessions:
         """The user of a stored session, here again; under a guest's name if the own is taken."""
         user = self._registry.enter(silence, stored.id)
         user.requests = self._take_said(stored.id)
-        # Something may have been said, under a name that is known by it.
-        user.said = min(stored.id, self._registry.last)
         self._revived[stored.id] = user
         user.handed = stored.handed
         if stored.account is not None:
@@ -148,6 +146,8 @@ class Sessions:
         with suppress(ChatError):
             name = names.user(stored.name, known=True)
             user.rename(name, own=user.account == name.key)
+        # Something may have been said, under a name that is known by it.
+        user.said = min(stored.id, self._registry.last)
         if stored.room is not None:
             with suppress(ChatError):
                 self._return(user, stored, names.room(stored.room, known=True))
@@ -304,7 +304,7 @@ def _shut_out(connection: sqlite3.Connection, key: str, here: Container[int]) ->
 
 
 def _gone(connection: sqlite3.Connection, name: Name) -> Gone | None:
-    query = "SELECT id FROM sessions WHERE key = ? AND account IS NULL ORDER BY seen DESC LIMIT 1"
+    query = "SELECT id FROM sessions WHERE key = ? AND account IS NULL ORDER BY id DESC LIMIT 1"
     row = connection.execute(query, (name.key,)).fetchone()
     return Gone(name, f"~{row[0]}", "", row[0]) if row else None
 

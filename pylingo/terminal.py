@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import sys
 import time
@@ -26,7 +27,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import LoopingCall
 
-from pylingo import looks
+from pylingo import looks, names
 from pylingo.connection import PARTING, Connection, Heard, Ticket
 from pylingo.conversation import Conversation
 from pylingo.dial import dial
@@ -38,6 +39,8 @@ MOMENT = 0.1
 """Seconds between two signals that were sent together, at most."""
 SAVED = 2.0
 """Seconds between savings of what the next run should know."""
+GUEST = re.compile(r"guest-\d+")
+"""A name that the server gives; nobody asks for it."""
 
 
 class _History(FileHistory):
@@ -199,19 +202,7 @@ class _Talk:
     def _heard(self, event: Heard) -> None:
         self._conversation.heard(event)
         if isinstance(event, Renamed | Resumed | Done):
-            self._follow()
             self._save()
-
-    def _follow(self) -> None:
-        """Who goes by another name now is remembered by that one, and not by the one before."""
-        connection, memory = self._conversation.connection, self._memory
-        user = self._conversation.user
-        if connection is not None and not (self._mine() or user.startswith("guest-")):
-            self._memory = Memory(self._folder, self._options.where, user)
-            self._memory.remember(connection.ticket)
-            if memory is not None:
-                memory.remember(None)
-                memory.close()
 
     def _recall(self, name: str) -> Ticket | None:
         if self._memory is not None:
@@ -221,18 +212,29 @@ class _Talk:
 
     def _resume(self, name: str) -> Deferred[AnyEvent] | None:
         """Go on with the session of that name, if one is remembered."""
+        if self._memory is not None and self._memory.name != names.kept(name):
+            self._memory.remember(None)  # It has this very session, or one that has ended.
         ticket, connection = self._recall(name), self._conversation.connection
         return connection.resume(ticket) if ticket and connection else None
 
     def _mine(self) -> Memory | None:
         """Where the session is remembered, if it is that of the name it was asked for."""
-        memory, user = self._memory, self._conversation.user.casefold()
-        return memory if memory is not None and memory.name == user else None
+        memory, user = self._memory, names.kept(self._conversation.user)
+        return memory if memory is not None and memory.held and memory.name == user else None
 
     def _save(self) -> None:
-        connection = self._conversation.connection
-        if connection is not None and connection.ticket is not None and (memory := self._mine()):
+        connection, user = self._conversation.connection, self._conversation.user
+        if connection is None or connection.ticket is None:
+            return
+        if memory := self._mine():
             self._reactor.callInThread(memory.remember, connection.ticket)
+        elif user and not GUEST.fullmatch(user):
+            # By another name than before, which is forgotten; or another client had this one.
+            before, self._memory = self._memory, Memory(self._folder, self._options.where, user)
+            self._memory.remember(connection.ticket)
+            if before is not None:
+                before.remember(None)
+                before.close()
 
 
 class Tty:

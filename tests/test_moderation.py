@@ -679,6 +679,32 @@ class BanTests(HouseTestCase):
             self.done(ana, "mute", seen)
             self.done(ana, "ban", seen)
 
+    def test_never_seen(self) -> None:
+        """Who is back after a restart is not known by the number that the server gave meanwhile."""
+        self.house.visitor(room="den")
+        zoe, eve = self.house.visitor("zoe", "den"), self.house.visitor(room="den", host=HERE)
+        for one in (zoe, eve):
+            one.ask("say", "hi")
+        seen = eve.ask("hello").user
+        eve.ask("close")
+        self.house = self.house.restart(**self.options)
+        back = self.house.visitor()
+        self.assertEqual(back.ask("resume", f"{zoe.welcome.session} 0").user, "zoe")
+        self.error(self.house.owner("ana", "attic"), "no_such_user", "ban", seen)
+        self.assertFalse(back.closed)
+
+    def test_last_of_a_name(self) -> None:
+        """Of several who had a name before, it is the last who is banned."""
+        self.house.owner("ana", "den")
+        self.house.visitor("eve", "den")
+        self.house = self.house.restart(**self.options)
+        eve = self.house.visitor("eve", "den")
+        eve.drop()
+        self.house = self.house.restart(**self.options)
+        self.done(self.house.owner("ana", "den"), "ban", "eve")
+        back = self.house.visitor()
+        self.assertIsNone(back.ask("resume", f"{eve.welcome.session} 0").room)
+
     def test_not_stored(self) -> None:
         """What holds, but could not be stored, is answered so; it is stored when that can be."""
         ana, eve = self.house.owner("ana", "den"), self.house.visitor("eve", "den")

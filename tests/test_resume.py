@@ -27,7 +27,7 @@ from pylingo.protocol import (
     Welcome,
 )
 from pylingo.rules import Sanction
-from pylingo.server import EXPIRED, LOOKED_AT
+from pylingo.server import EXPIRED, LOOKED_AT, REFRESH
 from tests.house import SECRET, DoorTestCase, House, Visitor, codes, request, texts
 
 SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
@@ -685,6 +685,15 @@ class RestartTests(DoorTestCase):
         self.restart(after=DAY + 1)
         reply = self.visitor().ask("resume", f"{ana.welcome.session} 0")
         self.assertEqual(reply.code, "not_resumable")
+
+    def test_killed(self) -> None:
+        """A day after the server was killed one is back, though the link had broken before."""
+        ana = self.visitor("ana", "lobby")
+        ana.drop()
+        token = self.visitor().ask("resume", f"{ana.welcome.session} 0").session
+        self.house.wait(REFRESH - 10)
+        self.restart(after=DAY)
+        self.assertEqual(self.visitor().ask("resume", f"{token} 0").room, "lobby")
 
     def test_tokens(self) -> None:
         """Both tokens are good after a restart, if the answer with the new one was lost."""

@@ -248,7 +248,8 @@ class DatabaseTests(SynchronousTestCase):
         old = sqlite3.connect(self.path)
         rooms = "INSERT INTO rooms (key, name, topic, lock) VALUES (?, '', '', ?)"
         old.executemany(rooms, [("", ""), ("#tea", "own"), ("#den", "wide"), ("den", "bare")])
-        old.executemany("INSERT INTO operators VALUES (?, '@ana')", [("#tea",), ("#den",)])
+        runs = [("#tea", "@ana"), ("#den", "@ana"), ("tea", "@ana"), ("tea", "@eve")]
+        old.executemany("INSERT INTO operators VALUES (?, ?)", runs)
         batches = "INSERT INTO batches VALUES (?, ?, '', '[]')"
         places = ["##tea", "##attic", "##den", "#den", "##", "@#tea", "~9"]
         old.executemany(batches, enumerate(places))
@@ -256,7 +257,7 @@ class DatabaseTests(SynchronousTestCase):
             "INSERT INTO sessions (id, token, name, room, since, seen, room_key)"
             " VALUES (?, '', '', ?, 0, 0, ?)"
         )
-        keys = ["#tea", "#attic", "#den", "den", None]
+        keys = ["#tea", "#attic", "#den", "den", None, "tea", "attic"]
         old.executemany(session, [(i, key, key) for i, key in enumerate(keys)])
         old.commit()
         old.close()
@@ -269,14 +270,16 @@ class DatabaseTests(SynchronousTestCase):
             found("SELECT key, lock FROM rooms ORDER BY lock, key"),
             [("", ""), ("den", "bare"), ("tea", "own"), ("#den", "wide")],
         )
-        self.assertEqual(found("SELECT room FROM operators ORDER BY 1"), [("#den",), ("tea",)])
+        self.assertEqual(
+            found("SELECT * FROM operators ORDER BY 1"), [("#den", "@ana"), ("tea", "@ana")]
+        )
         self.assertEqual(
             [place for (place,) in found("SELECT place FROM batches ORDER BY last")],
             ["#tea", "#attic", "##den", "#den", "##", "@#tea", "~9"],
         )
         self.assertEqual(
             [key for (key,) in found("SELECT room_key FROM sessions ORDER BY id")],
-            ["tea", "attic", None, "den", None],
+            ["tea", "attic", None, "den", None, None, "attic"],
         )
 
     def test_older(self) -> None:
