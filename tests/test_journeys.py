@@ -522,6 +522,30 @@ class LobbyJourneys(Journey):
         again.shows("-- What you missed:", "<bob> did you hear?")
         again.until(lambda glass: glass.before == "[lobby] eve> ")
 
+    def test_next_run_after_two(self) -> None:
+        """What two terminals were, one after the other, is remembered of the second."""
+        server = self.serve()
+        bob = self.person(server, "bob")
+        ana, other = self.seat(server), self.seat(server, "eve")
+        ana.type("/register sesame\r")
+        ana.shows("is yours now")
+        other.type("/login ana sesame\r")
+        other.until(lambda glass: glass.before == "[lobby] ana> ")
+        ana.wait()
+
+        def remembered() -> list[int]:
+            sessions = (self.home / "desk").rglob("sessions/*")
+            return sorted(bool(one.stat().st_size) for one in sessions)
+
+        until(lambda: remembered() == [0, 1])
+        other.process.kill()
+        other.wait()
+        bob.write("did you hear?\n/list\n")
+        bob.prints("-- lobby")
+        again = self.terminal(server.address, "--name", "ana")
+        again.shows("-- What you missed:", "<bob> did you hear?")
+        again.until(lambda glass: glass.before == "[lobby] ana> ")
+
 
 class LinkJourneys(Journey):
     """The server goes away and comes back."""
