@@ -69,7 +69,7 @@ from pylingo.protocol import (
     encode,
     first_word,
 )
-from pylingo.requests import Pending, Requests, refuse, same_room
+from pylingo.requests import OUT, Pending, Requests, refuse, same_room
 
 FIRST_EVENT = 10.0
 """Seconds that a server has to say its first word."""
@@ -450,6 +450,15 @@ class Connection:
         self._tell(Error(code="not_in_room", text=text, fatal=False))
         refuse(lost, "not_in_room", text)
 
+    def _strand(self, room: str) -> None:
+        """What was to be done in a room where we are not any more is not done, and told."""
+        lost = self._requests.stranded()
+        undone = ", ".join(f"/{one.command}" for one in lost if one.command not in OUT)
+        text = f"You are not in {room} any more. Not done: {undone}"
+        if undone:
+            self._tell(Error(code="not_in_room", text=text, fatal=False))
+        refuse(lost, "not_in_room", text)
+
     def _made(self, wire: _Wire) -> None:
         self._wire = wire
         self._sign()
@@ -594,7 +603,7 @@ class Connection:
             if first:
                 self._wanted = {"join": room}
             else:
-                refuse(self._requests.stranded(), "not_in_room", f"You are not in {room} any more.")
+                self._strand(room)
         for command, body in tuple(self._wanted.items()):
             if body:
                 try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import partial
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -126,6 +127,8 @@ class Conversation:
         """What `/history` takes for what was said before that which was shown."""
         self._heading = ""
         self._arrived = False
+        self._barred = False
+        """Whether a password was asked for, without which there is no link."""
         self._hinted = False
         self._day = ""
         """The day on which something with a time was shown last."""
@@ -185,7 +188,7 @@ class Conversation:
             return False
         if line.startswith("/") and not line.startswith("//"):
             return not self._secret(line[1:])
-        if self._arrived and not self._lobby.settled:
+        if self._barred or (self._arrived and not self._lobby.settled):
             return False  # An answer, perhaps to a question for a password that is still to come.
         if self._questions.now is not None:
             return False
@@ -264,7 +267,7 @@ class Conversation:
                 self._questions.answer(text.strip())
         elif not line:
             pass
-        elif not self.linked and parse(line).command.casefold() in LEAVES:
+        elif not self.linked and self._out(line):
             self.leave()
         elif not self._arrived and question is not None:
             self.tell("!! Answer the question first.")
@@ -272,7 +275,9 @@ class Conversation:
             self._put_off("There is no connection yet.", text)
         elif line.startswith("/") and not line.startswith(("//", "/*")):
             self._command(parse(line))
-        elif self.room is None and self.linked and self._lobby.waits and choice(line) != EXIT:
+        elif self._barred or (
+            self.room is None and self.linked and self._lobby.waits and choice(line) != EXIT
+        ):
             self._put_off("You are not there yet.", text)
         elif self.room is None and self.linked:
             self._lobby.choose(line)
@@ -286,6 +291,11 @@ class Conversation:
             blanks = text[: len(text) - len(text.lstrip())]
             self._send(parse(blanks + line))
         self._view.refresh()
+
+    def _out(self, line: str) -> bool:
+        """Whether it is the wish to go; in a room, `exit` only leads out of that."""
+        menu = self._arrived and self.room is None and choice(line) in ("4", EXIT)
+        return menu or parse(line).command.casefold() in LEAVES
 
     def _put_off(self, why: str, text: str) -> None:
         back = "; Up brings the line back." if self.keeps(text) else "."
@@ -340,6 +350,8 @@ class Conversation:
         *before, prompt = question.split("\n")
         self.show([looks.info(line) for line in before])
         asked = Question(prompt, answer.callback, hidden, ours=False)
+        # What is typed between two tries may be the password, too.
+        self._barred = self._barred or hidden
         self._questions.ask(asked)
         return answer
 
@@ -350,6 +362,7 @@ class Conversation:
         me, known, people, count = self.user, self._known, self.people, self._count
         self._follow(event)
         if self.linked:
+            self._barred = False
             self._known = self.user, self.room, self._topic
         # Where all is as it was before the link broke, that it is there again is enough.
         same = (
@@ -608,22 +621,25 @@ class Conversation:
 
     def _complete_secret(self, password: str, request: Request) -> None:
         if password:
-            self._send(Request(request.command, f"{request.body.strip()} {password}".strip()))
+            body = f"{request.body.strip()} {password}".strip()
+            self._send(Request(request.command, body), partial(self._command, request))
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: Request, ask: Callable[[], None] | None = None) -> None:
         sent = self.request(request.command, request.body)
         draft = _draft(request) if request.command.casefold() in SAID else ""
         if draft:
             self.pending[sent] = draft
             sent.addBoth(self._acknowledged, sent)
         else:
-            sent.addErrback(self._unsure, request)
+            sent.addErrback(self._refused, request, ask)
         # That it was refused is heard as an event.
         sent.addErrback(lambda why: why.trap(ChatError))
 
-    def _unsure(self, why: Failure, request: Request) -> Failure:
+    def _refused(self, why: Failure, request: Request, ask: Callable[[], None] | None) -> Failure:
         if code(why) == "unsure":
             self.tell(f"!! /{request.command} {request.body}: {why.getErrorMessage()}")
+        elif code(why) == "wrong_password" and ask is not None:
+            ask()  # Who is told to try again would say the next one to the room.
         return why
 
     def _acknowledged(self, result: object, sent: Deferred[AnyEvent]) -> object:

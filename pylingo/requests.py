@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from pylingo import names
@@ -35,15 +36,17 @@ ONCE = frozenset({"announce", "kick"})
 """Other commands that are not sent again when we cannot know whether they were carried out."""
 MOVES = frozenset({"join", "create"})
 """Commands after which everything is meant for another room."""
-ALONE = MOVES | {"leave", "exit", "name", "login"}
+OUT = frozenset({"leave", "exit"})
+"""Commands that leave the room."""
+ALONE = MOVES | OUT | {"name", "login"}
 """Commands that change the name or the room. An earlier request that is sent again after them would
 be done in another place or by another name."""
 LEAVES = frozenset({"close", "quit"})
 """Commands that leave the chat."""
-HERE = frozenset({
+HERE = OUT | {
     "say", "me", "topic", "lock", "unlock", "invite", "kick", "ban", "unban", "mute", "unmute",
-    "op", "deop", "leave", "exit",
-})  # fmt: skip
+    "op", "deop",
+}  # fmt: skip
 """Commands that do something in the user's room."""
 
 
@@ -110,6 +113,10 @@ class Requests:
     def open(self) -> None:
         """There is a link: send them all."""
         self.linked = True
+        for one in self:
+            if one.begun and one.command == "create" and same_room(one.request.body, self._room()):
+                # It was made, and to make it again would be refused.
+                one.request = replace(one.request, command="join")
         self._later = deque(self)
         self._flow()
 

@@ -433,6 +433,36 @@ class PasswordTests(Seat):
         self.talk.typed("sesame")
         self.assertEqual(self.successResultOf(asked), "sesame")
 
+    def test_between_two_tries(self) -> None:
+        """What is typed when a password was refused, before it is asked for again, is not said."""
+        self.line.linked = False
+        self.talk.ask("The server's password: ", hidden=True)
+        self.talk.typed("sesame")
+        self.said()
+        self.assertFalse(self.talk.keeps("open sesame"))
+        self.talk.typed("open sesame")
+        self.assertEqual(self.line.asked, [])
+        self.assertEqual(self.said(), ["!! You are not there yet. Wait a moment."])
+        self.line.linked = True
+        self.hear(Connected(True))
+        self.talk.typed("hi")
+        self.assertEqual(self.line.asked, [("say", "hi")])
+
+    def test_wrong(self) -> None:
+        """After a wrong one, the next is not typed where all would hear it."""
+        self.talk.typed("/login ana")
+        self.talk.typed("sesam")
+        self.refuse("wrong_password")
+        self.assertTrue(self.talk.hidden)
+        self.talk.typed("sesame")
+        self.assertEqual(self.line.asked[-1], ("login", "ana sesame"))
+        self.refuse("forbidden")
+        self.assertFalse(self.talk.hidden)
+        # This one has been seen, and not only by its writer.
+        self.talk.typed("/login ana sesam")
+        self.refuse("wrong_password")
+        self.assertFalse(self.talk.hidden)
+
     def test_not_waited_for(self) -> None:
         """A question that nobody waits for any more is not asked again when it was answered."""
         first, second = (self.talk.ask(f"The password ({n}): ", hidden=True) for n in range(2))

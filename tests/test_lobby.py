@@ -307,6 +307,14 @@ class LobbyTests(Seat):
                 self.talk.typed(word)
                 self.assertEqual((self.line.asked, self.said()), ([], [*MENU]))
 
+    def test_exit_in_a_pause(self) -> None:
+        """It leads out without a link, too, and so does its number."""
+        self.line.linked = False
+        for word in ("4", "exit"):
+            self.line.stopped = False
+            self.talk.typed(word)
+            self.assertTrue(self.line.stopped)
+
     def test_exit_on_the_way(self) -> None:
         """It also leads out while the server lets one in."""
         self.talk.typed("/join attic")

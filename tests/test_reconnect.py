@@ -537,6 +537,21 @@ class BrokenLinkTests(SynchronousTestCase):
         self.world.flush()
         self.assertEqual(ana.texts, ["1", "2", "3", "1"])
 
+    def test_not_there_any_more(self) -> None:
+        """What was to be done in a room is told, where the session does not bring that back."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.answers["resume"] = lambda request: [
+            Resumed(user="ana", room=None, users=[], count=0, topic="", session="t", re=request.re)
+        ]
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        undone = [ana.connection.request(command, "x") for command in ("topic", "kick", "leave")]
+        self.world.wait(5)
+        for one in undone:
+            self.assertEqual(self.failureResultOf(one, ChatError).value.code, "not_in_room")
+        (told,) = [event.text for event in ana.of(Error)]
+        self.assertEqual(told, "You are not in lobby any more. Not done: /topic, /kick")
+
     def test_newest_seen(self) -> None:
         """An acknowledgement that comes late does not take back what was seen since."""
         self.world.answers["say"] = sent(7)

@@ -107,6 +107,16 @@ class RequestsTests(SynchronousTestCase):
         self.assertEqual(self.answer(way), [])
         self.assertEqual((self.sent(), here.room, there.room), ([("say", "2")], "lobby", "den"))
 
+    def test_made(self) -> None:
+        """A room that was made, though the answer was lost, is not made again."""
+        self.requests.open()
+        made, _ = self.add("create", "den"), self.add("create", "attic")
+        self.requests.shut()
+        self.room = "Den"
+        self.requests.open()
+        self.answer(made)
+        self.assertEqual(self.sent(), [("create", "den"), ("join", "den"), ("create", "attic")])
+
     def test_stranded(self) -> None:
         """What was to be done in a room is not done elsewhere, but behind the way to another."""
         self.requests.open()
