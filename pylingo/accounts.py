@@ -116,9 +116,8 @@ class Accounts:
         self._looks.put(name, account)
 
         async def store() -> None:
-            insert = "INSERT INTO accounts VALUES (?, ?, ?, ?)"
             try:
-                await self._log.write(lambda connection: connection.execute(insert, row))
+                await self._log.write(lambda connection: _register(connection, row, user.session))
             except Exception:
                 # For whatever reason: the name is free again.
                 self._looks.drop(name, account)
@@ -292,6 +291,15 @@ def _guests(connection: sqlite3.Connection) -> int:
         FROM (SELECT name FROM sessions UNION ALL SELECT key FROM sanctions)
         WHERE name GLOB 'guest-[0-9]*' AND length(name) < 16"""
     return connection.execute(query).fetchone()[0] or 0
+
+
+def _register(connection: sqlite3.Connection, row: tuple[str, str, str, int], session: int) -> None:
+    connection.execute("INSERT INTO accounts VALUES (?, ?, ?, ?)", row)
+    # At once, or who comes back after a crash right now would find their own name taken.
+    own = (row[0], session, row[0])
+    connection.execute("UPDATE sessions SET account = ? WHERE id = ? AND key = ?", own)
+    places = (f"@{row[0]}", f"~{session}")
+    connection.execute("UPDATE OR REPLACE operators SET place = ? WHERE place = ?", places)
 
 
 def _change(connection: sqlite3.Connection, key: str, hash: str, session: int) -> None:

@@ -100,7 +100,6 @@ async def ban(door: Door, body: str) -> None:
     shared = user is not None and user.host == door.user.host
     sanction = _sanction(door, name, reason, address=not shared)
     rules = _rules(door, room)
-    before = rules.bans.get(sanction.key)
     rules.bans.add(sanction)
     for place in (sanction.place, *(places(user) if user is not None else ())):
         rules.invited.pop(place, None)
@@ -111,9 +110,6 @@ async def ban(door: Door, body: str) -> None:
         # Those who share a guest's address are kept out from now on, but not thrown out.
         if one.place == sanction.place:
             _remove(door, room, one, "banned", reason)
-    if room is None and before is not None and before.host:
-        # It may take the place of that, which hit an address: sessions there were not stored.
-        door.chat.sessions.refresh()
     _note(door, f"{sanction.shown} was banned from {_where(room)}", reason)
     more = ""
     if sanction.host:
@@ -342,9 +338,6 @@ async def _lift(door: Door, room: Room | None, sanctions: Sanctions, body: str, 
     for one in whom:
         if one is not door.user:
             one.hears((Notice(text=f"You are not {what} any more."),))
-    if sanctions is door.chat.registry.rules.bans:
-        # While it held, the sessions of those whom it hit were not stored.
-        door.chat.sessions.refresh()
     _note(door, f"{sanction.shown} was un{what}")
     await _kept(door, room, Done(text=f"{sanction.shown} is not {what} any more."))
 

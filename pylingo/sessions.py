@@ -19,7 +19,7 @@ from hashlib import sha256
 from twisted.internet.defer import Deferred
 
 from pylingo import names
-from pylingo.history import DAY, MOST_RESENT, STEP, Log
+from pylingo.history import DAY, FAILURES, MOST_RESENT, STEP, Log
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing
 from pylingo.rooms import Gone, Hear, Registry, Room, User, silence
@@ -87,8 +87,6 @@ class Sessions:
         self._recalled = False
         self._closed: dict[int, None] = {}
         """Sessions that have ended for good lately; that may not be stored yet."""
-        self._shut = 0
-        """How often a room was shut to sessions of those who were not there."""
 
     def open(self, hear: Hear, host: str = "") -> User:
         """A new user with a new session, which has no token yet."""
@@ -119,11 +117,10 @@ class Sessions:
             self._learn(await self._log.said(self._began))
         hashed = _hash(token)
         oldest = self._clock() - DAY
-        shut = None
-        while shut != self._shut:
-            # When a room is locked, who may still come back to it is known when that is kept.
-            shut = self._shut
-            await self._log.flushed()
+        try:
+            # In its turn among the changes: none comes between what is found and what is done.
+            found = await self._log.write(lambda connection: _find(connection, hashed, oldest))
+        except FAILURES:
             found = await self._log.read(lambda connection: _find(connection, hashed, oldest))
         return None if found is None or found.id in self._closed else found
 
@@ -169,7 +166,8 @@ class Sessions:
         Who has not given the server's password, or is banned from it, has nothing to come back to,
         nor has who has ended the session.
         """
-        if not (user.entered and user.tokens) or self._registry.rules.banned(user) is not None:
+        ban = self._registry.rules.banned(user)
+        if not (user.entered and user.tokens) or (ban is not None and not ban.hits_beside(user)):
             return
         room = user.room
         ahead = 0 if user in self._registry.lingering else IN_USE
@@ -237,7 +235,6 @@ class Sessions:
 
     def shut_out(self, room: Room) -> None:
         """Sessions that left `room` by a broken connection do not come back to it."""
-        self._shut += 1
         key = room.name.key
         here = {member.session for member in room.members}
         self._log.keep(("room", "shut", key), lambda connection: _shut_out(connection, key, here))

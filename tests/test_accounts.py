@@ -54,6 +54,18 @@ class BrokenOffTests(SynchronousTestCase):
         ben.ask("msg", "ana hi")
         self.assertEqual(texts(back.hear()), ["hi"])
 
+    def test_register_and_killed(self) -> None:
+        """Who comes back after the server was killed right then has the name, and the room."""
+        ana = self.house.visitor("ana", "den")
+        self.house.commits.hold()
+        ana.begin("register", SECRET)
+        self.house.commits.run()
+        self.house = self.house.restart()
+        back = self.house.visitor()
+        self.assertEqual(back.ask("resume", f"{ana.welcome.session} 0").user, "ana")
+        self.assertIsInstance(back.ask("register", SECRET), Done)
+        self.assertIsInstance(back.ask("topic", "mine"), Done | Topic)
+
     def test_told_while_registering(self) -> None:
         """Until the name is an account, what is said to it is said to who has it, here."""
         ana, ben = self.house.visitor("ana"), self.house.visitor("ben")

@@ -309,6 +309,17 @@ class BanTests(HouseTestCase):
         back = self.house.visitor(host=HERE).ask("resume", f"{zoe.welcome.session} 0")
         self.assertEqual((back.user, back.room), ("zoe2", "attic"))
 
+    def test_banned_beside_and_killed(self) -> None:
+        """While it lasts, too."""
+        boss, zoe = self.house.owner("boss"), self.house.visitor("zoe", "den", host=HERE)
+        self.house.visitor("eve", host=HERE)
+        self.done(boss, "ban", "eve")
+        zoe.ask("name", "zoe2")
+        zoe.ask("join", "attic")
+        self.house = self.house.restart()
+        back = self.house.visitor(host=THERE).ask("resume", f"{zoe.welcome.session} 0")
+        self.assertEqual((back.user, back.room), ("zoe2", "attic"))
+
     def test_banned_again_and_killed(self) -> None:
         """So does who shared it, when the ban hits no address any more."""
         boss, zoe = self.house.owner("boss"), self.house.visitor("zoe", "den", host=HERE)
