@@ -65,30 +65,34 @@ class Run:
         """Each server in turn, round after round."""
         workload = WORKLOADS[name]
         rounds: list[dict[str, Figure]] = []
-        for number in range(self.rounds):
-            figures: dict[str, Figure] = {}
-            for who in ("pylingo", *self.peers):
-                if who in workload.unable:
-                    continue
-                with self._step(f"{name}, {who}, round {number + 1}"):
-                    figures[who] = once(workload, who, self.size)
-            rounds.append(figures)
-        # Where a server failed in the first round, another may tell of it.
-        rounds.sort(key=len, reverse=True)
-        self.found["workloads"][name] = report.summary(rounds)
+        try:
+            for number in range(self.rounds):
+                figures: dict[str, Figure] = {}
+                rounds.append(figures)
+                for who in ("pylingo", *self.peers):
+                    if who in workload.unable:
+                        continue
+                    with self._step(f"{name}, {who}, round {number + 1}"):
+                        figures[who] = once(workload, who, self.size)
+        finally:
+            # Where a server failed in the first round, another may tell of it.
+            rounds.sort(key=len, reverse=True)
+            self.found["workloads"][name] = report.summary(rounds)
 
     def _growth(self) -> None:
         points: dict[str, dict[int, list[float]]] = {}
-        for number in range(self.rounds):
-            for curve in growth.CURVES:
-                for at in growth.possible(curve, self.quick):
-                    with self._step(f"growth of {curve.name}, {at}, round {number + 1}"):
-                        cost = growth.measure(curve, at, self.size)
-                        points.setdefault(curve.name, {}).setdefault(at, []).append(cost)
-        self.found["growth"] = {
-            name: {str(at): statistics.median(costs) for at, costs in sorted(by.items())}
-            for name, by in points.items()
-        }
+        try:
+            for number in range(self.rounds):
+                for curve in growth.CURVES:
+                    for at in growth.possible(curve, self.quick):
+                        with self._step(f"growth of {curve.name}, {at}, round {number + 1}"):
+                            cost = growth.measure(curve, at, self.size)
+                            points.setdefault(curve.name, {}).setdefault(at, []).append(cost)
+        finally:
+            self.found["growth"] = {
+                name: {str(at): statistics.median(costs) for at, costs in sorted(by.items())}
+                for name, by in points.items()
+            }
 
     def _reactors(self) -> None:
         """Each by each workload, as a ratio to the first, within one round."""
@@ -179,8 +183,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--docs", type=Path, metavar="FOLDER", help="write them into the docs")
     options = parser.parse_args(arguments)
     names = [*WORKLOADS, *MORE] if options.all else list(WORKLOADS)
-    if profiles.spy() is None and not options.only:
-        names = [name for name in names if name != "profiles"]
+    missing = []
+    if "profiles" in names and profiles.spy() is None and not options.only:
+        names.remove("profiles")
+        missing.append("py-spy")
     options.only = options.only.split(",") if options.only else names
     unknown = set(options.only) - {*WORKLOADS, *MORE}
     if unknown:
@@ -189,10 +195,19 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if set(asked) - set(servers.PROGRAMS):
         parser.error(f"peers are {', '.join(servers.PROGRAMS)}")
     options.peers = [name for name in asked if name in servers.peers()]
+    missing += [servers.PROGRAMS[name] for name in asked if name not in options.peers]
     if options.quick and options.docs:
         parser.error("a quick run is too short for the docs")
     if options.rounds < 1:
         parser.error("--rounds has to be 1 or more")
+    if options.json and not options.json.absolute().parent.is_dir():
+        parser.error(f"there is no folder for {options.json}")
+    if options.docs and not (options.docs / report.PAGE).is_file():
+        parser.error(f"there is no {report.PAGE} in {options.docs}")
+    if options.docs and missing:
+        parser.error(f"for the docs, install {', '.join(missing)}, too")
+    for name in missing:
+        print(f"benchmarks: {name} is not installed, and is left out", file=sys.stderr)
     return options
 
 
@@ -207,11 +222,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run.bar.clear()
         print("benchmarks: stopped; this is what there was", file=sys.stderr)
         run.failed.append("stopped")
-    for name, text in report.tables(run.found).items():
-        print(f"\n{name}\n\n{text}")
     if options.json:
         figures = run.found | {"quick": run.quick, "failed": run.failed}
         options.json.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    for name, text in report.tables(run.found).items():
+        print(f"\n{name}\n\n{text}")
     if options.docs and run.failed:
         print("benchmarks: the docs stay as they are, for not all went well", file=sys.stderr)
     elif options.docs:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from shutil import get_terminal_size
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -195,18 +196,25 @@ def _growth(found: Found) -> str:
         points = found.get(curve.name, {})
         if points:
             costs = [f"{at}: {cost:.3g}" for at, cost in points.items()]
-            first, *_, last = spread = list(points.values())
-            ratios = [f"{last / other:.2f}" if other else "" for other in (first, min(spread))]
+            spread = list(points.values())
+            last, others = spread[-1], (spread[0], min(spread))
+            ratios = [f"{last / other:.2f}" if other else "" for other in others]
             rows.append((curve.what, curve.along, ", ".join(costs), *ratios))
     return table(("µs for", "how many", "costs", "last / first", "last / least"), rows)
 
 
 def _reactors(found: Found) -> str:
+    # One that failed in a workload has no figure there.
+    heads = list(dict.fromkeys(head for by_workload in found.values() for head in by_workload))
     rows = [
-        (name, *(f"{entry['value']:.2f} ({entry['cpu']:.2f})" for entry in by_workload.values()))
+        (name, *(_pair(by_workload.get(head)) for head in heads))
         for name, by_workload in found.items()
     ]
-    return table(("reactor", *next(iter(found.values()))), rows)
+    return table(("reactor", *heads), rows)
+
+
+def _pair(entry: Found | None) -> str:
+    return f"{entry['value']:.2f} ({entry['cpu']:.2f})" if entry else ""
 
 
 def _processor() -> str:
@@ -243,7 +251,9 @@ class Bar:
             spent = time.monotonic() - self._begun
             left = f"{spent / share - spent:4.0f} s left" if share > 0.03 else ""
             drawn = ("█" * round(30 * share)).ljust(30, "░")
-            sys.stderr.write(f"\r{drawn} {100 * share:3.0f} % {left} {what}\x1b[K")
+            line = f"{drawn} {100 * share:3.0f} % {left} {what}"
+            # A line that wraps could not be drawn over.
+            sys.stderr.write(f"\r{line[: get_terminal_size().columns - 1]}\x1b[K")
             sys.stderr.flush()
         self._done += 1
 

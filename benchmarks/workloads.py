@@ -317,7 +317,7 @@ _ROWS = (
              "deliveries/s", "higher", flood(200, 1500, 4096, 16), SHORT),
     Workload("churn", "50 come and go all the time, before 450 who stay",
              "comings and goings/s", "higher", churn, MUTE),
-    Workload("slow", "as flood, to 200 members of which 20 read nothing",
+    Workload("slow", "as flood, of 400 bytes, to 200 members of which 20 read nothing",
              "deliveries/s", "higher", flood(200, 8000, 400, neglected=20)),
     Workload("tls", "as flood, to 200 members, over TLS",
              "deliveries/s", "higher", flood(200, 3000), tls=True),

@@ -138,8 +138,7 @@ class Options(BaseOptions):
         self["doors"] = [_endpoint("--endpoint", text) for text in self["endpoints"]]
         if self["metrics"]:
             text = self["metrics"]
-            kind = text.removeprefix("haproxy:")
-            if kind.startswith(("tcp", "ssl:", "tls:")) and ":interface=" not in text:
+            if _kind(text).startswith(("tcp", "ssl:", "tls:")) and ":interface=" not in text:
                 # On this machine alone, unless it says otherwise.
                 text += ":interface=127.0.0.1"
             self["metrics"] = _endpoint("--metrics", text)
@@ -163,7 +162,9 @@ class Options(BaseOptions):
         """What can be said about the encryption of all doors."""
         if self["certificate"]:
             return "encrypted"
-        others = [text for text in self["endpoints"] if not text.startswith(("ssl:", "tls:"))]
+        others = [
+            text for text in self["endpoints"] if not _kind(text).startswith(("ssl:", "tls:"))
+        ]
         if not others:
             return "encrypted"
         return "not encrypted (see --tls)" if others == self["endpoints"] else "partly encrypted"
@@ -185,13 +186,18 @@ class Options(BaseOptions):
         self["doors"] = [wrapServerTLS(options, door) for door in self["doors"]]
 
 
+def _kind(endpoint: str) -> str:
+    """What the endpoint is, a proxy before it or not."""
+    return endpoint.removeprefix("haproxy:")
+
+
 def _endpoint(option: str, text: str) -> IStreamServerEndpoint:
     from twisted.internet import reactor
 
-    if text.startswith("tls:"):
+    if _kind(text).startswith("tls:"):
         from pylingo import tls
 
-        files = [*Path(text.split(":")[1]).glob("**/*.pem")]
+        files = [*Path(_kind(text).split(":")[1]).glob("**/*.pem")]
         if not files:
             # It would be looked for with each connection, and none would come about.
             raise UsageError(f"{option} {text}: there is no certificate (*.pem) in that folder.")

@@ -32,10 +32,15 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(found["failed"], [])
 
     def test_unknown(self) -> None:
-        """A workload that does not exist is refused with its name."""
-        status, printed = run("benchmarks", "--only", "ping,pong", seconds=20)
-        self.assertEqual(status, 2)
-        self.assertIn("there is no pong", printed)
+        """A workload that does not exist is refused with its name, and so is a folder."""
+        for option, value, reason in (
+            ("--only", "ping,pong", "there is no pong"),
+            ("--json", "nowhere/x", "there is no folder for nowhere/x"),
+            ("--docs", "nowhere", f"there is no {report.PAGE} in nowhere"),
+        ):
+            status, printed = run("benchmarks", option, value, seconds=20)
+            self.assertEqual(status, 2)
+            self.assertIn(reason, printed)
 
 
 class ReportTests(SynchronousTestCase):
@@ -51,6 +56,17 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(found["ngircd"]["ratio"], 2.0)
         self.assertEqual(found["ngircd"]["cpu_ratio"], 0.5)
         self.assertEqual(found["pylingo"]["value"], 20.0)
+
+    def test_not_measured(self) -> None:
+        """Where something could not be measured, the rest is told."""
+        head = "ping (lower is better)"
+        found = {
+            "growth": {"joined": {"10": 2.0}},
+            "reactors": {"epoll": {}, "poll": {head: {"value": 1.5, "cpu": 1.0}}},
+        }
+        told = report.tables(found)
+        self.assertIn("10: 2", told["growth"])
+        self.assertIn("1.50 (1.00)", told["reactors"])
 
     def test_page(self) -> None:
         """Between its marks a table is replaced; the rest of the page stays."""

@@ -215,8 +215,10 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("certificate", self.refused("--endpoint", f"tls:{folder}:0"))
         folder.mkdir()
         self.assertIn("certificate", self.refused("--metrics", f"tls:{folder}:0"))
+        self.assertIn("certificate", self.refused("--endpoint", f"haproxy:tls:{folder}:0"))
         tls.make(folder / "default.pem")
-        self.assertEqual(parsed("--endpoint", f"tls:{folder}:0").encrypted, "encrypted")
+        for endpoint in (f"tls:{folder}:0", f"haproxy:tls:{folder}:0"):
+            self.assertEqual(parsed("--endpoint", endpoint).encrypted, "encrypted")
         tls.make(folder / "root.pem")
         certificate, key = re.split(b"(?=-----BEGIN PRIV)", (folder / "root.pem").read_bytes())
         (folder / "damaged.pem").write_text("nonsense")
