@@ -238,8 +238,8 @@ class Log:
         changes = [one for one in self._changes if one.before < left]
         self._changes = self._changes[len(changes) :]
         states, self._states = self._states, {}
-        begun = self._now()
-        storing = self._write(lambda: _commit(self._database, posts, states, changes))
+        begun, unsure = self._now(), self.failing
+        storing = self._write(lambda: _commit(self._database, posts, states, changes, unsure))
         storing.addCallbacks(
             self._committed,
             self._not_committed,
@@ -386,6 +386,7 @@ def _commit(
     posts: Sequence[Post],
     states: dict[object, Change],
     changes: Sequence[Waiting],
+    unsure: bool,
 ) -> list[Any]:
     database.check()
     connection = database.writer
@@ -399,6 +400,10 @@ def _commit(
         for state in states.values():
             state(connection)
         results = [one.change(connection) for one in changes]
+        if unsure:
+            # What writes nothing, such as a look at something, would not show that it can be.
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            connection.execute(f"PRAGMA user_version = {version}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -85,6 +85,9 @@ class Sessions:
         self._many = 0
         self._began = log.last
         self._recalled = False
+        # Nobody is here yet. What is further ahead is of another clock.
+        now = int(clock())
+        log.keep("notes", lambda connection: _level(connection, now, now + int(IN_USE)))
         self._closed: dict[int, None] = {}
         """Sessions that have ended for good lately; that may not be stored yet."""
 
@@ -117,11 +120,19 @@ class Sessions:
             self._learn(await self._log.said(self._began))
         hashed = _hash(token)
         oldest = self._clock() - DAY
-        try:
-            # In its turn among the changes: none comes between what is found and what is done.
-            found = await self._log.write(lambda connection: _find(connection, hashed, oldest))
-        except FAILURES:
-            found = await self._log.read(lambda connection: _find(connection, hashed, oldest))
+
+        def find(connection: sqlite3.Connection) -> Asleep | None:
+            return _find(connection, hashed, oldest)
+
+        while True:
+            try:
+                # In its turn among the changes: none comes between what is found and what is done.
+                found = await self._log.write(find)
+            except FAILURES:
+                found = await self._log.read(find)
+                if not self._log.failing:
+                    continue  # One may have come between.
+            break
         return None if found is None or found.id in self._closed else found
 
     def _learn(self, said: dict[int, dict[int, int]]) -> None:
@@ -301,9 +312,13 @@ def _shut_out(connection: sqlite3.Connection, key: str, here: Container[int]) ->
 
 
 def _gone(connection: sqlite3.Connection, name: Name) -> Gone | None:
-    query = "SELECT id FROM sessions WHERE key = ? AND account IS NULL ORDER BY id DESC LIMIT 1"
-    row = connection.execute(query, (name.key,)).fetchone()
+    query = "SELECT id FROM sessions WHERE key = ? AND account IS NULL ORDER BY seen DESC, id DESC"
+    row = connection.execute(f"{query} LIMIT 1", (name.key,)).fetchone()
     return Gone(name, f"~{row[0]}", "", row[0]) if row else None
+
+
+def _level(connection: sqlite3.Connection, now: int, ahead: int) -> None:
+    connection.execute("UPDATE sessions SET seen = ? WHERE seen BETWEEN ? AND ?", (now, now, ahead))
 
 
 def _close(connection: sqlite3.Connection, session: int) -> None:

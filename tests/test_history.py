@@ -601,6 +601,22 @@ class FailureTests(LogTestCase):
         self.house.settle()
         self.assertEqual((kept, self.log.failing), (["tried"], False))
 
+    def test_only_a_look(self) -> None:
+        """That something could be looked up does not show that something can be stored."""
+        self.house.commits.hold()
+        self.ana.say("hi")
+        self.house.settle()
+        self.house.commits.waiting.popleft().answer.errback(MemoryError())
+        self.house.commits.release()
+        written: list[str] = []
+        self.house.database.writer.set_trace_callback(written.append)
+        for failing in (True, False):
+            self.assertEqual(self.log.failing, failing)
+            written.clear()
+            self.log.write(lambda connection: connection.execute("SELECT 1").fetchone())
+            self.house.settle()
+            self.assertEqual(any(" = " in one for one in written), failing, written)
+
 
 class FullTests(LogTestCase):
     def fill(self) -> None:

@@ -716,6 +716,22 @@ class BanTests(HouseTestCase):
         back = self.house.visitor()
         self.assertIsNone(back.ask("resume", f"{eve.welcome.session} 0").room)
 
+    def test_last_of_a_name_by_time(self) -> None:
+        """It is not the one who came last, but who had the name last."""
+        self.house.owner("ana", "den")
+        zack, eve = (self.house.visitor(name, "den") for name in ("zack", "eve"))
+        eve.drop()
+        self.house.wait(70)
+        zack.ask("name", "eve")
+        zack.drop()
+        self.house = self.house.restart(**self.options)
+        self.done(self.house.owner("ana", "den"), "ban", "eve")
+        for one, name, kind in ((zack, "bob", Error), (eve, "mia", Joined)):
+            back = self.house.visitor(host=HERE)
+            back.ask("resume", f"{one.welcome.session} 0")
+            back.ask("name", name)
+            self.assertIsInstance(back.ask("join", "den"), kind)
+
     def test_not_stored(self) -> None:
         """What holds, but could not be stored, is answered so; it is stored when that can be."""
         ana, eve = self.house.owner("ana", "den"), self.house.visitor("eve", "den")

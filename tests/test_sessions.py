@@ -172,7 +172,7 @@ class StoredTests(SessionsTestCase):
         self.house.settle()
         self.house.clock.advance(REFRESH)
         self.later()
-        self.house.clock.advance(DAY)
+        self.house.clock.advance(DAY - 1)
         self.assertIsNotNone(self.stored(token))
         self.house.clock.advance(IN_USE)
         self.assertIsNone(self.stored(token))
