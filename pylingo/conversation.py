@@ -294,7 +294,9 @@ class Conversation:
 
     def _out(self, line: str) -> bool:
         """Whether it is the wish to go; in a room, `exit` only leads out of that."""
-        menu = self._arrived and self.room is None and choice(line) in ("4", EXIT)
+        # On the way back into a room one is in none yet.
+        nowhere = self._arrived and self.room is None and self._known[1] is None
+        menu = nowhere and choice(line) in ("4", EXIT)
         return menu or parse(line).command.casefold() in LEAVES
 
     def _put_off(self, why: str, text: str) -> None:

@@ -272,9 +272,10 @@ class Screen(TwistedProtocol):
 
     def _take_cursor(self, said: re.Match[str]) -> str:
         """What the terminal says is no key, and must not come between two, as Escape and Enter."""
+        self._row = int(said[1])
+        # At the end, too, this is waited for.
+        self._app.renderer.report_absolute_cursor_row(self._row)
         if not self._left:
-            self._row = int(said[1])
-            self._app.renderer.report_absolute_cursor_row(self._row)
             self._app.invalidate()
         return ""
 
@@ -335,6 +336,10 @@ class Screen(TwistedProtocol):
         """Take the prompt away and let go of the terminal."""
         if not self._left:
             self._left = True
+            buffer = self._session.default_buffer
+            if self._desk.keeps(buffer.text):
+                # Whoever ended it, the line that was begun can be brought back in the next run.
+                buffer.append_to_history()
             if self._app.is_running:
                 self._app.exit()
         return self.done

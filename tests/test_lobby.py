@@ -315,6 +315,14 @@ class LobbyTests(Seat):
             self.talk.typed(word)
             self.assertTrue(self.line.stopped)
 
+    def test_no_exit_on_the_way_back(self) -> None:
+        """In a new session one is in no room at first; that is not the lobby."""
+        self.enter("lobby")
+        self.line.linked, self.line.room = False, None
+        for word in ("4", "exit"):
+            self.talk.typed(word)
+        self.assertFalse(self.line.stopped)
+
     def test_exit_on_the_way(self) -> None:
         """It also leads out while the server lets one in."""
         self.talk.typed("/join attic")

@@ -917,6 +917,20 @@ class EndTests(ScreenTests):
         self.at(scene, history=history)
         self.assertEqual(history.get_strings(), ["typed"])
 
+    def test_ended_by_others(self) -> None:
+        """What was begun is kept, too, where something else ends it; a secret is not."""
+        for hidden, kept in ((False, ["typed"]), (True, [])):
+            history = InMemoryHistory()
+
+            async def scene(hidden: bool = hidden) -> None:
+                self.desk.hidden = hidden
+                await self.type("typed")
+                await self.until(lambda: hidden or self.glass.shows("typed"))
+                self.screen.close()
+
+            self.at(scene, history=history)
+            self.assertEqual(history.get_strings(), kept)
+
     def test_ctrl_c_when_urgent_while_searching(self) -> None:
         """So it is in the middle of a search, of which nothing is left over."""
         history = InMemoryHistory()
