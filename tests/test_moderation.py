@@ -29,6 +29,7 @@ from tests.house import (
     THERE,
     House,
     HouseTestCase,
+    Visitor,
     events,
     notes,
     request,
@@ -297,47 +298,31 @@ class BanTests(HouseTestCase):
         self.error(ana, "no_such_user", "unban", "eve")
         self.error(ana, "bad_argument", "unban", "")
 
-    def test_unbanned_and_killed(self) -> None:
+    def beside(self) -> tuple[Visitor, Visitor]:
+        """An admin, and zoe in the den, who shares the address of one who was banned."""
+        boss, zoe = self.house.owner("boss"), self.house.visitor("zoe", "den", host=HERE)
+        self.house.visitor("eve", host=HERE)
+        self.done(boss, "ban", "eve")
+        return boss, zoe
+
+    def test_beside_and_killed(self) -> None:
         """Who shares the address of one who was banned comes back as who they were at the end."""
-        boss, zoe = self.house.owner("boss"), self.house.visitor("zoe", "den", host=HERE)
-        self.house.visitor("eve", host=HERE)
-        self.done(boss, "ban", "eve")
-        zoe.ask("name", "zoe2")
-        zoe.ask("join", "attic")
-        self.done(boss, "unban", "eve")
-        self.house = self.house.restart()
-        back = self.house.visitor(host=HERE).ask("resume", f"{zoe.welcome.session} 0")
-        self.assertEqual((back.user, back.room), ("zoe2", "attic"))
-
-    def test_banned_beside_and_killed(self) -> None:
-        """While it lasts, too."""
-        boss, zoe = self.house.owner("boss"), self.house.visitor("zoe", "den", host=HERE)
-        self.house.visitor("eve", host=HERE)
-        self.done(boss, "ban", "eve")
-        zoe.ask("name", "zoe2")
-        zoe.ask("join", "attic")
-        self.house = self.house.restart()
-        back = self.house.visitor(host=THERE).ask("resume", f"{zoe.welcome.session} 0")
-        self.assertEqual((back.user, back.room), ("zoe2", "attic"))
-
-    def test_banned_again_and_killed(self) -> None:
-        """So does who shared it, when the ban hits no address any more."""
-        boss, zoe = self.house.owner("boss"), self.house.visitor("zoe", "den", host=HERE)
-        self.house.visitor("eve", host=HERE)
-        self.done(boss, "ban", "eve")
-        zoe.ask("join", "attic")
-        boss.ask("close")
-        boss = self.house.owner("boss", host=HERE)
-        self.done(boss, "ban", "eve")
-        self.house = self.house.restart()
-        back = self.house.visitor(host=HERE).ask("resume", f"{zoe.welcome.session} 0")
-        self.assertEqual((back.user, back.room), ("zoe", "attic"))
+        for command, host in (("", THERE), ("unban", HERE), ("ban", HERE)):
+            self.setUp()
+            boss, zoe = self.beside()
+            zoe.ask("name", "zoe2")
+            zoe.ask("join", "attic")
+            if command:
+                # From there the ban is without the address.
+                boss.ask("close")
+                self.done(self.house.owner("boss", host=HERE), command, "eve")
+            self.house = self.house.restart()
+            back = self.house.visitor(host=host).ask("resume", f"{zoe.welcome.session} 0")
+            self.assertEqual((back.user, back.room), ("zoe2", "attic"), command)
 
     def test_from_elsewhere_and_killed(self) -> None:
-        """And who comes back from another address, before the link from that one has broken."""
-        boss, zoe = self.house.owner("boss"), self.house.visitor("zoe", "den", host=HERE)
-        self.house.visitor("eve", host=HERE)
-        self.done(boss, "ban", "eve")
+        """So does who comes back from another address before the link from that one has broken."""
+        _, zoe = self.beside()
         moved = self.house.visitor(host=THERE).ask("resume", f"{zoe.welcome.session} 0")
         self.assertEqual(moved.room, "den")
         self.house = self.house.restart()
