@@ -128,7 +128,7 @@ class Conversation:
         self._heading = ""
         self._arrived = False
         self._barred = False
-        """Whether a password was asked for, without which there is no link."""
+        """Whether something was asked without which there is no link."""
         self._hinted = False
         self._day = ""
         """The day on which something with a time was shown last."""
@@ -352,8 +352,8 @@ class Conversation:
         *before, prompt = question.split("\n")
         self.show([looks.info(line) for line in before])
         asked = Question(prompt, answer.callback, hidden, ours=False)
-        # What is typed between two tries may be the password, too.
-        self._barred = self._barred or hidden
+        # What is typed between two tries, or was when it all ended, may be an answer, too.
+        self._barred = True
         self._questions.ask(asked)
         return answer
 

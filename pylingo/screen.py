@@ -338,7 +338,7 @@ class Screen(TwistedProtocol):
             self._left = True
             buffer = self._session.default_buffer
             if self._desk.keeps(buffer.text):
-                # Whoever ended it, the line that was begun can be brought back in the next run.
+                # Whoever ended it, the line can be brought back in the next run.
                 buffer.append_to_history()
             if self._app.is_running:
                 self._app.exit()

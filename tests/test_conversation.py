@@ -448,6 +448,14 @@ class PasswordTests(Seat):
         self.talk.typed("hi")
         self.assertEqual(self.line.asked, [("say", "hi")])
 
+    def test_taken_back(self) -> None:
+        """What was begun at a question that is not asked any more is no line to come back to."""
+        self.line.linked = False
+        asked = self.talk.ask("Is that right? ")
+        asked.addErrback(lambda why: why.trap(CancelledError))
+        asked.cancel()
+        self.assertFalse(self.talk.keeps("ye"))
+
     def test_wrong(self) -> None:
         """After a wrong one, the next is not typed where all would hear it."""
         self.talk.typed("/login ana")
