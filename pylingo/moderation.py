@@ -44,11 +44,12 @@ async def topic(door: Door, body: str) -> Topic | None:
 
 @command("lock", "PASSWORD", "Let people join your room only with a password.", cost=3)
 async def lock(door: Door, body: str) -> None:
-    _room(door)
+    room = _room(door)
     hash = await door.chat.passwords.hash(body, door.user.whence)
     await door.chat.log.heard(door.user)
-    # Again: that took a while, in which one may have been sent out.
-    room = _room(door)
+    # That took a while, in which one may have been sent out: the room may be another.
+    if _room(door) is not room:
+        raise ChatError("not_in_room", f"You are not in {room.name} any more.")
     door.chat.registry.lock(room, hash)
     # Users who were here earlier, but are not now, must not read what is said from now on.
     door.chat.sessions.shut_out(room)

@@ -85,7 +85,7 @@ class Sessions:
         self._many = 0
         self._began = log.last
         self._recalled = False
-        # Nobody is here yet. What is further ahead is of another clock.
+        # Nobody is here yet, so no note needs to be ahead; one that is more so is of another clock.
         now = int(clock())
         log.keep("notes", lambda connection: _level(connection, now, now + int(IN_USE)))
         self._closed: dict[int, None] = {}
@@ -318,6 +318,7 @@ def _gone(connection: sqlite3.Connection, name: Name) -> Gone | None:
 
 
 def _level(connection: sqlite3.Connection, now: int, ahead: int) -> None:
+    """What a server that was killed had noted `ahead` of the time is of `now`."""
     connection.execute("UPDATE sessions SET seen = ? WHERE seen BETWEEN ? AND ?", (now, now, ahead))
 
 

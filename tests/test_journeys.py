@@ -18,7 +18,7 @@ import unittest
 from functools import partial
 
 from pylingo.protocol import Request, encode
-from tests.journey import Glass, Journey, Process, Server, surroundings, until
+from tests.journey import Glass, Journey, Process, Server, Terminal, surroundings, until
 
 LEFT, TAB, UP = "\x1b[D", "\t", "\x1b[A"
 CTRL_C, CTRL_D, ALT_ENTER = "\x03", "\x04", "\x1b\r"
@@ -440,6 +440,13 @@ class TalkJourneys(Journey):
 class LobbyJourneys(Journey):
     """Somebody at a real terminal, on the way in."""
 
+    def again(self, server: Server, name: str) -> Terminal:
+        """The next run of who was in the lobby room, and missed what bob said there."""
+        again = self.terminal(server.address, "--name", name)
+        again.shows("-- What you missed:", "<bob> did you hear?")
+        again.until(lambda glass: glass.before == f"[lobby] {name}> ")
+        return again
+
     def test_menu(self) -> None:
         """Asked for a name, then the menu: make a room, leave it, find it in the list, go."""
         server = self.serve()
@@ -493,9 +500,7 @@ class LobbyJourneys(Journey):
         ana.wait()
         bob.write("did you hear?\n/list\n")
         bob.prints("-- lobby")
-        again = self.terminal(server.address, "--name", "ana")
-        again.shows("-- What you missed:", "<bob> did you hear?")
-        again.until(lambda glass: glass.before == "[lobby] ana> ")
+        again = self.again(server, "ana")
         self.assertFalse(again.glass.shows("[ana] remember this"))
         again.type(UP)
         again.until(lambda glass: glass.before == "[lobby] ana> remember this")
@@ -518,9 +523,7 @@ class LobbyJourneys(Journey):
         self.assertFalse(other.glass.shows("What you missed"))
         other.type("/quit\r")
         other.wait()
-        again = self.terminal(server.address, "--name", "eve")
-        again.shows("-- What you missed:", "<bob> did you hear?")
-        again.until(lambda glass: glass.before == "[lobby] eve> ")
+        self.again(server, "eve")
 
     def test_next_run_after_two(self) -> None:
         """What two terminals were, one after the other, is remembered of the second."""
@@ -542,9 +545,7 @@ class LobbyJourneys(Journey):
         other.wait()
         bob.write("did you hear?\n/list\n")
         bob.prints("-- lobby")
-        again = self.terminal(server.address, "--name", "ana")
-        again.shows("-- What you missed:", "<bob> did you hear?")
-        again.until(lambda glass: glass.before == "[lobby] ana> ")
+        self.again(server, "ana")
 
 
 class LinkJourneys(Journey):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pylingo import rooms
+from pylingo import names, rooms
 from pylingo.protocol import (
     Done,
     Error,
@@ -102,6 +102,20 @@ class LockTests(HouseTestCase):
         ben = self.house.visitor("ben", "den mellon")
         self.assertEqual(self.here(), ["ana", "ben"])
         self.error(ben, "forbidden", "unlock")
+
+    def test_sent_out_meanwhile(self) -> None:
+        """Who is sent out while the password is made does not lock another room they are in."""
+        ana = self.house.visitor("ana", "attic")
+        user = ana.wire.door.user
+        den = user.join(names.room("den"))
+        self.house.hashes.hold()
+        ana.begin("lock", "mellon")
+        user.leave(den, "kicked")
+        self.house.hashes.release()
+        self.assertIn(
+            "not_in_room", [event.code for event in ana.hear() if isinstance(event, Error)]
+        )
+        self.assertFalse(user.here.locked)
 
     def test_locked_elsewhere(self) -> None:
         """A lock keeps nobody out of another room, in whatever letters that is called."""
