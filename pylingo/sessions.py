@@ -85,6 +85,8 @@ class Sessions:
         self._many = 0
         self._began = log.last
         self._recalled = False
+        self._shut = 0
+        """How often a room was shut to those who are gone."""
         # Nobody is here yet, so no note needs to be ahead; one that is more so is of another clock.
         now = int(clock())
         log.keep("notes", lambda connection: _level(connection, now, now + int(IN_USE)))
@@ -125,14 +127,16 @@ class Sessions:
             return _find(connection, hashed, oldest)
 
         while True:
+            shut = self._shut
             try:
-                # In its turn among the changes: none comes between what is found and what is done.
+                # In its turn among the changes: none that waits is overtaken.
                 found = await self._log.write(find)
             except FAILURES:
                 found = await self._log.read(find)
                 if not self._log.failing:
                     continue  # One may have come between.
-            break
+            if shut == self._shut:
+                break  # Otherwise a room was locked while this was on its way.
         return None if found is None or found.id in self._closed else found
 
     def _learn(self, said: dict[int, dict[int, int]]) -> None:
@@ -200,9 +204,11 @@ class Sessions:
     def part(self, user: User, until: float) -> None:
         """The connection of `user` is gone; who has a way back lingers until the clock says so.
 
-        Who was told no token has none, nor has who is banned from the server.
+        Who was told no token has none, nor has who is banned from the server, but for those in a
+        room who only share the address of somebody else who is.
         """
-        if not user.tokens or self._registry.rules.banned(user) is not None:
+        ban = self._registry.rules.banned(user)
+        if not user.tokens or (ban is not None and not (user.rooms and ban.hits_beside(user))):
             self.close(user, "connection lost")
         else:
             user.linger(until)
@@ -246,6 +252,7 @@ class Sessions:
 
     def shut_out(self, room: Room) -> None:
         """Sessions that left `room` by a broken connection do not come back to it."""
+        self._shut += 1
         key = room.name.key
         here = {member.session for member in room.members}
         self._log.keep(("room", "shut", key), lambda connection: _shut_out(connection, key, here))

@@ -329,6 +329,22 @@ class BanTests(HouseTestCase):
         back = self.house.visitor(host=THERE).ask("resume", f"{moved.session} 0")
         self.assertEqual((back.user, back.room), ("zoe", "den"))
 
+    def test_beside_and_away(self) -> None:
+        """So does whose link breaks, and nobody hears of it; who only looked in has nothing."""
+        boss, zoe = self.beside()
+        ana = self.house.visitor("ana", "den")
+        other = self.house.visitor(host=HERE)
+        self.error(other, "forbidden", "join", "den")
+        for gone in (zoe, other):
+            gone.drop()
+        self.house.settle()
+        self.assertEqual(ana.hear(), [])
+        back = self.house.visitor(host=THERE)
+        self.error(back, "not_resumable", "resume", f"{other.welcome.session} 0")
+        resumed = back.ask("resume", f"{zoe.welcome.session} 0")
+        self.assertEqual((resumed.user, resumed.room), ("zoe", "den"))
+        self.done(boss, "kick", "zoe")
+
     def test_list(self) -> None:
         """`bans` shows who, by whom and why; the address is for admins only."""
         ana = self.house.visitor("ana", "den")
