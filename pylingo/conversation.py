@@ -276,13 +276,12 @@ class Conversation:
         elif line.startswith("/") and not line.startswith(("//", "/*")):
             self._command(parse(line))
         elif self._barred or (
-            self.room is None and self.linked and self._lobby.waits and choice(line) != EXIT
+            self.room is None
+            and not (self.linked and (choice(line) == EXIT or not self._lobby.waits))
         ):
             self._put_off("You are not there yet.", text)
-        elif self.room is None and self.linked:
-            self._lobby.choose(line)
         elif self.room is None:
-            self.tell("!! There is no connection now. Wait a moment.")
+            self._lobby.choose(line)
         elif choice(line) == EXIT:
             self._command(Request("leave"))
         elif len(self.pending) >= MOST_PENDING:

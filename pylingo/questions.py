@@ -51,8 +51,6 @@ class Questions:
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._asked: list[Question] = []
-        self._left: Question | None = None
-        """What was asked, and may be half typed, when it was taken back."""
 
     @property
     def now(self) -> Question | None:
@@ -68,7 +66,7 @@ class Questions:
         """Ask it now, or after those that stay, and in place of the one that does not."""
         first = [one for one in self._asked if one.stays]
         then = [one for one in self._asked if question.stays and not one.stays]
-        if first and first[0] is self._left and first[0].prompt == question.prompt:
+        if first and not question.ours and first[0].prompt == question.prompt:
             # It is asked once more, and may have been answered in part.
             first[0] = question
         else:
@@ -85,11 +83,10 @@ class Questions:
 
         What may be half typed, and is hidden, is typed to its end unseen; `unheard` is told it.
         """
-        self._left = None
+        left = []
         if question.hidden and question is self.now:
-            self._left = Question(question.prompt, unheard, hidden=True)
-        kept = [one for one in self._asked if one is not question]
-        self._asked = [self._left, *kept] if self._left is not None else kept
+            left.append(Question(question.prompt, unheard, hidden=True))
+        self._asked = left + [one for one in self._asked if one is not question]
         self._changed()
 
     def settle(self) -> None:

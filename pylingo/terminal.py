@@ -28,7 +28,7 @@ from twisted.internet.stdio import StandardIO
 from twisted.internet.task import LoopingCall
 
 from pylingo import looks, names
-from pylingo.connection import PARTING, Connection, Heard, Ticket
+from pylingo.connection import PARTING, Connection, Heard
 from pylingo.conversation import Conversation
 from pylingo.dial import dial
 from pylingo.memory import Memory, state_path
@@ -192,7 +192,7 @@ class _Talk:
             self._heard,
             self._reactor,
             where=self._options.where,
-            ticket=self._recall(name) if name else None,
+            ticket=self._called(name).recall() if name else None,
             echo=True,
             password=lambda: self._conversation.ask("The server's password: ", hidden=True),
             **more,
@@ -204,17 +204,19 @@ class _Talk:
         if isinstance(event, Renamed | Resumed | Done):
             self._save()
 
-    def _recall(self, name: str) -> Ticket | None:
-        if self._memory is not None:
-            self._memory.close()
+    def _called(self, name: str) -> Memory:
+        """Where the session of that name is remembered, from now on."""
+        before = self._memory
+        if before is not None:
+            if before.name != names.kept(name):
+                before.remember(None)  # It has this very session, or one that has ended.
+            before.close()
         self._memory = Memory(self._folder, self._options.where, name)
-        return self._memory.recall()
+        return self._memory
 
     def _resume(self, name: str) -> Deferred[AnyEvent] | None:
         """Go on with the session of that name, if one is remembered."""
-        if self._memory is not None and self._memory.name != names.kept(name):
-            self._memory.remember(None)  # It has this very session, or one that has ended.
-        ticket, connection = self._recall(name), self._conversation.connection
+        ticket, connection = self._called(name).recall(), self._conversation.connection
         return connection.resume(ticket) if ticket and connection else None
 
     def _mine(self) -> Memory | None:
@@ -230,11 +232,7 @@ class _Talk:
             self._reactor.callInThread(memory.remember, connection.ticket)
         elif user and not GUEST.fullmatch(user):
             # By another name than before, which is forgotten; or another client had this one.
-            before, self._memory = self._memory, Memory(self._folder, self._options.where, user)
-            self._memory.remember(connection.ticket)
-            if before is not None:
-                before.remember(None)
-                before.close()
+            self._called(user).remember(connection.ticket)
 
 
 class Tty:
