@@ -69,7 +69,7 @@ from pylingo.protocol import (
     encode,
     first_word,
 )
-from pylingo.requests import OUT, Pending, Requests, refuse, same_room
+from pylingo.requests import OUT, SAID, Pending, Requests, refuse, same_room
 
 FIRST_EVENT = 10.0
 """Seconds that a server has to say its first word."""
@@ -453,11 +453,12 @@ class Connection:
     def _strand(self, room: str) -> None:
         """What was to be done in a room where we are not any more is not done, and told."""
         lost = self._requests.stranded()
-        undone = ", ".join(f"/{one.command}" for one in lost if one.command not in OUT)
+        undone = ", ".join(f"/{one.command}" for one in lost if one.command not in OUT | SAID)
         text = f"You are not in {room} any more. Not done: {undone}"
         if undone:
             self._tell(Error(code="not_in_room", text=text, fatal=False))
-        refuse(lost, "not_in_room", text)
+        refuse([one for one in lost if one.begun and one.command in SAID], "unsure", UNSURE)
+        refuse([one for one in lost if not one.reply.called], "not_in_room", text)
 
     def _made(self, wire: _Wire) -> None:
         self._wire = wire

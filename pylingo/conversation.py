@@ -46,7 +46,7 @@ from pylingo.protocol import (
     parse,
 )
 from pylingo.questions import EXIT, Question, Questions, choice
-from pylingo.requests import LEAVES, SAID
+from pylingo.requests import LEAVES, MOVES, ONCE, SAID
 
 HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
 KEYS = (
@@ -571,6 +571,8 @@ class Conversation:
             return
         if not self.linked and command not in SAID:
             self.tell(f"-- /{command} waits until you are connected again.")
+        if command in MOVES:
+            self._lobby.chosen()
         if command == "join" and len(words) == 1:
             self._lobby.go("join", words[0])
         elif len(words) + 1 == SECRETS.get(command):
@@ -639,6 +641,8 @@ class Conversation:
     def _refused(self, why: Failure, request: Request, ask: Callable[[], None] | None) -> Failure:
         if code(why) == "unsure":
             self.tell(f"!! /{request.command} {request.body}: {why.getErrorMessage()}")
+        elif code(why) == "gone" and request.command.casefold() in ONCE:
+            self.unsent.append(f"/{request.command} {request.body}")
         elif code(why) == "wrong_password" and ask is not None:
             ask()  # Who is told to try again would say the next one to the room.
         return why

@@ -111,6 +111,10 @@ class Lobby:
         else:
             self.offer()
 
+    def chosen(self) -> None:
+        """The person goes somewhere else than was wanted at first."""
+        self._goal = ""
+
     def entered(self) -> None:
         """One is in a room, by whatever way: that is who one wants to be, and where."""
         self.settled, self._goal, self._going = True, "", False

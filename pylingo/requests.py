@@ -153,10 +153,12 @@ class Requests:
     def stranded(self) -> list[Pending]:
         """Take out requests for a room in which we are not any more.
 
-        Elsewhere they would hit others; an admin in no room would hit the whole server.
+        Elsewhere they would hit others, or be heard by others; an admin in no room would hit the
+        whole server. In no room, the server itself says of messages whether they are stored.
         """
         meant = takewhile(lambda one: one.command not in MOVES, self)
-        return self._drop(one for one in meant if one.command in HERE - SAID)
+        here = HERE if self._room() is not None else HERE - SAID
+        return self._drop(one for one in meant if one.command in here)
 
     def clear(self) -> list[Pending]:
         """Take out all."""

@@ -650,6 +650,13 @@ class LinkTests(Seat):
         self.refuse("gone")
         self.assertEqual((self.talk.unsent, self.talk.waiting()), (["one"], []))
 
+    def test_announce_and_leave(self) -> None:
+        """Nor is what all were to hear, or somebody was to be kicked for."""
+        for line in ("/announce at five", "/kick bob spam", "/list"):
+            self.talk.typed(line)
+            self.refuse("gone")
+        self.assertEqual(self.talk.unsent, ["/announce at five", "/kick bob spam"])
+
     def test_nowhere_in_a_pause(self) -> None:
         """Without link and room the menu's numbers are not taken for things to say."""
         self.line.room = None

@@ -645,6 +645,13 @@ class GoalTests(Seat):
         self.assertEqual(self.line.asked[1:], [("login", "zoe sesame"), ("join", "2")])
         self.assertEqual(self.talk.prompt, "zoe> ")
 
+    def test_elsewhere_meanwhile(self) -> None:
+        """Who says where to go before it is clear who one is goes there, and stays there."""
+        self.talk.typed("/join attic")
+        self.settle()
+        self.assertEqual(self.line.asked, [("name", "ana"), ("join", "attic")])
+        self.assertNotIn(MENU[0], self.said())
+
     def test_link_lost_at_the_question(self) -> None:
         """The question stands when the link is back, and the way goes on after it."""
         self.refuse("name_taken")

@@ -287,6 +287,25 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertEqual(self.failureResultOf(muted, ChatError).value.code, "not_in_room")
         self.assertNotIn(("mute", "bob"), self.world.link.asked)
 
+    def test_another_room_on_return(self) -> None:
+        """What was meant for one room is not said in another that the session came back in."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        begun = ana.connection.say("begun")
+        self.world.flush()
+        self.world.answers["resume"] = lambda request: [
+            Resumed(user="ana", room="den", users=[], count=1, topic="", session="t", re=request.re)
+        ]
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        later = ana.connection.say("later")
+        told = ana.connection.request("msg", "bob psst")
+        self.world.wait(5)
+        self.assertEqual(self.failureResultOf(begun, ChatError).value.code, "unsure")
+        self.assertEqual(self.failureResultOf(later, ChatError).value.code, "not_in_room")
+        self.assertNoResult(told)
+        self.assertIn(("msg", "bob psst"), self.world.link.asked)
+        self.assertNotIn("say", [command for command, _ in self.world.link.asked])
+
     def test_once(self) -> None:
         """What is not harmless a second time is not asked again, also in the same session."""
         ana = self.world.arrive(name="ana", room="lobby")

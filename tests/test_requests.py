@@ -126,10 +126,15 @@ class RequestsTests(SynchronousTestCase):
         self.requests.shut()
         for what in (("join", "den"), ("topic", "tea")):
             self.add(*what)
+        # In no room the server refuses a message, unless it has it; in another it would take it.
+        self.room = None
         stranded = [one.request.command for one in self.requests.stranded()]
         self.assertEqual(stranded, ["mute", "leave", "kick"])
+        self.room = "attic"
+        stranded = [one.request.command for one in self.requests.stranded()]
+        self.assertEqual(stranded, ["say"])
         left = [one.request.command for one in self.requests]
-        self.assertEqual(left, ["say", "join", "topic"])
+        self.assertEqual(left, ["join", "topic"])
 
     def test_refused_way(self) -> None:
         """Where that is refused, what was to be said there is not; other things go, to the next."""
