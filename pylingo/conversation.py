@@ -44,6 +44,7 @@ from pylingo.protocol import (
     Welcome,
     first_word,
     parse,
+    unindented,
 )
 from pylingo.questions import EXIT, Question, Questions, choice
 from pylingo.requests import LEAVES, MOVES, ONCE, SAID
@@ -204,6 +205,8 @@ class Conversation:
 
     def complete(self, text: str) -> list[tuple[str, int, str]]:
         """What could stand where `text` ends: each with how much of it is replaced, and a help."""
+        if self.hidden:
+            return []
         text = _narrow(text).replace("\u3000", " ")
         command, space, rest = text.partition(" ")
         question, rooms = self._questions.now, self._lobby.rooms
@@ -678,6 +681,7 @@ def _begins(name: str, word: str) -> bool:
 
 
 def _narrow(line: str) -> str:
-    """`line` with slashes at its beginning, where an input method has made wide ones of them."""
-    rest = line.lstrip("／")
-    return "/" * (len(line) - len(rest)) + rest
+    """A `line` that begins with slashes, perhaps wide ones of an input method, with plain ones."""
+    bare = unindented(line)
+    rest = bare.lstrip("/／")
+    return "/" * (len(bare) - len(rest)) + rest if rest != bare else line

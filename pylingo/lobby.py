@@ -132,6 +132,7 @@ class Lobby:
             case "1":
                 self._ask("Name of the new room: ", self._create)
             case "2":
+                self._going = True
                 self._list().addCallback(lambda _: self._ask_room())
             case "3":
                 self._list().addCallback(lambda _: self.offer())
@@ -213,6 +214,7 @@ class Lobby:
         self.go("create", "" if choice(room) == EXIT else room)
 
     def _ask_room(self) -> None:
+        self._going = False
         if self._visitor.room is not None:
             return
         if self.rooms:

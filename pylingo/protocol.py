@@ -19,8 +19,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import takewhile
 from struct import Struct as Layout
 from typing import Annotated, TypeAlias, get_args
+from unicodedata import category
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
@@ -347,12 +349,21 @@ def parse(line: str) -> Request:
     The comments that code begins with are things to say.
     """
     # Indented, it is a command all the same: there may be a password in it, not to be said.
-    bare = line.lstrip()
+    bare = unindented(line)
     command = _COMMAND.match(bare)
     if command is None:
         escaped = bare.startswith("//") and bare[2:3].strip() and "\n" not in line
         return Request("say", line.replace("/", "", 1) if escaped else line)
     return Request(command[1], command[2])
+
+
+def unindented(line: str) -> str:
+    """`line` from the first character on that takes room and is no blank.
+
+    What is pasted may begin with marks that nobody sees.
+    """
+    unseen = takewhile(lambda c: c.isspace() or category(c) in ("Cc", "Cf"), line)
+    return line[len([*unseen]) :]
 
 
 def first_word(text: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sys
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
@@ -318,6 +319,10 @@ class Screen(TwistedProtocol):
                 if self._app.layout.is_searching:
                     stop_search()
             self._draft = buffer.document
+            # If an earlier line is just looked at, that can be found again.
+            buffer.history_forward(count=sys.maxsize)
+            if buffer.text:
+                self._draft = buffer.document
             buffer.reset()
         elif self._draft is not None and not self._desk.hidden:
             # With nothing to be undone: that would be the secret.
@@ -457,6 +462,7 @@ class Screen(TwistedProtocol):
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
         typing = Condition(lambda: not self._session.app.layout.is_searching)
+        hidden = Condition(lambda: self._desk.hidden)
         # Escape is also how each key with Alt begins.
         alone = Condition(self._alone)
 
@@ -507,10 +513,16 @@ class Screen(TwistedProtocol):
             """Scrolling is the terminal's; what is typed stays."""
 
         @keys.add("escape", "#")
-        @keys.add("c-r", filter=Condition(lambda: self._desk.hidden))
-        @keys.add("c-s", filter=Condition(lambda: self._desk.hidden))
         def _(_: KeyPressEvent) -> None:
-            """Enter the line as a comment, or look for one: of no use here, or not to be seen."""
+            """Enter the line as a comment: of no use here."""
+
+        def stay(_: KeyPressEvent) -> None:
+            """Bring back, or look for, another line: none belongs into a password."""
+
+        for key in ("up", "down", "c-p", "c-n", "c-r", "c-s"):
+            keys.add(key, filter=hidden)(stay)
+        for key in ("<", ">", ".", "_", "c-y"):
+            keys.add("escape", key, filter=hidden)(stay)
 
         @keys.add("c-z")
         def _(_: KeyPressEvent) -> None:

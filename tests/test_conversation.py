@@ -73,6 +73,13 @@ class RoomTests(Seat):
         self.hear(Joined(room="lobby", user="ゆき"))
         self.assertEqual([row[0] for row in self.talk.complete("／msg　ゆ")], ["ゆき "])
 
+    def test_unseen(self) -> None:
+        """What is pasted may begin with marks: a password is not said, nor kept, for that."""
+        for line in ("\u200b/login ana sesame", " \ufeff／login ana sesame"):
+            self.assertFalse(self.talk.keeps(line))
+            self.talk.typed(line)
+            self.assertEqual(self.line.asked.pop(), ("login", "ana sesame"))
+
     def test_numbers(self) -> None:
         """In a room the menu's numbers are things to say."""
         self.talk.typed("1")
@@ -362,6 +369,7 @@ class PasswordTests(Seat):
         self.talk.typed("/login ana")
         self.assertEqual(self.line.asked, [])
         self.assertTrue(self.talk.hidden)
+        self.assertEqual(self.talk.complete("/l"), [])
         self.talk.typed("sesame")
         self.assertEqual(self.line.asked, [("login", "ana sesame")])
         self.assertFalse(self.talk.hidden)

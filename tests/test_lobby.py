@@ -361,6 +361,14 @@ class LobbyTests(Seat):
         self.talk.typed("2")
         self.assertEqual(self.line.asked, [("join", "attic")])
 
+    def test_number_ahead(self) -> None:
+        """The number of a room, typed before the list is there, is no choice of the menu."""
+        self.line.listed = None
+        self.talk.typed("2")
+        self.talk.typed("4")
+        self.assertFalse(self.line.leaving)
+        self.assertIn("not there yet", self.said()[0])
+
     def test_numbers_as_shown(self) -> None:
         """A number is that of the list that was shown, whatever was heard of the rooms since."""
         self.talk.typed("2")

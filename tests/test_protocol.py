@@ -359,6 +359,12 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(parse("  //usr/bin/env"), Request("say", "  /usr/bin/env"))
         self.assertEqual(parse("  // code"), Request("say", "  // code"))
 
+    def test_unseen(self) -> None:
+        """Nor is a command said to everybody for what nobody sees before it."""
+        for mark in "\ufeff\u200b\u200e\u2060\xad\x00":
+            self.assertEqual(parse(f" {mark}/login ana x"), Request("login", "ana x"))
+            self.assertEqual(parse(f"{mark}hi"), Request("say", f"{mark}hi"))
+
     def test_first_word(self) -> None:
         """It ends at any blank, of which one is left out."""
         for text, word, rest in (

@@ -425,6 +425,22 @@ class TypingTests(ScreenTests):
         await self.typed("sesame", "half a line")
 
     @played
+    async def test_earlier_lines_while_hidden(self) -> None:
+        """No key puts an earlier line into a password; one that was looked at can be again."""
+        await self.type("see you\rat nine\r")
+        await self.typed("see you", "at nine")
+        await self.type("half")
+        await self.press(UP, lambda: self.glass.before == "[lobby] ana> at nine")
+        self.desk.hidden, self.desk.prompt = True, "Password: "
+        self.screen.refresh()
+        await self.before("Password: ")
+        await self.type("s" + UP + "e" + CTRL_P + "s\x1b.a\x1b_m\x1b<\x1b\x19" + CTRL_R + "e\r")
+        await self.typed("see you", "at nine", "sesame")
+        self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
+        self.screen.refresh()
+        await self.before("[lobby] ana> half")
+
+    @played
     async def test_hidden_and_drawn_anew(self) -> None:
         """What comes meanwhile takes nothing of a password away, and shows nothing of it."""
         await self.type("half a line")
