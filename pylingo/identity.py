@@ -7,6 +7,7 @@ import hmac
 from msgspec.structs import replace
 from twisted.logger import Logger
 
+from pylingo import names
 from pylingo.commands import Door, banned_here, command, is_number, locked_out, saved
 from pylingo.history import FAILURES
 from pylingo.passwords import wrong
@@ -42,7 +43,8 @@ async def enter(door: Door, body: str) -> Done:
         return Done(text="You are in already. No password is needed.")
     whose = f"for this server from {user.whence}"
     chat.passwords.tries.check(whose)
-    if not hmac.compare_digest(body.strip().encode(), chat.password.encode()):
+    given, wanted = (names.composed(one.strip()).encode() for one in (body, chat.password))
+    if not hmac.compare_digest(given, wanted):
         raise wrong()
     chat.passwords.tries.right(whose)
     user.entered = True

@@ -41,7 +41,10 @@ Line: TypeAlias = list[tuple[str, str]]
 
 MOST_LINES = 200
 """Lines of one message that are shown to a person."""
-SPACELESS = ("CJK ", "HIRAGANA ", "KATAKANA ", "HANGUL ", "THAI ", "LAO ", "KHMER ", "MYANMAR ")
+SPACELESS = (
+    "CJK ", "IDEOGRAPHIC ", "HIRAGANA ", "KATAKANA", "BOPOMOFO ", "HANGUL ", "THAI ", "LAO ",
+    "KHMER ", "MYANMAR ",
+)  # fmt: skip
 """How Unicode calls letters of scripts without spaces between words, or that join what follows."""
 WIDEST = 16
 """Columns by which the later lines of a message are indented at most, to stand below the first."""
@@ -71,7 +74,7 @@ def colour(name: str) -> str:
 
 def mentions(text: str, me: str) -> bool:
     """Whether `me` is named in `text`, as a word of its own."""
-    text, me = (names.composed(one).casefold() for one in (text, me))
+    text, me = (unicodedata.normalize("NFKC", names.composed(one)).casefold() for one in (text, me))
     start = text.find(me) if me else -1
     while start >= 0:
         end = start + len(me)

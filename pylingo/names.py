@@ -25,7 +25,9 @@ LONGEST_NAME = 32
 LONGEST_TOPIC = 1_024
 """Bytes of UTF-8 in a topic or a reason."""
 MOST_MARKS = 2
-"""Combining marks in a row: enough for every living script's names, too few to pile up."""
+"""Accents in a row that fit letters of any script: too few to pile up."""
+MOST_OWN_MARKS = 4
+"""Marks in a row of the letter's own script: enough for Burmese, Khmer and Tibetan."""
 
 # C0 but newline and tab, DEL, C1, and the bidirectional embeddings, overrides and isolates.
 _UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -40,8 +42,24 @@ _TWINS = str.maketrans({"I": "l", "1": "l", "|": "l", "0": "o"})
 _PAIRS = str.maketrans({"m": "rn", "w": "vv"})
 # Letters that normalisation takes for what they do not look like.
 _DISGUISED = str.maketrans({"\u03f2": "c", "\u03f9": "C", "\u017f": "f"})
-# Not as in the tables: only there has the palochka a dot, and a sharp s is no beta.
-_KNOWN = {"\u04cf": "l", "\u00df": "ss"}
+_KNOWN = {
+    # Not as in the tables: only there has the palochka a dot, and a sharp s is no beta.
+    "\u04cf": "l", "\u00df": "ss",
+    # And not in them, or not so that one letter comes of it: capitals with a stroke,
+    "\u00d0": "\u0110", "\u00f0": "\u0111", "\u0189": "\u0110", "\u0256": "\u0111",
+    # letters and digits that the keyboards of Arabic, Persian and Urdu have each their own of,
+    "\u064a": "\u0649", "\u06cc": "\u0649", "\u06a9": "\u0643",
+    "\u06be": "\u0647", "\u06c1": "\u0647", "\u06d5": "\u0647",
+    "\u0660": "\u06f0", "\u0661": "l", "\u0662": "\u06f2", "\u0663": "\u06f3",
+    "\u0667": "\u06f7", "\u0669": "\u06f9",
+    # two letters of Hebrew in one,
+    "\u05f0": "\u05d5\u05d5", "\u05f1": "\u05d5\u05d9", "\u05f2": "\u05d9\u05d9",
+    # and vowels that can also be put together.
+    "\u0906": "\u0905\u093e", "\u0911": "\u0905\u0949", "\u0913": "\u0905\u094b",
+    "\u0914": "\u0905\u094c", "\u0986": "\u0985\u09be", "\u0a06": "\u0a05\u0a3e",
+    "\u0a86": "\u0a85\u0abe", "\u0a93": "\u0a85\u0acb", "\u0a94": "\u0a85\u0acc",
+    "\u0b06": "\u0b05\u0b3e", "\u0e41": "\u0e40\u0e40", "\u0ec1": "\u0ec0\u0ec0",
+}  # fmt: skip
 # A dot above is not seen where there is one.
 _DOT = re.compile("(?<=[ij])\u0307")
 _OVERLAY = 1
@@ -159,18 +177,16 @@ def _name(text: str, what: str, *, known: bool) -> Name:
     if text.isascii():
         if not text.isprintable() or " " in text:
             raise _refused(what)
-        key = text.lower()
+        plain = text
     else:
         text = _STYLE.sub("", text)
-        # Folding takes time, the more where a character stands for many. It makes one of four at
-        # most, so what is too long for it is no name.
+        # It makes one character of four at most, so what is longer is no name.
         plain = unicodedata.normalize("NFKC", text[: 4 * LONGEST_NAME + 1])
-        short = max(len(text), len(plain)) <= 4 * LONGEST_NAME
-        key = _folded(text, what, known=known) if short else plain
-    if len(key) > LONGEST_NAME:
+    if len(plain) > LONGEST_NAME or len(text) > 4 * LONGEST_NAME:
         raise ChatError(
             "bad_argument", f"A {what} has at most {LONGEST_NAME} characters. Take a shorter one."
         )
+    key = text.lower() if text.isascii() else _folded(text, what, known=known)
     return Name(text, key, _skeletons(text))
 
 
@@ -209,7 +225,7 @@ def _check(form: str, what: str) -> None:
             raise _refused(what)
         script = script if mark else _script(character)
         marks = marks + 1 if category in ("Mn", "Me") else 0
-        if marks > MOST_MARKS:
+        if marks > (MOST_OWN_MARKS if _script(character) == script else MOST_MARKS):
             raise _refused(what)
 
 

@@ -20,6 +20,7 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from pylingo import names
 from pylingo.history import Run, whoever_waits
 from pylingo.protocol import ChatError
 
@@ -180,7 +181,8 @@ def wrong() -> ChatError:
 
 
 def _secret(password: str) -> bytes:
-    secret = password.strip().encode()
+    # Keyboards and systems write the same letters in different ways (RFC 8265).
+    secret = names.composed(password.strip()).encode()
     if not 0 < len(secret) <= LONGEST_PASSWORD:
         raise ChatError("bad_argument", f"Give a password of 1 to {LONGEST_PASSWORD} bytes.")
     return secret

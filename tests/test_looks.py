@@ -431,6 +431,13 @@ class MentionTests(SynchronousTestCase):
         self.assertTrue(looks.mentions("❤\ufe0f hi", "❤"))
         self.assertTrue(looks.mentions("❤\ufe0fana", "ana"))
 
+    def test_width(self) -> None:
+        """Nor does it how wide the letters are, and some scripts have no spaces between words."""
+        for text, name in (("ＡＮＡ: hi", "ana"), ("ana: hi", "Ａｎａ")):
+            self.assertTrue(looks.mentions(text, name), (text, name))
+        for text in ("anaｻﾝ", "ana々"):
+            self.assertTrue(looks.mentions(text, "ana"), text)
+
     def test_without_spaces(self) -> None:
         """Scripts without spaces between words have them nowhere around a name either."""
         for text, name in (

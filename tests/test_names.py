@@ -62,7 +62,8 @@ class NameTests(SynchronousTestCase):
             ("ana", "a\u0336n\u0336a\u0336"), ("alice", "aliϲe"), ("Carl", "Ϲarl"),
             ("frank", "ſrank"), ("ロ", "口"), ("カ", "力"), ("ニ", "二"), ("Weiß", "Weiβ"),
             ("will", "wiǁ"), ("all", "a‖"), ("Caesar", "Cæsar"), ("ina", "i\u0307na"),
-            ("İda", "ida"),
+            ("İda", "ida"), ("كريم", "کریم"), ("مريم", "مریم"), ("١٢", "۱۲"), ("אװה", "אווה"),
+            ("आशा", "अाशा"), ("আলো", "অালো"), ("แดง", "เเดง"), ("Đạt", "Ðạt"),
         ):  # fmt: skip
             first, second = names.user(one), names.user(other)
             self.assertNotEqual(first.key, second.key)
@@ -86,6 +87,7 @@ class NameTests(SynchronousTestCase):
         """A name has up to 32 characters, counted after normalisation."""
         self.assertEqual(len(names.user("x" * 32).key), 32)
         self.assertEqual(names.user("e\u0301" * 32).key, "é" * 32)
+        self.assertEqual(names.user("ß" * 32).key, "ss" * 32)
         self.assertIn("32", self.refused("x" * 33).text)
 
     def test_absurdly_long(self) -> None:
@@ -125,6 +127,10 @@ class NameTests(SynchronousTestCase):
         self.refused("\u0345ana")
         self.refused("x\u0301\u0302\u0303\u0304")
         self.assertEqual(names.user("ế").key, "ế")
+        # Some scripts need more of their own.
+        for name in ("မြို့", "អ៊ុំ", "फ़ैंसी", "སྒྲོལ་མ", "שָּׁלוֹם"):
+            self.assertEqual(names.user(name).shown, name)
+        self.refused("ן" + "\u05b8" * 5)
 
     def test_marks_of_another_script(self) -> None:
         """Nor has it marks that belong to another script than their letters; each has its own."""

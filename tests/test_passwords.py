@@ -280,6 +280,19 @@ class PasswordTests(SynchronousTestCase):
         self.assertEqual(house.visitor().ask("login", "ana two words").code, "wrong_password")
         self.assertIsInstance(house.visitor().ask("login", "ana two  words"), Done)
 
+    def test_another_keyboard(self) -> None:
+        """Accents may be letters of their own, as some keyboards and systems write them."""
+        cheapen(self)
+        house = House(password="e\u0301t\u00e9")
+        house.visitor().ask("enter", "été")
+        ana = house.visitor()
+        self.assertIsInstance(ana.ask("enter", "\u00e9te\u0301"), Done)
+        ana.ask("name", "ana")
+        ana.ask("register", "Schlu\u0308ssel")
+        other = house.visitor()
+        other.ask("enter", "été")
+        self.assertIsInstance(other.ask("login", "ana Schl\u00fcssel"), Done)
+
     def test_changed(self) -> None:
         """After a change the new password is right and the old one wrong, after a restart too."""
         cheapen(self)
