@@ -75,10 +75,19 @@ SIZE = Size(rows=24, columns=80)
 SOON = 0.01
 """Seconds until more keys are handed on, where there are very many."""
 
-_BEGINNING = re.compile(r"\d+:\d\d |\d+-\d\d-\d\d |--|<|!!|\* |\[|»")
-"""What our own lines begin with."""
-LONGEST_BEGINNING = 200
-"""Characters that are searched for one, for some of them may be invisible."""
+_BLANK = r"[<\s\u3164\uffa0]"
+_SIGN = "[‐-―−﹘﹣－‹«<〈《⟨❬❰＜［〔【〖⟦＊∗⁎✱✲✳»›！]"
+_BEGINNING = re.compile(
+    rf"(?=\w\w?[^\w\s\x00-/;-\x7f]\w\w{_BLANK}|\d+[^\w\s]\d\d[^\w\s]\d\d{_BLANK}"
+    rf"|<|--|!!|\[|\*{_BLANK}|{_SIGN})"
+)
+"""Where stands what our own lines begin with, or what looks like that: a time, a date, a sign."""
+STAMP = len("2000-01-01 00:00 <")
+"""Characters at the beginning of our own lines."""
+_DOUBTFUL = re.compile(
+    "[\xad\u115f\u3164\u2630-\u2637\u268a-\u268f\u4dc0-\u4dff\U0001d300-\U0001d37f]"
+)
+"""What became wide in Unicode 16, or is of different widths in different tables."""
 _CURSOR = re.compile(r"\x1b\[(\d{1,5});\d{1,5}R")
 """How a terminal says where the cursor is; it is asked that each time something was printed."""
 
@@ -393,18 +402,19 @@ class Screen(TwistedProtocol):
     def _draw_anew(self) -> None:
         """Where terminals disagree about columns, draw all of it: no move within it would be sure.
 
-        These are the spacing marks of Hindi, Tamil and others. Some terminals give them a column of
-        their own, and some, as prompt_toolkit does, none.
+        Pictures are shown in pieces, about which they agree.
         """
         buffer, before = self._session.default_buffer, self._marked
         seen = [self._desk.prompt, *self._desk.waiting()]
         if not self._desk.hidden:
             seen.append(buffer.text)
+        if buffer.complete_state is not None:
+            seen += (one.text for one in buffer.complete_state.completions)
         search = self._app.layout.current_control
         if isinstance(search, SearchBufferControl):
             found = buffer.document_for_search(search.searcher_search_state)
             seen += search.buffer.text, found.text
-        self._marked = any(category(c) == "Mc" for text in seen if not text.isascii() for c in text)
+        self._marked = any(_doubtful(text.translate(PIECES)) for text in seen)
         if not (before or self._marked):
             return
         renderer, rows = self._app.renderer, self._known_size().rows
@@ -561,20 +571,29 @@ class Screen(TwistedProtocol):
 
 
 def _hung(line: Line, columns: int) -> Line:
-    """`line`, indented where the terminal would go on with what looks like a line of its own."""
+    """`line`, indented where the terminal would go on with what looks like a line of its own.
+
+    Where terminals disagree about columns, that may be any place far enough from where one begins.
+    """
     text = plain(line)
-    if len(text) * 2 < columns or not _BEGINNING.search(_seen(text), 1):
+    if len(text) * 2 < columns:
         return line
+    # Without what takes no room on a terminal.
+    visible = [at for at, character in enumerate(text) if _columns(character)]
+    seen = "".join(text[at] for at in visible)
+    beginnings = {visible[found.start()] for found in _BEGINNING.finditer(seen)}
+    least = max(STAMP, columns // 3) if _doubtful(text) else len(text)
     hung: Line = []
-    at = column = 0
+    at = column = broken = 0
     for style, piece in line:
         shown = ""
         for character in piece:
-            width = get_cwidth(character)
-            if column + width > columns:
+            width = _columns(character)
+            wraps = column + width > columns
+            if wraps:
                 column = 0
-                if _BEGINNING.match(_seen(text[at : at + LONGEST_BEGINNING])):
-                    shown, column = f"{shown}\n  ", 2
+            if at in beginnings and (wraps or at - broken > least):
+                shown, column, broken = f"{shown}\n  ", 2, at
             shown += character
             column += width
             at += 1
@@ -582,11 +601,21 @@ def _hung(line: Line, columns: int) -> Line:
     return hung
 
 
-def _seen(text: str) -> str:
-    """`text` without what takes no room on a terminal."""
-    if text.isascii():
-        return text
-    return "".join(c for c in text if c != "\u00ad" and get_cwidth(c))
+def _columns(character: str) -> int:
+    """How many it takes; a soft hyphen is shown by few terminals."""
+    return 0 if character == "\xad" else get_cwidth(character)
+
+
+def _doubtful(text: str) -> bool:
+    """Whether terminals disagree about how many columns it takes.
+
+    Some give a column of their own to the spacing marks of Hindi, Tamil and others, and some, as
+    prompt_toolkit does, none. What is new in Unicode they may not know yet.
+    """
+    return not text.isascii() and (
+        any(ord(c) in PIECES or category(c) in ("Mc", "Cn") for c in text)
+        or _DOUBTFUL.search(text) is not None
+    )
 
 
 class _Terminal(Vt100_Output):
@@ -663,7 +692,7 @@ class _Completer(Completer):
         complete_event: CompleteEvent,  # noqa: ARG002
     ) -> Iterable[Completion]:
         for text, replaced, help in self._desk.complete(document.text_before_cursor):
-            yield Completion(text, -replaced, display_meta=help)
+            yield Completion(text, -replaced, text.translate(PIECES), display_meta=help)
 
 
 class _Stream:

@@ -631,6 +631,17 @@ class TypingTests(ScreenTests):
         await self.type("\t\t")
         await self.before("[lobby] ana> /leave ")
 
+    @played
+    async def test_pictures_in_a_menu(self) -> None:
+        """What terminals join to one picture stands there in pieces, too; it is inserted whole."""
+        self.desk.completions = [("x🇩🇪", 1, ""), ("x🇫🇷", 1, "")]
+        await self.type("x\t")
+        await self.until(lambda: self.glass.shows("xDE") and self.glass.shows("xFR"))
+        await self.type("\t\t")
+        await self.before("[lobby] ana> xFR")
+        await self.type("\r")
+        await self.typed("x🇫🇷")
+
 
 class PrintingTests(ScreenTests):
     """Lines above the prompt."""
@@ -762,8 +773,15 @@ class PrintingTests(ScreenTests):
 
         async def unseen() -> None:
             # The emulator leaves out what comes after these, so the bytes have to tell.
-            for forged in ("1\u200b2:00 <ana> it was me", "-\u2060-> bob", "\u00ad<-- bob left"):
-                self.screen.show([[("", said + forged)]])
+            for before, forged in (
+                ("", "1\u200b2:00 <ana> it was me"), ("", "-\u2060-> bob"),
+                ("\xad", "<-- bob left"), ("", "12:00\xa0<ana> it was me"),
+                ("", "12\ua78900\u3164<ana>"), ("", "\u2039ana> yes"),
+                ("\U0001f1e9\U0001f1ea" * 9, "12:00 <ana> it was me"),
+                ("\U0001f469\u200d\U0001f467" * 4, "<-- bob left"),
+                ("\u0915\u093f" * 9, "[you] no"),
+            ):  # fmt: skip
+                self.screen.show([[("", said + before + forged)]])
                 indented = f"\n  {forged}".encode()
                 await self.until(partial(self.drawn, indented))
 
@@ -771,9 +789,10 @@ class PrintingTests(ScreenTests):
         self.at(unseen)
 
         async def harmless() -> None:
-            self.screen.show([[("", said + "and so on")]])
-            await self.until(lambda: self.glass.shows("and so on"))
-            self.assertIn("and so on", self.glass.rows)
+            for text in ("and so on", "/and/so/on", "12.30 and so on"):
+                self.screen.show([[("", said + text)]])
+                await self.until(partial(self.glass.shows, text))
+                self.assertIn(text, self.glass.rows)
 
         self.setUp()
         self.at(harmless)
