@@ -24,6 +24,7 @@ from unicodedata import category
 
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.application.run_in_terminal import in_terminal, run_in_terminal
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.clipboard import InMemoryClipboard
 from prompt_toolkit.completion import (
     CompleteEvent,
@@ -517,6 +518,29 @@ class Screen(TwistedProtocol):
         def _(event: KeyPressEvent) -> None:
             event.current_buffer.cancel_completion()
 
+        @keys.add("c-left")
+        @keys.add("escape", "b")
+        def _(event: KeyPressEvent) -> None:
+            event.current_buffer.cursor_position -= _word_before(event)
+
+        @keys.add("c-right")
+        @keys.add("escape", "f")
+        def _(event: KeyPressEvent) -> None:
+            event.current_buffer.cursor_position += _word_after(event)
+
+        @keys.add("escape", "backspace")
+        def _(event: KeyPressEvent) -> None:
+            cut = event.current_buffer.delete_before_cursor(_word_before(event))
+            more = event.app.clipboard.get_data().text if event.is_repeat else ""
+            event.app.clipboard.set_text(cut + more)
+
+        @keys.add("c-delete")
+        @keys.add("escape", "d")
+        def _(event: KeyPressEvent) -> None:
+            cut = event.current_buffer.delete(_word_after(event))
+            more = event.app.clipboard.get_data().text if event.is_repeat else ""
+            event.app.clipboard.set_text(more + cut)
+
         @keys.add("pageup")
         @keys.add("pagedown")
         def _(_: KeyPressEvent) -> None:
@@ -568,6 +592,21 @@ class Screen(TwistedProtocol):
                 self.show([info("Press Ctrl-C once more to leave.")])
 
         return keys
+
+
+def _word_before(event: KeyPressEvent) -> int:
+    """How far it is from the cursor back to where a word begins."""
+    return -(_words(event.current_buffer).find_previous_word_beginning(count=event.arg) or 0)
+
+
+def _word_after(event: KeyPressEvent) -> int:
+    """How far it is from the cursor to where a word ends."""
+    return _words(event.current_buffer).find_next_word_ending(count=event.arg) or 0
+
+
+def _words(buffer: Buffer) -> Document:
+    """What is typed, with the words of every script made of letters that prompt_toolkit knows."""
+    return Document(re.sub(r"[^\s\x00-\x7f]", "x", buffer.text), buffer.cursor_position)
 
 
 def _hung(line: Line, columns: int) -> Line:

@@ -545,6 +545,24 @@ class TypingTests(ScreenTests):
         await self.typed("Xone threeY")
 
     @played
+    async def test_words(self) -> None:
+        """Words may have letters of any script; what is cut out of them can be put back."""
+        await self.type("été déjà-vu\x1bb\x1bb\x1b[1;5DX")
+        await self.before("[lobby] ana> été X")
+        await self.type("\x7f\x1b[1;5D")
+        await self.before("[lobby] ana> ")
+        await self.type("\x1bf\x1b[1;5C")
+        await self.before("[lobby] ana> été déjà")
+        await self.type("\x1b\x7f\x1b\x7f")
+        await self.before("[lobby] ana> ")
+        await self.type("\x19")
+        await self.before("[lobby] ana> été déjà")
+        await self.type("\x01\x1bd\x1bd")
+        await self.until(lambda: self.glass.shows("> -vu"))
+        await self.type("\x05\x19\r")
+        await self.typed("-vuété déjà")
+
+    @played
     async def test_clear(self) -> None:
         """Ctrl-L clears the screen; what is typed stays."""
         await self.say("old news")
