@@ -574,10 +574,8 @@ class Conversation:
             return
         if not self.linked and command not in SAID:
             self.tell(f"-- /{command} waits until you are connected again.")
-        if command in MOVES:
-            self._lobby.chosen()
-        if command == "join" and len(words) == 1:
-            self._lobby.go("join", words[0])
+        if command in MOVES and words:
+            self._lobby.go(command, request.body)
         elif len(words) + 1 == SECRETS.get(command):
             twice = command in ("register", "password")
             go_on = self._confirm if twice else self._complete_secret

@@ -105,15 +105,17 @@ class Lobby:
             return
         self.settled = True
         self._questions.settle()
-        goal, self._goal = self._goal, ""
-        if not same_room(goal, self._visitor.room):
+        if not self._going:
+            self._head()
+
+    def _head(self) -> None:
+        """Go where one wanted to be at first, if that is not done; or show the menu."""
+        goal = self._goal if self.settled else ""
+        if goal and not same_room(goal, self._visitor.room):
+            self._goal = ""
             self.go("join", goal)
         else:
             self.offer()
-
-    def chosen(self) -> None:
-        """The person goes somewhere else than was wanted at first."""
-        self._goal = ""
 
     def entered(self) -> None:
         """One is in a room, by whatever way: that is who one wants to be, and where."""
@@ -252,7 +254,7 @@ class Lobby:
             self.learn().addCallback(self._knock, first_word(way)[0])
         else:
             self._going = False
-            self.offer()
+            self._head()
 
     def _knock(self, listed: Rooms | None, room: str) -> None:
         """Ask for the password, if the room is locked and nobody types things to say meanwhile."""
@@ -263,7 +265,7 @@ class Lobby:
             question = f"The password of {looks.tidy(room)}, or nothing to stay out: "
             self._ask(question, partial(self._unlock, room), hidden=True)
         else:
-            self.offer()
+            self._head()
 
     def _unlock(self, room: str, password: str) -> None:
         self.go("join", password and f"{room} {password}")

@@ -329,8 +329,9 @@ class Screen(TwistedProtocol):
                 if self._app.layout.is_searching:
                     stop_search()
             self._draft = buffer.document
-            # If an earlier line is just looked at, that can be found again.
-            buffer.history_forward(count=sys.maxsize)
+            if buffer.text in buffer.history.get_strings():
+                # An earlier line is just looked at, which can be found again.
+                buffer.history_forward(count=sys.maxsize)
             if buffer.text:
                 self._draft = buffer.document
             buffer.reset()

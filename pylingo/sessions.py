@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Container
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from twisted.internet.defer import Deferred
@@ -44,6 +44,7 @@ class Asleep:
     name: str
     account: str | None
     room: str | None
+    room_key: str | None
     since: int
     handed: int | None
     lost: str | None
@@ -85,8 +86,8 @@ class Sessions:
         self._many = 0
         self._began = log.last
         self._recalled = False
-        self._shut = 0
-        """How often a room was shut to those who are gone."""
+        self._sought: dict[object, set[str]] = {}
+        """For each session that is looked up, the keys of rooms that were shut meanwhile."""
         # Nobody is here yet, so no note needs to be ahead; one that is more so is of another clock.
         now = int(clock())
         log.keep("notes", lambda connection: _level(connection, now, now + int(IN_USE)))
@@ -126,18 +127,22 @@ class Sessions:
         def find(connection: sqlite3.Connection) -> Asleep | None:
             return _find(connection, hashed, oldest)
 
-        while True:
-            shut = self._shut
-            try:
-                # In its turn among the changes: none that waits is overtaken.
-                found = await self._log.write(find)
-            except FAILURES:
-                found = await self._log.read(find)
-                if not self._log.failing:
-                    continue  # One may have come between.
-            if shut == self._shut:
-                break  # Otherwise a room was locked while this was on its way.
-        return None if found is None or found.id in self._closed else found
+        shut = self._sought[find] = set()
+        try:
+            while True:
+                try:
+                    # In its turn among the changes: none that waits is overtaken.
+                    found = await self._log.write(find)
+                except FAILURES:
+                    found = await self._log.read(find)
+                    if not self._log.failing:
+                        continue  # One may have come between.
+                break
+        finally:
+            del self._sought[find]
+        if found is None or found.id in self._closed:
+            return None
+        return replace(found, room=None) if found.room_key in shut else found
 
     def _learn(self, said: dict[int, dict[int, int]]) -> None:
         """Know again what those who are gone have said; several may have asked for it at once."""
@@ -252,8 +257,9 @@ class Sessions:
 
     def shut_out(self, room: Room) -> None:
         """Sessions that left `room` by a broken connection do not come back to it."""
-        self._shut += 1
         key = room.name.key
+        for shut in self._sought.values():
+            shut.add(key)
         here = {member.session for member in room.members}
         self._log.keep(("room", "shut", key), lambda connection: _shut_out(connection, key, here))
 
@@ -294,17 +300,17 @@ def _hash(token: str) -> bytes:
 
 def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Asleep | None:
     row = connection.execute(
-        "SELECT id, name, account, room, since, handed FROM sessions"
+        "SELECT id, name, account, room, room_key, since, handed FROM sessions"
         " WHERE (token = ? OR fresh = ?) AND seen > ?",
         (token, token, oldest),
     ).fetchone()
     if row is None:
         return None
-    id, name, account, room, since, handed = row
+    id, name, account, room, room_key, since, handed = row
     lost = None
     if name.startswith(LOST):
         lost, _, name = name.removeprefix(LOST).partition(" ")
-    return Asleep(id, name, account, room, since, handed, lost)
+    return Asleep(id, name, account, room, room_key, since, handed, lost)
 
 
 def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:

@@ -660,6 +660,20 @@ class GoalTests(Seat):
         self.assertEqual(self.line.asked, [("name", "ana"), ("join", "attic")])
         self.assertNotIn(MENU[0], self.said())
 
+    def test_not_let_in_elsewhere(self) -> None:
+        """Who is not let in there goes where they wanted to go at first, also if refused later."""
+        self.talk.typed("/create attic")
+        self.line.replies.pop().errback(ChatError("room_exists", ""))
+        self.settle()
+        self.assertEqual(self.line.asked[2:], [("join", "2")])
+
+    def test_not_let_in_after_all(self) -> None:
+        """It is so, too, where it is clear by then who one is."""
+        self.talk.typed("/create attic")
+        self.settle()
+        self.line.replies[-1].errback(ChatError("room_exists", ""))
+        self.assertEqual(self.line.asked[2:], [("join", "2")])
+
     def test_link_lost_at_the_question(self) -> None:
         """The question stands when the link is back, and the way goes on after it."""
         self.refuse("name_taken")

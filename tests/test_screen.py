@@ -439,6 +439,15 @@ class TypingTests(ScreenTests):
         self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
         self.screen.refresh()
         await self.before("[lobby] ana> half")
+        await self.press(UP, lambda: self.glass.before == "[lobby] ana> at nine")
+        await self.type(" sharp")
+        await self.before("[lobby] ana> at nine sharp")
+        self.desk.hidden, self.desk.prompt = True, "Password: "
+        self.screen.refresh()
+        await self.before("Password: ")
+        self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
+        self.screen.refresh()
+        await self.before("[lobby] ana> at nine sharp")
 
     @played
     async def test_hidden_and_drawn_anew(self) -> None:
