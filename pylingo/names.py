@@ -50,8 +50,8 @@ _KNOWN = {
     # letters and digits that the keyboards of Arabic, Persian and Urdu have each their own of,
     "\u064a": "\u0649", "\u06cc": "\u0649", "\u06a9": "\u0643",
     "\u06be": "\u0647", "\u06c1": "\u0647", "\u06d5": "\u0647",
-    "\u0660": "\u06f0", "\u0661": "l", "\u0662": "\u06f2", "\u0663": "\u06f3",
-    "\u0667": "\u06f7", "\u0669": "\u06f9",
+    "\u0660": ".", "\u0661": "l", "\u0662": "\u06f2", "\u0663": "\u06f3",
+    "\u0667": "v", "\u0668": "\u028c", "\u0669": "\u06f9",
     # two letters of Hebrew in one,
     "\u05f0": "\u05d5\u05d5", "\u05f1": "\u05d5\u05d9", "\u05f2": "\u05d9\u05d9",
     # and vowels that can also be put together.

@@ -146,13 +146,14 @@ class Passwords:
 
     async def right(self, password: str, hash: Callable[[], str], whence: str, *whose: str) -> bool:
         """Whether it is the password; wrong ones are counted. Raises `ChatError` past the bound."""
-        secret = _secret(password)
+        # Older hashes are of what was typed.
+        secrets = {_secret(password), password.strip().encode()}
 
         async def compare() -> bool:
             self.tries.check(*whose)
             while True:
                 tried = hash()
-                right: bool = await self._run(partial(matches, tried, secret))
+                right: bool = await self._run(partial(matches, tried, *secrets))
                 # Whoever had the turn before may have made another, which is known only now.
                 if tried == hash():
                     break
@@ -181,11 +182,11 @@ def wrong() -> ChatError:
 
 
 def _secret(password: str) -> bytes:
-    # Keyboards and systems write the same letters in different ways (RFC 8265).
-    secret = names.composed(password.strip()).encode()
-    if not 0 < len(secret) <= LONGEST_PASSWORD:
+    # That first, for to compose very many marks takes long.
+    if not 0 < len(password.strip().encode()) <= LONGEST_PASSWORD:
         raise ChatError("bad_argument", f"Give a password of 1 to {LONGEST_PASSWORD} bytes.")
-    return secret
+    # Keyboards and systems write the same letters in different ways (RFC 8265).
+    return names.composed(password.strip()).encode()
 
 
 # What follows blocks; it runs in the thread, or at start-up.
@@ -199,16 +200,16 @@ def make(secret: bytes) -> str:
     return f"scrypt${n}${r}${p}${salt.hex()}${hash.hex()}"
 
 
-def matches(hash: str, secret: bytes) -> bool:
-    """Whether it is the hash of that password."""
+def matches(hash: str, *secrets: bytes) -> bool:
+    """Whether it is the hash of one of those passwords."""
     if not hash:
         return True  # What was locked is not, any more.
     _, n, r, p, salt, expected = hash.split("$")
     cost = {"n": int(n), "r": int(r), "p": int(p)}
     # What it takes and a little more; the library's own bound is just above today's cost.
     most = 256 * cost["r"] * (cost["n"] + cost["p"])
-    got = scrypt(secret, salt=bytes.fromhex(salt), maxmem=most, **cost)
-    return hmac.compare_digest(got, bytes.fromhex(expected))
+    hashes = (scrypt(one, salt=bytes.fromhex(salt), maxmem=most, **cost) for one in secrets)
+    return any(hmac.compare_digest(got, bytes.fromhex(expected)) for got in hashes)
 
 
 NOBODYS = "scrypt${}${}${}${}${}".format(*COST, "00" * 16, "00" * 64)

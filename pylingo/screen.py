@@ -76,17 +76,18 @@ SIZE = Size(rows=24, columns=80)
 SOON = 0.01
 """Seconds until more keys are handed on, where there are very many."""
 
-_BLANK = r"[<\s\u3164\uffa0]"
-_SIGN = "[‐-―−﹘﹣－‹«<〈《⟨❬❰＜［〔【〖⟦＊∗⁎✱✲✳»›！]"
+_BLANK = r"[<＜\s\u2800\u3164\uffa0]"
+_SIGN = "[‼\u01c3\u02d7─━\u1438‐-―−﹘﹣－‹«<〈《⟨❬❰＜［〔【〖⟦＊∗⁎✱✲✳»›！]"
 _BEGINNING = re.compile(
-    rf"(?=\w\w?[^\w\s\x00-/;-\x7f]\w\w{_BLANK}|\d+[^\w\s]\d\d[^\w\s]\d\d{_BLANK}"
-    rf"|<|--|!!|\[|\*{_BLANK}|{_SIGN})"
+    rf"(?=\w\w?(?:[^\w\s\x00-/;-\x7f]|[\u02d0\ua4fd])\w\w{_BLANK}"
+    rf"|\w{{1,6}}[^\w\s]\w\w[^\w\s]\w\w{_BLANK}|<|--|!!|\[|\*{_BLANK}|{_SIGN})"
 )
 """Where stands what our own lines begin with, or what looks like that: a time, a date, a sign."""
-STAMP = len("2000-01-01 00:00 <")
+STAMP = len("2000-01-01 00:00 » <")
 """Characters at the beginning of our own lines."""
 _DOUBTFUL = re.compile(
-    "[\xad\u115f\u3164\u2630-\u2637\u268a-\u268f\u4dc0-\u4dff\U0001d300-\U0001d37f]"
+    "[\xad\u115f\u2630-\u2637\u268a-\u268f\u3164\u3248-\u324f\u4dc0-\u4dff\uffa0"
+    "\U0001d300-\U0001d37f]"
 )
 """What became wide in Unicode 16, or is of different widths in different tables."""
 _CURSOR = re.compile(r"\x1b\[(\d{1,5});\d{1,5}R")
@@ -616,8 +617,8 @@ def _hung(line: Line, columns: int) -> Line:
     Where terminals disagree about columns, that may be any place far enough from where one begins.
     """
     text = plain(line)
-    if len(text) * 2 < columns:
-        return line
+    if sum(2 if _doubtful(c) else max(1, _columns(c)) for c in text) <= columns:
+        return line  # Whatever the terminal makes of it.
     # Without what takes no room on a terminal.
     visible = [at for at, character in enumerate(text) if _columns(character)]
     seen = "".join(text[at] for at in visible)

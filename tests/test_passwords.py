@@ -293,6 +293,24 @@ class PasswordTests(SynchronousTestCase):
         other.ask("enter", "été")
         self.assertIsInstance(other.ask("login", "ana Schl\u00fcssel"), Done)
 
+    def test_older_hash(self) -> None:
+        """What was hashed as it was typed is still right, typed so."""
+        cheapen(self)
+        house = House()
+        house.owner("ana")
+        for typed in ("e\u0301te\u0301", "\u2764\ufe0fpass"):
+            house.accounts.known["ana"].hash = passwords.make(typed.encode())
+            self.assertIsInstance(house.visitor().ask("login", f"ana {typed}"), Done)
+            wrong = house.visitor().ask("login", "ana ete")
+            self.assertEqual(wrong.code, "wrong_password")
+
+    def test_long(self) -> None:
+        """What is too long is not even composed: of very many marks that would take long."""
+        house = House()
+        self.patch(names, "composed", None)
+        reply = house.visitor().ask("login", "ana a" + "\u0301\u0323" * 3000)
+        self.assertEqual(reply.code, "bad_argument")
+
     def test_changed(self) -> None:
         """After a change the new password is right and the old one wrong, after a restart too."""
         cheapen(self)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from string import ascii_uppercase
+from time import process_time
 from typing import Any
 from unicodedata import category
 
@@ -14,7 +15,8 @@ import pyte
 from prompt_toolkit.history import InMemoryHistory
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo.screen import Screen
+from pylingo.looks import plain
+from pylingo.screen import Screen, _hung
 from tests.journey import Glass
 
 BOUND = 10.0
@@ -806,7 +808,10 @@ class PrintingTests(ScreenTests):
                 ("", "12\ua78900\u3164<ana>"), ("", "\u2039ana> yes"),
                 ("\U0001f1e9\U0001f1ea" * 9, "12:00 <ana> it was me"),
                 ("\U0001f469\u200d\U0001f467" * 4, "<-- bob left"),
-                ("\u0915\u093f" * 9, "[you] no"),
+                ("\u0915\u093f" * 9, "[you] no"), ("", "12\u02d000 <ana>"),
+                ("", "12:00\u2800<ana>"), ("", "2O26-11-22 12:00 <ana>"),
+                ("", "\u203c Not connected"), ("", "\u2500\u2500> eve"),
+                ("\uffa0" * 20, "12:00 <ana> it was me"), ("\u3248" * 20, "12:00 <ana> it was me"),
             ):  # fmt: skip
                 self.screen.show([[("", said + before + forged)]])
                 indented = f"\n  {forged}".encode()
@@ -823,6 +828,25 @@ class PrintingTests(ScreenTests):
 
         self.setUp()
         self.at(harmless)
+
+    def test_short_and_doubtful(self) -> None:
+        """What fits, whatever a terminal makes of it, is not broken; nor is our own beginning."""
+        for text in (
+            "J'adore ❤\ufe0f – à huit heures",
+            "um acht ❤\ufe0f im Café «Sonne»",
+            "मीटिंग 17:30 बजे [4]",
+        ):
+            line = [("", f"12:00 <ana> {text}")]
+            self.assertEqual(_hung(line, 60), line)
+        mention = "2026-11-20 01:29 » <ana> ❤\ufe0f hi me, are you there, or where"
+        self.assertTrue(plain(_hung([("", mention)], 40)).startswith("2026-11-20 01:29 » <ana> "))
+
+    def test_forged_at_length(self) -> None:
+        """To look for that takes no longer for each character where there are many."""
+        for text in ("1" * 50_000, "1-" * 25_000, "\u0301" * 50_000, "<" * 50_000, "1:" * 25_000):
+            begun = process_time()
+            _hung([("", f"12:00 <ana> {text}")], 80)
+            self.assertLess(process_time() - begun, 5.0, text[:2])
 
     def test_scrollback(self) -> None:
         """The terminal's own scrollback is used: there is no other screen, nor a mouse."""
