@@ -110,9 +110,11 @@ class Lobby:
 
     def _head(self) -> None:
         """Go where one wanted to be at first, if that is not done; or show the menu."""
-        goal = self._goal if self.settled else ""
+        if not self.settled:
+            self.offer()
+            return
+        goal, self._goal = self._goal, ""
         if goal and not same_room(goal, self._visitor.room):
-            self._goal = ""
             self.go("join", goal)
         else:
             self.offer()
@@ -150,7 +152,7 @@ class Lobby:
             self._going = True
             self._visitor.request(command, room).addErrback(self._refused_entry, room)
         else:
-            self.offer()
+            self._head()
 
     def learn(self) -> Deferred[Rooms | None]:
         """Ask which rooms there are; the result is None where the server does not tell."""

@@ -532,16 +532,18 @@ class Screen(TwistedProtocol):
 
         @keys.add("escape", "backspace")
         def _(event: KeyPressEvent) -> None:
-            cut = event.current_buffer.delete_before_cursor(_word_before(event))
+            cut = event.current_buffer.delete_before_cursor(max(0, _word_before(event)))
             more = event.app.clipboard.get_data().text if event.is_repeat else ""
-            event.app.clipboard.set_text(cut + more)
+            if cut:
+                event.app.clipboard.set_text(cut + more)
 
         @keys.add("c-delete")
         @keys.add("escape", "d")
         def _(event: KeyPressEvent) -> None:
-            cut = event.current_buffer.delete(_word_after(event))
+            cut = event.current_buffer.delete(max(0, _word_after(event)))
             more = event.app.clipboard.get_data().text if event.is_repeat else ""
-            event.app.clipboard.set_text(more + cut)
+            if cut:
+                event.app.clipboard.set_text(more + cut)
 
         @keys.add("pageup")
         @keys.add("pagedown")
@@ -598,7 +600,8 @@ class Screen(TwistedProtocol):
 
 def _word_before(event: KeyPressEvent) -> int:
     """How far it is from the cursor back to where a word begins."""
-    return -(_words(event.current_buffer).find_previous_word_beginning(count=event.arg) or 0)
+    found = _words(event.current_buffer).find_previous_word_beginning(count=event.arg)
+    return event.current_buffer.cursor_position if found is None else -found
 
 
 def _word_after(event: KeyPressEvent) -> int:

@@ -602,6 +602,10 @@ class GoalTests(Seat):
         self.line.user = "ana"
         self.answer(Renamed(user="guest-1", to="ana"))
 
+    def refuse_last(self, code: str) -> None:
+        """The refusal of the newest request."""
+        self.line.replies.pop().errback(ChatError(code, "No."))
+
     def test_name_and_room(self) -> None:
         """Both are asked for, one after the other; a number is a room's name here."""
         self.assertEqual(self.line.asked, [("name", "ana")])
@@ -663,7 +667,7 @@ class GoalTests(Seat):
     def test_not_let_in_elsewhere(self) -> None:
         """Who is not let in there goes where they wanted to go at first, also if refused later."""
         self.talk.typed("/create attic")
-        self.line.replies.pop().errback(ChatError("room_exists", ""))
+        self.refuse_last("room_exists")
         self.settle()
         self.assertEqual(self.line.asked[2:], [("join", "2")])
 
@@ -671,8 +675,20 @@ class GoalTests(Seat):
         """It is so, too, where it is clear by then who one is."""
         self.talk.typed("/create attic")
         self.settle()
-        self.line.replies[-1].errback(ChatError("room_exists", ""))
+        self.refuse_last("room_exists")
         self.assertEqual(self.line.asked[2:], [("join", "2")])
+
+    def test_out_elsewhere(self) -> None:
+        """So does who stays out of a locked room; and nobody is taken there later."""
+        self.talk.typed("/join attic")
+        self.settle()
+        self.refuse_last("forbidden")
+        self.talk.typed("")
+        self.assertEqual(self.line.asked[2:], [("join", "2")])
+        self.refuse_last("forbidden")
+        self.talk.typed("/create shed")
+        self.refuse_last("room_exists")
+        self.assertEqual(self.line.asked[-1], ("create", "shed"))
 
     def test_link_lost_at_the_question(self) -> None:
         """The question stands when the link is back, and the way goes on after it."""
@@ -702,6 +718,15 @@ class BackTests(Seat):
         self.back("ana", "lobby")
         self.assertEqual(self.line.asked, [])
         self.assertNotIn(MENU[0], self.said())
+
+    def test_there_and_left(self) -> None:
+        """Who has left it is not taken there again, whatever is refused."""
+        self.back("ana", "lobby")
+        self.line.room = None
+        self.hear(left("ana", re=3))
+        self.talk.typed("/create shed")
+        self.refuse("room_exists")
+        self.assertEqual(self.line.asked, [("create", "shed")])
 
     def test_elsewhere(self) -> None:
         """The room that was asked for comes before that of the session."""

@@ -310,6 +310,10 @@ class PasswordTests(SynchronousTestCase):
         self.patch(names, "composed", None)
         reply = house.visitor().ask("login", "ana a" + "\u0301\u0323" * 3000)
         self.assertEqual(reply.code, "bad_argument")
+        self.patch(names, "composed", {SECRET: SECRET}.get)
+        house = House(password=SECRET)
+        reply = house.visitor().ask("enter", "a" + "\u0301\u0323" * 3000)
+        self.assertEqual(reply.code, "wrong_password")
 
     def test_changed(self) -> None:
         """After a change the new password is right and the old one wrong, after a restart too."""

@@ -572,6 +572,11 @@ class TypingTests(ScreenTests):
         await self.until(lambda: self.glass.shows("> -vu"))
         await self.type("\x05\x19\r")
         await self.typed("-vuété déjà")
+        # Where there is nothing to cut, what was cut before is kept; and blanks are cut.
+        await self.type("keep\x01\x0b\x1b\x7f\x1bd\x19")
+        await self.before("[lobby] ana> keep")
+        await self.type("\x15    \x1b\x7fone two\x01\x1b-\x1b\x7f\x1b-\x1bdX\r")
+        await self.typed("-vuété déjà", "Xone two")
 
     @played
     async def test_clear(self) -> None:
