@@ -83,8 +83,6 @@ _BEGINNING = re.compile(
     rf"|\w{{1,6}}[^\w\s]\w\w[^\w\s]\w\w{_BLANK}|<|--|!!|\[|\*{_BLANK}|{_SIGN})"
 )
 """Where stands what our own lines begin with, or what looks like that: a time, a date, a sign."""
-STAMP = len("2000-01-01 00:00 » <")
-"""Characters at the beginning of our own lines."""
 _DOUBTFUL = re.compile(
     "[\xad\u115f\u2630-\u2637\u268a-\u268f\u3164\u3248-\u324f\u4dc0-\u4dff\uffa0"
     "\U0001d300-\U0001d37f]"
@@ -615,32 +613,29 @@ def _words(buffer: Buffer) -> Document:
 
 
 def _hung(line: Line, columns: int) -> Line:
-    """`line`, indented where the terminal would go on with what looks like a line of its own.
-
-    Where terminals disagree about columns, that may be any place far enough from where one begins.
-    """
+    """`line`, indented where the terminal may go on with what looks like a line of its own."""
     text = plain(line)
-    if sum(2 if _doubtful(c) else max(1, _columns(c)) for c in text) <= columns:
-        return line  # Whatever the terminal makes of it.
     # Without what takes no room on a terminal.
     visible = [at for at, character in enumerate(text) if _columns(character)]
     seen = "".join(text[at] for at in visible)
     beginnings = {visible[found.start()] for found in _BEGINNING.finditer(seen)}
-    least = max(STAMP, columns // 3) if _doubtful(text) else len(text)
+    # Where a wide character does not fit into a row, a column of that stays free.
+    wide = _doubtful(text) or len(visible) < sum(map(_columns, text))
     hung: Line = []
-    at = column = broken = 0
+    at = least = most = 0
+    before = ""
     for style, piece in line:
         shown = ""
         for character in piece:
-            width = _columns(character)
-            wraps = column + width > columns
-            if wraps:
-                column = 0
-            if at in beginnings and (wraps or at - broken > least):
-                shown, column, broken = f"{shown}\n  ", 2, at
+            free = most // columns + 1 if wide else 0
+            if at in beginnings and (most + free) // columns > max(0, least - 1) // columns:
+                # A row may begin here: as many columns, or a multiple, may lie before it.
+                shown, least, most = f"{shown}\n  ", 2, 2
             shown += character
-            column += width
-            at += 1
+            doubtful = before == "\u200d" or _doubtful(character)
+            least += 0 if doubtful else _columns(character)
+            most += 2 if doubtful else _columns(character)
+            at, before = at + 1, character
         hung.append((style, shown))
     return hung
 
