@@ -312,8 +312,9 @@ class Connection:
 
         Fails with `ChatError`: the reply, where that is an error; ``gone`` when the connection has
         ended for good before there was one; ``unsure`` when the link broke, and the server would
-        not know the request again, so that it may be done already; ``not_in_room`` for what is
-        meant for a room, when a request ahead of it for that room was refused.
+        not know the request again, so that it may be done already, or the session goes on in
+        another room than it was said in; ``not_in_room`` for what is meant for a room where we are
+        not any more, or when a request ahead of it for that room was refused.
         """
         request = self._request(command, body)
         if self._final is not None:
