@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, get_args
+from unicodedata import category
 
 import msgspec
 from hypothesis import example, given, settings
@@ -388,9 +389,12 @@ class ParseTests(SynchronousTestCase):
     @given(plain_text)
     @example("\x85/")
     @example(" //x")
+    @example("\x1b/")
+    @example("\u200b/join  tea")
     def test_any(self, line: str) -> None:
-        """Nothing of a line is lost, but blanks before a command."""
-        request, bare = parse(line), line.lstrip()
+        """Nothing of a line is lost, but blanks and what nobody sees before a command."""
+        unseen = {c for c in line if c.isspace() or category(c) in ("Cc", "Cf")}
+        request, bare = parse(line), line.lstrip("".join(unseen))
         if bare.startswith(("//", "/*")):
             said = (line, line.replace("/", "", 1))
             self.assertIn(request, [Request("say", text) for text in said])
