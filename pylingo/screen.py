@@ -531,17 +531,12 @@ class Screen(TwistedProtocol):
         @keys.add("escape", "backspace")
         def _(event: KeyPressEvent) -> None:
             cut = event.current_buffer.delete_before_cursor(max(0, _word_before(event)))
-            more = event.app.clipboard.get_data().text if event.is_repeat else ""
-            if cut:
-                event.app.clipboard.set_text(cut + more)
+            _keep(event, cut, "")
 
         @keys.add("c-delete")
         @keys.add("escape", "d")
         def _(event: KeyPressEvent) -> None:
-            cut = event.current_buffer.delete(max(0, _word_after(event)))
-            more = event.app.clipboard.get_data().text if event.is_repeat else ""
-            if cut:
-                event.app.clipboard.set_text(more + cut)
+            _keep(event, "", event.current_buffer.delete(max(0, _word_after(event))))
 
         @keys.add("pageup")
         @keys.add("pagedown")
@@ -594,6 +589,13 @@ class Screen(TwistedProtocol):
                 self.show([info("Press Ctrl-C once more to leave.")])
 
         return keys
+
+
+def _keep(event: KeyPressEvent, before: str, after: str) -> None:
+    """Keep what was cut, around what the same key has cut just before, to be put back."""
+    if before or after:
+        kept = event.app.clipboard.get_data().text if event.is_repeat else ""
+        event.app.clipboard.set_text(before + kept + after)
 
 
 def _word_before(event: KeyPressEvent) -> int:

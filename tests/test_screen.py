@@ -165,6 +165,17 @@ class ScreenTests(SynchronousTestCase):
         await self.until(lambda: len(self.desk.lines) >= len(lines))
         self.assertEqual(self.desk.lines, list(lines))
 
+    async def hide(self) -> None:
+        """Ask for something hidden."""
+        self.desk.hidden, self.desk.prompt = True, "Password: "
+        self.screen.refresh()
+        await self.before("Password: ")
+
+    def unhide(self) -> None:
+        """Ask no more."""
+        self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
+        self.screen.refresh()
+
     async def before(self, text: str) -> None:
         """See that the cursor stands right behind `text`."""
         await self.until(lambda: self.glass.before == text)
@@ -337,9 +348,7 @@ class TypingTests(ScreenTests):
         history = InMemoryHistory()
 
         async def scene() -> None:
-            self.desk.hidden, self.desk.prompt = True, "Password: "
-            self.screen.refresh()
-            await self.before("Password: ")
+            await self.hide()
             await self.type("sesame")
             await self.before("Password: ******")
             await self.type("\r")
@@ -360,9 +369,7 @@ class TypingTests(ScreenTests):
             await self.before("[lobby] ana> two")
             await self.type("\r")
             await self.typed("one", "two")
-            self.desk.hidden, self.desk.prompt = True, "Password: "
-            self.screen.refresh()
-            await self.before("Password: ")
+            await self.hide()
             await self.type("sesame\x0f")
             await self.typed("one", "two", "sesame")
             await self.before("Password: ")
@@ -387,9 +394,7 @@ class TypingTests(ScreenTests):
         """What was cut out of a password cannot be put into a line, and no search shows it."""
 
         async def scene() -> None:
-            self.desk.hidden, self.desk.prompt = True, "Password: "
-            self.screen.refresh()
-            await self.before("Password: ")
+            await self.hide()
             await self.type(CTRL_R + "sesame")
             await self.before("Password: ******")
             await self.type("\x15" + CTRL_C)
@@ -408,17 +413,12 @@ class TypingTests(ScreenTests):
         """A line that was begun is no beginning of a password, and is there again afterwards."""
         await self.type("half a li" + LEFT)
         await self.before("[lobby] ana> half a l")
-        self.desk.hidden, self.desk.prompt = True, "Password: "
-        self.screen.refresh()
-        await self.before("Password: ")
+        await self.hide()
         await self.type("sesame\r")
         await self.typed("sesame")
-        self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
-        self.screen.refresh()
+        self.unhide()
         await self.before("[lobby] ana> half a l")
-        self.desk.hidden, self.desk.prompt = True, "Password: "
-        self.screen.refresh()
-        await self.before("Password: ")
+        await self.hide()
         # The desk draws anew when a question is taken back.
         self.desk.cancelled = self.screen.refresh
         await self.type("sesa" + CTRL_C)
@@ -433,22 +433,16 @@ class TypingTests(ScreenTests):
         await self.typed("see you", "at nine")
         await self.type("half")
         await self.press(UP, lambda: self.glass.before == "[lobby] ana> at nine")
-        self.desk.hidden, self.desk.prompt = True, "Password: "
-        self.screen.refresh()
-        await self.before("Password: ")
+        await self.hide()
         await self.type("s" + UP + "e" + CTRL_P + "s\x1b.a\x1b_m\x1b<\x1b\x19" + CTRL_R + "e\r")
         await self.typed("see you", "at nine", "sesame")
-        self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
-        self.screen.refresh()
+        self.unhide()
         await self.before("[lobby] ana> half")
         await self.press(UP, lambda: self.glass.before == "[lobby] ana> at nine")
         await self.type(" sharp")
         await self.before("[lobby] ana> at nine sharp")
-        self.desk.hidden, self.desk.prompt = True, "Password: "
-        self.screen.refresh()
-        await self.before("Password: ")
-        self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
-        self.screen.refresh()
+        await self.hide()
+        self.unhide()
         await self.before("[lobby] ana> at nine sharp")
 
     @played
@@ -456,16 +450,13 @@ class TypingTests(ScreenTests):
         """What comes meanwhile takes nothing of a password away, and shows nothing of it."""
         await self.type("half a line")
         await self.before("[lobby] ana> half a line")
-        self.desk.hidden, self.desk.prompt = True, "Password: "
-        self.screen.refresh()
-        await self.before("Password: ")
+        await self.hide()
         await self.type("ses")
         await self.before("Password: ***")
         self.screen.refresh()
         await self.type("ame\r")
         await self.typed("sesame")
-        self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
-        self.screen.refresh()
+        self.unhide()
         await self.before("[lobby] ana> half a line")
 
     def test_undone(self) -> None:
@@ -478,8 +469,7 @@ class TypingTests(ScreenTests):
             self.screen.refresh()
             await self.type("sesame")
             await self.before("Password: ******")
-            self.desk.hidden, self.desk.prompt = False, "[lobby] ana> "
-            self.screen.refresh()
+            self.unhide()
             await self.before("[lobby] ana> half")
             await self.type("\x1f\x1f!")
             await self.until(lambda: self.glass.before.endswith("!"))
