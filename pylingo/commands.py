@@ -242,7 +242,7 @@ def find(word: str) -> Command:
         meant = [ELSEWHERE.get(one, one) for one in near]
         instead = f"Did you mean /{meant[0]}? /help lists all commands." if meant else "Try /help."
         if "/" in word:
-            instead = "To say that, begin with two slashes."
+            instead = "To say that, put /say and a blank before it."
         raise ChatError("unknown_command", f"There is no command /{word}. {instead}")
     return found
 

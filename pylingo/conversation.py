@@ -127,6 +127,8 @@ class Conversation:
         self._older = ""
         """What `/history` takes for what was said before that which was shown."""
         self._heading = ""
+        self._away = False
+        """Whether what is told again was missed, and the bell has not rung for it yet."""
         self._arrived = False
         self._barred = False
         """Whether something was asked without which there is no link."""
@@ -417,8 +419,9 @@ class Conversation:
         if isinstance(event, Private):
             self._meet(event.to if event.user == me else event.user)
         match event:
-            case Message() | Private() if event.user != me and not event.replayed:
+            case Message() | Private() if event.user != me and (self._away or not event.replayed):
                 if isinstance(event, Private) or looks.mentions(event.text, me):
+                    self._away = False
                     self._view.ring()
             case _:
                 pass
@@ -456,10 +459,10 @@ class Conversation:
                 if self._count > len(self.people):
                     self._ask_who()
                 if isinstance(event, Joined):
-                    self._heading, self._older = BEFORE, ""
+                    self._heading, self._older, self._away = BEFORE, "", False
                     self._lobby.entered()
                     return
-                self._heading = MISSED
+                self._heading, self._away = MISSED, True
                 if event.room is not None:
                     self._questions.settle()
             case Left() if self.room is None:

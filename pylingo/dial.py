@@ -6,9 +6,7 @@ Nothing here knows where lines come from; questions to a person go through `ask`
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,6 +14,7 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pylingo.connection import Connection
+from pylingo.memory import own
 from pylingo.protocol import ChatError
 from pylingo.questions import agreed
 
@@ -51,11 +50,7 @@ async def dial(
     from pylingo import tls
 
     where = options.where
-    try:
-        folder = user_config_path("pylingo", appauthor=False)
-    except RuntimeError:
-        folder = Path(os.devnull)  # There is no home.
-    pin = tls.Pin(where, tls.KnownHosts(folder / "known_hosts"))
+    pin = tls.Pin(where, tls.KnownHosts(own(user_config_path) / "known_hosts"))
     try:
         vouched, pinned = tls.Caller(options.host), tls.Caller(options.host, vouched=False)
     except ValueError:

@@ -111,12 +111,11 @@ class Lobby:
     def _head(self) -> None:
         """Go where one wanted to be at first, if that is not done; or show the menu."""
         if not self.settled:
-            self.offer()
-            return
+            return  # It is asked still, or answered soon, and leads here again.
         goal, self._goal = self._goal, ""
         if goal and not same_room(goal, self._visitor.room):
             self.go("join", goal)
-        else:
+        elif self._questions.now is None:
             self.offer()
 
     def entered(self) -> None:

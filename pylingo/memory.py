@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -34,13 +35,20 @@ def state_path() -> Path:
     """The folder of this user's state, made if need be."""
     from platformdirs import user_state_path
 
-    try:
-        path = user_state_path("pylingo", appauthor=False)
-    except RuntimeError:
-        return Path(os.devnull)  # There is no home.
+    path = own(user_state_path)
     with suppress(OSError):  # Without it, nothing is remembered.
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
+
+
+def own(which: Callable[..., Path]) -> Path:
+    """A folder of this user, which platformdirs knows; where there is no home, none of use."""
+    try:
+        path = which("pylingo", appauthor=False)
+    except RuntimeError:
+        path = Path()
+    # Older ones make one up, in whatever folder this was started: what is there may be another's.
+    return path if path.is_absolute() else Path(os.devnull)
 
 
 class Memory:

@@ -182,7 +182,7 @@ def _name(text: str, what: str, *, known: bool) -> Name:
         text = _STYLE.sub("", text)
         # It makes one character of four at most, so what is longer is no name.
         plain = unicodedata.normalize("NFKC", text[: 4 * LONGEST_NAME + 1])
-    if len(plain) > LONGEST_NAME or len(text) > 4 * LONGEST_NAME:
+    if len(plain) > LONGEST_NAME:
         raise ChatError(
             "bad_argument", f"A {what} has at most {LONGEST_NAME} characters. Take a shorter one."
         )

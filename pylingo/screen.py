@@ -34,7 +34,7 @@ from prompt_toolkit.completion import (
 )
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition, has_completions
+from prompt_toolkit.filters import Condition, has_completions, shift_selection_mode
 from prompt_toolkit.formatted_text import (
     FormattedText,
     fragment_list_to_text,
@@ -90,6 +90,10 @@ _DOUBTFUL = re.compile(
 """What became wide in Unicode 16, or is of different widths in different tables."""
 _CURSOR = re.compile(r"\x1b\[(\d{1,5});\d{1,5}R")
 """How a terminal says where the cursor is; it is asked that each time something was printed."""
+_PASTED, _PASTED_END = "\x1b[200~", "\x1b[201~"
+"""What a terminal puts around what is pasted."""
+_INTERRUPT = "\x03"
+"""Ctrl-C."""
 
 _NAMES = [
     "ansired",
@@ -222,6 +226,8 @@ class Screen(TwistedProtocol):
         self._decoder = getincrementaldecoder("utf-8")("replace")
         self._typed = bytearray()
         """Keys that were not handed on yet."""
+        self._pasting = False
+        """Whether what is pasted has begun, and not ended."""
         self._left = False
         self._row = 0
         """In which row the prompt begins, or somewhat below it; 0 if the terminal never said it."""
@@ -277,6 +283,11 @@ class Screen(TwistedProtocol):
     def dataReceived(self, data: bytes) -> None:
         # What is not UTF-8 could be drawn, but neither sent nor stored.
         keys = _CURSOR.sub(self._take_cursor, self._decoder.decode(data))
+        if self._pasting and keys == _INTERRUPT:
+            # It got lost on the way, as when a link hangs. No key would do anything any more.
+            keys = _PASTED_END + keys
+        if _PASTED in keys or _PASTED_END in keys:
+            self._pasting = keys.rfind(_PASTED) > keys.rfind(_PASTED_END)
         self._typed += keys.encode()
         self._feed()
 
@@ -406,7 +417,7 @@ class Screen(TwistedProtocol):
         Pictures are shown in pieces, about which they agree.
         """
         buffer, before = self._session.default_buffer, self._marked
-        seen = [self._desk.prompt, *self._desk.waiting()]
+        seen = [self._desk.prompt, *self._desk.waiting()[-SHOWN_PENDING:]]
         if not self._desk.hidden:
             seen.append(buffer.text)
         if buffer.complete_state is not None:
@@ -518,12 +529,15 @@ class Screen(TwistedProtocol):
         def _(event: KeyPressEvent) -> None:
             event.current_buffer.cancel_completion()
 
-        @keys.add("c-left")
+        # Where something is selected, they end that at first, and come again.
+        @keys.add("c-left", filter=~shift_selection_mode)
+        @keys.add("escape", "left")
         @keys.add("escape", "b")
         def _(event: KeyPressEvent) -> None:
             event.current_buffer.cursor_position -= _word_before(event)
 
-        @keys.add("c-right")
+        @keys.add("c-right", filter=~shift_selection_mode)
+        @keys.add("escape", "right")
         @keys.add("escape", "f")
         def _(event: KeyPressEvent) -> None:
             event.current_buffer.cursor_position += _word_after(event)
@@ -601,7 +615,9 @@ def _keep(event: KeyPressEvent, before: str, after: str) -> None:
 def _word_before(event: KeyPressEvent) -> int:
     """How far it is from the cursor back to where a word begins."""
     found = _words(event.current_buffer).find_previous_word_beginning(count=event.arg)
-    return event.current_buffer.cursor_position if found is None else -found
+    if found is None:
+        return event.current_buffer.cursor_position if event.arg > 0 else 0
+    return -found
 
 
 def _word_after(event: KeyPressEvent) -> int:
@@ -611,32 +627,43 @@ def _word_after(event: KeyPressEvent) -> int:
 
 def _words(buffer: Buffer) -> Document:
     """What is typed, with the words of every script made of letters that prompt_toolkit knows."""
-    return Document(re.sub(r"[^\s\x00-\x7f]", "x", buffer.text), buffer.cursor_position)
+    known = (
+        c if c.isascii() or c.isspace() else "-" if category(c).startswith("P") else "x"
+        for c in buffer.text
+    )
+    return Document("".join(known), buffer.cursor_position)
 
 
 def _hung(line: Line, columns: int) -> Line:
-    """`line`, indented where the terminal may go on with what looks like a line of its own."""
+    """`line`, indented where the terminal may go on with what looks like a line of its own.
+
+    Where it is sure which characters begin a row, it stays one line, to be copied as such.
+    """
     text = plain(line)
     # Without what takes no room on a terminal.
     visible = [at for at, character in enumerate(text) if _columns(character)]
     seen = "".join(text[at] for at in visible)
     beginnings = {visible[found.start()] for found in _BEGINNING.finditer(seen)}
-    # Where a wide character does not fit into a row, a column of that stays free.
-    wide = _doubtful(text) or len(visible) < sum(map(_columns, text))
+    sure = not _doubtful(text)
     hung: Line = []
     at = least = most = 0
     before = ""
     for style, piece in line:
         shown = ""
         for character in piece:
-            free = most // columns + 1 if wide else 0
+            size = _columns(character)
+            # Where a wide one does not fit into a row, a column of that stays free.
+            free = 0 if sure else most // columns + 1
+            if sure and size == 2 and most % columns == columns - 1:
+                least = most = most + 1
             if at in beginnings and (most + free) // columns > max(0, least - 1) // columns:
                 # A row may begin here: as many columns, or a multiple, may lie before it.
-                shown, least, most = f"{shown}\n  ", 2, 2
+                least, most = (least + 2, most + 2) if sure else (2, 2)
+                shown += "  " if sure else "\n  "
             shown += character
             doubtful = before == "\u200d" or _doubtful(character)
-            least += 0 if doubtful else _columns(character)
-            most += 2 if doubtful else _columns(character)
+            least += 0 if doubtful else size
+            most += 2 if doubtful else size
             at, before = at + 1, character
         hung.append((style, shown))
     return hung

@@ -763,7 +763,7 @@ class SayTests(CommandTestCase):
         """Who says a path, or more of that kind, is told how that is said."""
         ana = self.visitor("ana")
         for word in ("etc/hosts", "var/log/syslog:", "join/den"):
-            self.assertIn("begin with two slashes", ana.ask(word, "is wrong").text)
+            self.assertIn("put /say", ana.ask(word, "is wrong").text)
 
     def test_not_stored(self) -> None:
         """What could not be stored is answered as such, also without an id; later it works."""

@@ -218,6 +218,21 @@ class RoomTests(Seat):
         )
         self.assertEqual(self.wall.bells, 0)
 
+    def test_missed_bell(self) -> None:
+        """Who was named, or written to, while the link was broken hears one bell for all that."""
+        resumed = Resumed(user="ana", room="lobby", users=["ana"], count=1, topic="", session="x")
+        written = Private(id=2, at=1, user="bob", to="ana", text="psst", replayed=True)
+        for first in (message("ana?", replayed=True), written):
+            self.wall.bells = 0
+            self.hear(resumed, message("hello", replayed=True))
+            self.assertEqual(self.wall.bells, 0)
+            self.hear(first, message("ana!", replayed=True))
+            self.assertEqual(self.wall.bells, 1)
+        self.hear(resumed)
+        self.hear(Joined(room="den", user="ana", users=["ana"], count=1, topic=""))
+        self.hear(message("ana?", replayed=True))
+        self.assertEqual(self.wall.bells, 1)
+
     def test_ignored(self) -> None:
         """What somebody says who is ignored is not shown, under another name neither."""
         self.talk.typed("/ignore Bob")

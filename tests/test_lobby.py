@@ -97,6 +97,25 @@ class ArrivalTests(Seat):
         self.talk.typed("1")
         self.assertTrue(self.talk.cancel())
 
+    def test_refused_instead(self) -> None:
+        """No menu is shown while a question stands: its numbers would be the answer."""
+        self.said()
+        for way in ("/create lobby", "/join lobby"):
+            self.talk.typed(way)
+            self.refuse("room_exists")
+            self.assertEqual((self.talk.prompt, self.said()), ("Your name [guest-1]: ", []))
+        self.talk.typed("/create lobby")
+        self.talk.typed("")
+        self.said()
+        self.talk.typed("1")
+        self.assertIn("not there yet", self.said()[0])
+        self.refuse("room_exists")
+        self.assertEqual(self.said(), [*MENU])
+        self.talk.typed("1")
+        self.talk.typed("/create lobby")
+        self.refuse("room_exists")
+        self.assertEqual((self.talk.prompt, self.said()), ("Name of the new room: ", []))
+
     def test_exit(self) -> None:
         """`exit` is no name, but leads out, as in the menu."""
         self.talk.typed("Exit")

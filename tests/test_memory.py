@@ -155,3 +155,17 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual((path.name, stat.S_IMODE(path.stat().st_mode)), ("pylingo", 0o700))
         os.environ["XDG_STATE_HOME"] = "/dev/null"
         self.assertFalse(memory.state_path().exists())
+
+    def test_no_home(self) -> None:
+        """Without a home there is no folder of one's own, nor is one where this was started."""
+        here = Path(self.mktemp()).absolute()
+
+        def made_up(name: str, **_: bool) -> Path:
+            return Path("~/.config") / name
+
+        def none(name: str, **_: bool) -> Path:
+            raise RuntimeError(name)
+
+        for which in (made_up, none):
+            self.assertEqual(memory.own(which), Path(os.devnull))
+        self.assertEqual(memory.own(lambda name, **_: here / name), here / "pylingo")

@@ -569,6 +569,31 @@ class TypingTests(ScreenTests):
         await self.typed("-vuété déjà", "Xone two")
 
     @played
+    async def test_words_and_signs(self) -> None:
+        """Signs are no letters in any script, and a selection ends where a word key leads out."""
+        await self.type("好，世界。再见\x1b\x7fX yes—no\x1b\x7f")
+        await self.before("[lobby] ana> 好，世界。X yes—")
+        await self.type("\x15one two\x1b[1;2D\x1b[1;5DX\r")
+        await self.typed("one Xtwo")
+        await self.type("one two\x1bb\x1b-\x1bbX\r")
+        await self.typed("one Xtwo", "one Xtwo")
+        await self.type("été déjà\x1b[1;3D\x1b[1;3DX\r")
+        await self.typed("one Xtwo", "one Xtwo", "Xété déjà")
+
+    @played
+    async def test_pasted_without_end(self) -> None:
+        """Ctrl-C ends what was pasted and has no end: it may have got lost on the way."""
+        await self.type("\x1b[200~one\rtwo")
+        await self.type("\r\x04")
+        await self.type(CTRL_C)
+        await self.type("three\r")
+        await self.typed("three")
+        await self.type(pasted("four"))
+        await self.type(CTRL_C)
+        await self.type("five\r")
+        await self.typed("three", "five")
+
+    @played
     async def test_clear(self) -> None:
         """Ctrl-L clears the screen; what is typed stays."""
         await self.say("old news")
@@ -807,8 +832,8 @@ class PrintingTests(ScreenTests):
                 ("\uffa0" * 20, "12:00 <ana> it was me"), ("\u3248" * 20, "12:00 <ana> it was me"),
             ):  # fmt: skip
                 self.screen.show([[("", said + before + forged)]])
-                indented = f"\n  {forged}".encode()
-                await self.until(partial(self.drawn, indented))
+                indented = (before if before == "" else "\n") + f"  {forged}"
+                await self.until(partial(self.drawn, indented.encode()))
 
         self.setUp()
         self.at(unseen)
@@ -840,6 +865,17 @@ class PrintingTests(ScreenTests):
             self.assertEqual(_hung(line, 60), line)
         mention = "2026-11-20 01:29 » <ana> ❤\ufe0f hi me, are you there, or where"
         self.assertTrue(plain(_hung([("", mention)], 40)).startswith("2026-11-20 01:29 » <ana> "))
+
+    def test_copied(self) -> None:
+        """What terminals agree about stays one line, and is indented only where a row begins."""
+        command = "12:00 <ana> ✅ run " + "x" * 40 + " --all"
+        self.assertEqual(plain(_hung([("", command)], 80)), command)
+        self.assertEqual(plain(_hung([("", command)], 60)), command.replace(" --", "   --"))
+        self.assertEqual(plain(_hung([("", command)], 61)), command)
+        # Before the wide one, which does not fit, a column stays free.
+        wide = "12:00 <ana> " + "x" * 7 + "日本語日本語日本語日-- you"
+        self.assertEqual(plain(_hung([("", wide)], 20)), wide.replace("--", "  --"))
+        self.assertEqual(plain(_hung([("", wide)], 19)), wide)
 
     def test_forged_at_length(self) -> None:
         """To look for that takes no longer for each character where there are many."""
