@@ -270,8 +270,9 @@ def _guard(path: str) -> IO[bytes]:
         guard = os.fdopen(os.open(f"{path}-lock", os.O_WRONLY | os.O_CREAT, 0o600), "wb")
     except OSError as error:
         raise DatabaseError(
-            f"The database {path} cannot be written: {error.strerror}. "
-            "Choose another place with --database."
+            f"The database {path} cannot be used, for {path}-lock cannot be written: "
+            f"{error.strerror}. Give both, and their folder, to the user whom the server runs as, "
+            "or choose another place with --database."
         ) from None
     try:
         fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
@@ -211,6 +212,11 @@ def _endpoint(option: str, text: str) -> IStreamServerEndpoint:
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     except Exception as error:  # noqa: BLE001 - each kind of endpoint has its own ways to fail
+        if _kind(text).startswith("systemd:") and isinstance(error, LookupError):
+            raise UsageError(
+                f"{option} {text}: systemd has handed over no such socket. Start the .socket unit "
+                "instead, or give an endpoint such as tcp:5000."
+            ) from None
         raise UsageError(
             f"{option} {text} is not an endpoint: {error}. Give one such as tcp:5000, or "
             "tcp6:5000:interface=\\:\\:1, with \\ before colons that are part of an address."
@@ -385,9 +391,11 @@ class ChatService(Service):
         return run
 
     def _listen(self, door: IStreamServerEndpoint, factory: IProtocolFactory) -> None:
-        listening = door.listen(factory)
         failed: list[Any] = []
-        listening.addCallbacks(self._ports.append, failed.append)
+        door.listen(factory).addCallbacks(self._ports.append, failed.append)
+        if failed and _cleared(failed[0].value):
+            failed.clear()
+            door.listen(factory).addCallbacks(self._ports.append, failed.append)
         if failed:
             text = failed[0].getErrorMessage()
             raise CannotStart(f"pylingo: {text} {_remedy(failed[0].value)}")
@@ -436,6 +444,25 @@ def makeService(options: Options) -> ChatService:
     reactor.callWhenRunning(service.hear_signals)
     reactor.addSystemEventTrigger("before", "shutdown", service.hold_signals)
     return service
+
+
+def _cleared(trouble: Exception) -> bool:
+    """Whether it was the socket of a `unix:` door that a killed server left; then it is removed.
+
+    The lock beside it has the number of a process. That may be another one's by now; in a container
+    it is our own, each time.
+    """
+    path = getattr(trouble, "port", None)
+    if not isinstance(path, bytes):
+        return False
+    with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+        answer = probe.connect_ex(path)
+        if answer == errno.ECONNREFUSED:
+            os.unlink(path)
+        if answer in (errno.ECONNREFUSED, errno.ENOENT):
+            os.unlink(path + b".lock")
+            return True
+    return False
 
 
 def _remedy(trouble: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -235,6 +236,8 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(both.encrypted, "partly encrypted")
         self.assertIn("endpoint", self.refused("--endpoint", "ssl:0:privateKey=nowhere.pem"))
         self.assertIn("nowhere", self.refused("--password-file", "nowhere"))
+        for which in ("domain=INET6:index=0", "domain=INET:name=chat"):
+            self.assertIn(".socket", self.refused("--endpoint", f"haproxy:systemd:{which}"))
 
     def test_admins(self) -> None:
         """Admins are named as they would name themselves; what is no name is refused."""
@@ -503,6 +506,30 @@ class ServiceTests(ServiceTestCase):
         await ana.until(lambda event: isinstance(event, Closing))
         service.factory.doStop()  # As that door did not.
         self.assertTrue(any("a door did not close" in text for text in self.logged), self.logged)
+
+    async def test_left_by_a_killed_one(self) -> None:
+        """A `unix:` door opens where a killed server has left its socket, and no other does."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = f"{folder.name}/door"
+        lock = f"{path}.lock"
+        options = parsed("--endpoint", f"unix:{path}", "--database", MEMORY)
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(path)
+            # In a container each server has the same number.
+            os.symlink(str(os.getpid()), lock)
+            left.listen()
+            service = ChatService(options, reactor)
+            end = self.assertRaises(SystemExit, service.privilegedStartService)
+            self.assertIn("another place", str(end.code))
+        for gone in (False, True):
+            service = ChatService(options, reactor)
+            service.startService()
+            self.assertTrue(os.path.exists(path))
+            await service.stopService()
+            self.assertEqual(os.listdir(folder.name), [])
+            if not gone:
+                os.symlink(str(os.getpid()), lock)
 
     async def test_no_thread(self) -> None:
         """When the system has no thread for it, it cannot store that; later it goes on."""
