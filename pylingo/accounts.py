@@ -146,7 +146,7 @@ class Accounts:
         matched = account.hash
         # Earlier messages, from here or from the other login, are answered first.
         await self._log.flushed()
-        await self._log.heard(self._registry.owners.get(name.key, user))
+        await self._log.heard(self._registry.places.get(f"@{name.key}", user))
         if account.hash != matched:
             raise wrong()
         if account.name.key in self._registry.rules.bans:
@@ -185,7 +185,7 @@ class Accounts:
         registry = self._registry
         if key not in self.known or key in registry.rules.bans:
             return False
-        return registry.owners.get(key, by) is by
+        return registry.places.get(f"@{key}", by) is by
 
     async def change(self, user: User, password: str) -> None:
         """Give the account of `user` another password, and end its other sessions.
@@ -245,7 +245,7 @@ class Accounts:
         self._looks.put(account.name, account)
 
     def _become(self, user: User, account: Account) -> None:
-        owners = self._registry.owners
+        people = self._registry.places
         if user.account is None:
             for room in user.rooms:
                 if user.place in room.rules.operators:
@@ -254,9 +254,9 @@ class Accounts:
                     self.keep(room)
         else:
             # What that account is operator of, it stays.
-            del owners[user.account]
+            del people[user.place]
         user.account = account.name.key
-        owners[user.account] = user
+        people[user.place] = user
 
 
 # What follows blocks; it runs in the threads, but for `_load`, which is part of starting up.

@@ -124,11 +124,8 @@ class Door(Protocol):
     def hold(self) -> None:
         """Keep back what is heard from now on, until `release`, or the command has failed."""
 
-    def release(self, after: int = 0, *, private: bool = False) -> None:
-        """Let go of what was kept back, except for messages with ids up to `after`.
-
-        If `private`, only what was said to this user alone is left out.
-        """
+    def release(self) -> None:
+        """Let go of what was kept back."""
 
     def drained(self) -> Deferred[None]:
         """Fires when the peer has taken everything so far, or all but a little.

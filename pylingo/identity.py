@@ -75,7 +75,7 @@ async def login(door: Door, body: str) -> None:
     account = await accounts.login(user, shown, password)
     # What has arrived, has arrived at the account of before.
     door.settle()
-    before, last = door.chat.registry.owners.get(account.name.key), door.chat.registry.last
+    before, last = door.chat.registry.places.get(f"@{account.name.key}"), door.chat.registry.last
     if before is not user:
         if before in door.chat.registry.lingering:
             # It may come back, as a guest, to learn what became of its last words.
@@ -83,7 +83,7 @@ async def login(door: Door, body: str) -> None:
         elif before is not None:
             text = "You have logged in from another connection."
             door.chat.sessions.close(before, "replaced", Closing(reason="replaced", text=text))
-        user.handed, user.begun = LARGEST_MESSAGE_ID, last
+        user.handed = LARGEST_MESSAGE_ID
     _log.info("{user} logged in as {account}", user=str(user), account=account.name.shown)
     # A user who has to leave a room for it hears that after the answer, with the new name.
     door.hold()
@@ -91,9 +91,8 @@ async def login(door: Door, body: str) -> None:
     await saved(door)
     door.reply(Done(text=f"You are logged in as {user.name}.", user=user.name.shown))
     if before is not user:
-        places = [(user.place, account.read), (f"~{user.session}", last)]
-        await _replay(door, places, private=True)
-        user.handed = door.chat.registry.last
+        await _replay(door, [(user.place, account.read)], last)
+        user.handed = last
         door.chat.sessions.save(user)
     door.release()
 
@@ -146,9 +145,9 @@ async def _catch_up(door: Door, token: str, used: str, after: int) -> None:
     The `token` is for the next time; where it cannot be stored, that is the one that was `used`.
     """
     user, chat = door.user, door.chat
-    # Live messages wait. Those that the log has by the next piece are dropped: they are in it.
+    # Live messages wait: those after the newest one that has been told by now.
     door.hold()
-    room = user.room
+    room, last = user.room, chat.registry.last
     resumed = Resumed(
         user=user.name.shown,
         room=room.name.shown if room else None,
@@ -168,32 +167,23 @@ async def _catch_up(door: Door, token: str, used: str, after: int) -> None:
     if user.account is not None:
         start = max(after, user.session)
         if user.handed is not None and after <= user.handed:
-            # Nothing was seen since the login, so what came before it may still have to be told, as
-            # may what was on its way to the guest then.
-            read = chat.accounts.known[user.account].read
-            start = min(start, read)
-            places = [(f"~{user.session}", min(after, max(read, user.begun)))]
+            # Nothing was seen since the login, so what came before it may still have to be told.
+            start = min(start, chat.accounts.known[user.account].read)
         places.append((user.place, start))
     if room is not None:
         places.append((room.place, max(after, user.rooms[room])))
-    await _replay(door, places)
+    await _replay(door, places, last)
     if user.handed == LARGEST_MESSAGE_ID:
-        user.handed = chat.registry.last
+        user.handed = last
         chat.sessions.save(user)
     door.release()
 
 
-async def _replay(door: Door, places: list[tuple[str, int]], *, private: bool = False) -> None:
-    """Tell what was said at places after ids, up to now, in pieces; the door is holding.
-
-    If `private`, these are the places of one user alone.
-    """
-    user, registry, log = door.user, door.chat.registry, door.chat.log
+async def _replay(door: Door, places: list[tuple[str, int]], upto: int) -> None:
+    """Tell what was said at places after ids, up to another, in pieces; the door is holding."""
+    user = door.user
     while True:
-        upto = registry.last
-        door.release(after=upto, private=private)
-        door.hold()
-        missed, complete = await log.missed(places, upto)
+        missed, complete = await door.chat.log.missed(places, upto)
         door.replay(missed)
         await door.drained()
         if complete:

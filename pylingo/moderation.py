@@ -219,10 +219,8 @@ def _empowered(door: Door) -> Room | None:
         return None
     room = user.here
     if not accounts.powerful(user, room):
-        # Guests are operators only where they are.
-        owners = door.chat.registry.owners
-        operators = room.rules.operators
-        here = any(one[0] == "~" or owners.get(one[1:]) in room.members for one in operators)
+        people = door.chat.registry.places
+        here = any(people.get(one) in room.members for one in room.rules.operators)
         who = "/users shows them" if here else "none is here now"
         raise ChatError("forbidden", f"Only an operator of {room.name} can do that; {who}.")
     return room
@@ -260,8 +258,7 @@ def _meant(door: Door, name: Name) -> User | Gone | None:
     if user is not None or name.key in door.chat.accounts.known or gone is None:
         return user
     # Perhaps only the name is gone.
-    here = (one for one in registry.users.values() if one.session == gone.session)
-    return next(here, gone)
+    return registry.places.get(f"~{gone.session}", gone)
 
 
 async def _recall(door: Door, name: Name) -> None:

@@ -6,8 +6,7 @@ straight to the socket: this saves two visits to the kernel for each write, whic
 delivery costs. What the socket does not take goes to the transport, in pieces, as a pull producer;
 in this way the outbox also learns that the transport took them.
 
-This module knows of events only which one is the last and, while some are kept back because older
-ones are being read from the disk, how new they are.
+This module knows of events only which one is the last.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ import termios
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from socket import socket
-from typing import Any, Protocol, TypeAlias, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from pylingo.protocol import Closing, Event, Message, Private, encode
+from pylingo.protocol import Closing, Event, encode
 from pylingo.rooms import Telling, User, silence
 
 PIECE = 64 * 1024
@@ -37,9 +36,6 @@ MOST_UNSENT = 128 * 1024
 """Bytes that the system may hold for a peer before it sends them; left to itself, megabytes."""
 ACKED = 120
 """Where Linux's `tcp_info` has the bytes that a peer has acknowledged, in 8 bytes (linux/tcp.h)."""
-
-Told: TypeAlias = tuple[Sequence[Event], bytes]
-"""Events, and the frames they are."""
 
 _log = Logger()
 
@@ -66,8 +62,8 @@ class Turn:
         self.deliveries = 0
         self.high = 0
         self.outboxes: list[Outbox] = []
-        self.told: Told = (), b""
-        """What is being told, made into frames once, however many hear it."""
+        self.told: tuple[Sequence[Event], bytes] = (), b""
+        """What is being told, and the frames it is made into once, however many hear it."""
         self._call_later = call_later
 
     def tell(self, events: Sequence[Event]) -> None:
@@ -139,7 +135,7 @@ class Turn:
         In a large room where many come and go, a call for each user would be most of the work.
         """
         self.tell(events)
-        told = _, frames = self.told
+        _, frames = self.told
         new: list[Outbox] = []
         others: list[User] = []
         count = 0
@@ -154,7 +150,7 @@ class Turn:
                 hear.frames.append(frames)
                 count += 1
             elif hear.held is not None:
-                hear.held.append(told)
+                hear.held.append(frames)
             else:
                 others.append(user)
         self.sent += count * len(frames)
@@ -222,7 +218,7 @@ class Outbox:
         self.moved = 0
         """Grows whenever something was taken."""
         self._ended = False
-        self.held: list[Told] | None = None
+        self.held: list[bytes] | None = None
         """What is kept back, where something is."""
         self._owner = owner
         self._turn = turn
@@ -244,7 +240,7 @@ class Outbox:
         if isinstance(last, Closing):
             self._owner.ended(turn.told[1], last.reason)
         elif self.held is not None:
-            self.held.append(turn.told)
+            self.held.append(turn.told[1])
         else:
             self.put(turn.told[1])
 
@@ -253,23 +249,17 @@ class Outbox:
         self.held = []
         self._reopen()
 
-    def release(self, after: int = 0, *, private: bool = False) -> None:
-        """Let go of what was kept back, except for messages with ids up to `after`.
-
-        If `private`, only what was said to this user alone is left out.
-        """
+    def release(self) -> None:
+        """Let go of what was kept back."""
         held, self.held = self.held, None
         self._reopen()
         if held:
-            newer = [_newer(told, after, private) if after else told[1] for told in held]
-            frames = b"".join(newer)
-            if frames:
-                self.put(frames)
+            self.put(b"".join(held))
 
     @property
     def holds(self) -> int:
         """Bytes that are kept back, counted each time one asks."""
-        return sum(len(frames) for _, frames in self.held or ())
+        return sum(map(len, self.held or ()))
 
     def end(self, last: bytes = b"") -> None:
         """Hear nothing more; what waits is still sent, and then the `last` frame."""
@@ -476,11 +466,3 @@ def _whole(frames: bytes, place: int) -> int:
     while end <= place:
         end += 4 + int.from_bytes(frames[end : end + 4], "big")
     return end
-
-
-def _newer(told: Told, after: int, private: bool) -> bytes:
-    """The frames of what was told, without messages that have ids up to `after`."""
-    events, frames = told
-    kinds = Private if private else Message | Private
-    newer = [e for e in events if not isinstance(e, kinds) or e.id > after]
-    return frames if len(newer) == len(events) else b"".join(map(encode, newer))

@@ -15,13 +15,14 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from hashlib import scrypt
 from math import ceil
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from pylingo import names
-from pylingo.history import Run, whoever_waits
+from pylingo.history import Run
 from pylingo.protocol import ChatError
 
 T = TypeVar("T")
@@ -88,43 +89,42 @@ class Tries:
                 self._wrong[key].pop()
 
 
-class FairLock:
-    """One at a time; those who wait take turns by where they are from, however many they are there.
+class Turns:
+    """Work that is done one piece after the other, by turns of where those who wait are from.
 
-    A `DeferredLock` serves them in the order they came, and begins with the next one within the
-    last: where hundreds are refused at once, it runs out of stack and stays taken.
+    However many they are there. What was begun is done, even if nobody waits for it any more.
     """
 
     def __init__(self) -> None:
-        self._taken = False
-        self._passing = False
-        self._waiting: dict[str, deque[Deferred[None]]] = {}
+        self._busy = False
+        self._waiting: dict[str, deque[tuple[Deferred[Any], Callable[[], Awaitable[Any]]]]] = {}
 
-    def acquire(self, whence: str) -> Deferred[None]:
-        """Fires when it is the turn of who waits."""
-        turn: Deferred[None] = Deferred()
-        self._waiting.setdefault(whence, deque()).append(turn)
-        if not self._taken:
-            self.release()
-        return turn
+    def do(self, whence: str, work: Callable[[], Awaitable[T]]) -> Deferred[T]:
+        """The result of `work`, which begins when its turn has come."""
+        done: Deferred[T] = Deferred()
+        self._waiting.setdefault(whence, deque()).append((done, work))
+        if not self._busy:
+            ensureDeferred(self._all())
+        return done
 
-    def release(self) -> None:
-        """The turn is over: the next is of where it was the longest ago that one had theirs."""
-        self._taken = False
-        if self._passing:
-            return  # The one who was let in finished at once; the loop below goes on.
-        self._passing = True
-        while self._waiting and not self._taken:
-            whence = next(iter(self._waiting))
-            waiting = self._waiting.pop(whence)
-            turn = waiting.popleft()
+    async def _all(self) -> None:
+        self._busy = True
+        while self._waiting:
+            # From where it was the longest ago that one had a turn.
+            whence, waiting = next(iter(self._waiting.items()))
+            del self._waiting[whence]
+            done, work = waiting.popleft()
             if waiting:
                 self._waiting[whence] = waiting
-            # The one who waited may have given up.
-            if not turn.called:
-                self._taken = True
-                turn.callback(None)
-        self._passing = False
+            if done.called:
+                continue  # Who waited has given up.
+            try:
+                result = await work()
+            except Exception:  # noqa: BLE001 - it is for the one who waits
+                done.errback(Failure())
+            else:
+                done.callback(result)
+        self._busy = False
 
 
 class Passwords:
@@ -136,13 +136,13 @@ class Passwords:
     def __init__(self, run: Run, clock: Callable[[], float]) -> None:
         self.tries = Tries(clock)
         self._run = run
-        self._turn = FairLock()
-        """Who waits for a turn has not tried yet."""
+        self._turns = Turns()
+        """Who waits for one has not tried yet."""
 
     async def hash(self, password: str, whence: str) -> str:
         """The hash of a new password. Raises `ChatError` ``bad_argument``."""
         secret = _secret(password)
-        return await self._in_turn(whence, lambda: self._run(partial(make, secret)))
+        return await self._turns.do(whence, lambda: self._run(partial(make, secret)))
 
     async def right(self, password: str, hash: Callable[[], str], whence: str, *whose: str) -> bool:
         """Whether it is the password; wrong ones are counted. Raises `ChatError` past the bound."""
@@ -161,19 +161,7 @@ class Passwords:
                 self.tries.right(*whose)
             return right
 
-        return await self._in_turn(whence, compare)
-
-    async def _in_turn(self, whence: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something in the thread when it is free."""
-
-        async def turn() -> T:
-            try:
-                return await work()
-            finally:
-                self._turn.release()
-
-        await self._turn.acquire(whence)
-        return await whoever_waits(turn())
+        return await self._turns.do(whence, compare)
 
 
 def wrong() -> ChatError:

@@ -24,9 +24,8 @@ Nothing here knows about sockets, bytes, disks or Twisted, and the time is an ar
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from heapq import heapify, heappop, heappush
 from itertools import islice
 from operator import attrgetter
 from typing import TypeAlias
@@ -36,7 +35,6 @@ from msgspec import Struct
 from pylingo import names
 from pylingo.names import Looks, Name
 from pylingo.protocol import (
-    LARGEST_MESSAGE_ID,
     ChatError,
     Closing,
     Error,
@@ -52,7 +50,7 @@ from pylingo.protocol import (
     Sent,
     Stored,
 )
-from pylingo.rules import Rules
+from pylingo.rules import Rules, places
 
 Hear: TypeAlias = Callable[[Sequence[Event]], None]
 
@@ -91,10 +89,10 @@ def resending(request: str | None, text: str, what: bool | str) -> int:
 class Post(Struct, eq=False, gc=False):
     """Something said, on its way through the log.
 
-    `place` is where the log files it. `target` is the name of the room, or of the one person who
-    is to hear it; `recipient` is that person, if here, and `called` the key by which the sender
-    called them, which may be that of another name of the same account. `user` is the name under
-    which it was said, `hear` the door at which, and about as many `listeners` hear it.
+    `place` is where the log files it, and says who is to hear it. `target` is the name of that
+    room or person, `called` the key by which the sender called the person, which may be that of
+    another name of the same account. `user` is the name under which it was said, `hear` the door at
+    which, and about as many `listeners` hear it.
     `first` is the id of the earlier post that this one is a resending of, or 0; `request` is `re`
     as the log keeps it. `id` and `line`, what is stored of it, are the log's.
     """
@@ -107,7 +105,6 @@ class Post(Struct, eq=False, gc=False):
     text: str
     re: RequestId | None = None
     action: bool = False
-    recipient: User | None = None
     called: str = ""
     listeners: int = 1
     first: int = 0
@@ -212,7 +209,7 @@ class User:
     """Somebody in the chat: a name, the rooms they are in, and how to reach them."""
 
     __slots__ = (
-        "account", "begun", "entered", "handed", "hear", "host", "name", "registry", "requests",
+        "account", "entered", "handed", "hear", "host", "name", "registry", "requests",
         "rooms", "said", "session", "spent", "tokens", "told",
     )  # fmt: skip
 
@@ -238,11 +235,9 @@ class User:
         self.told = 0
         """The id of the newest message that was told to this user alone."""
         self.handed: int | None = None
-        """The id of the newest message when all that waited for a login had been told.
+        """Up to which id all that waited for a login has been told.
 
         It is the largest possible id until then, and None without a login."""
-        self.begun = LARGEST_MESSAGE_ID
-        """The id of the newest message when the user logged in; the largest possible one before."""
 
     def __str__(self) -> str:
         """As the server's own log has it, to tell one guest from another."""
@@ -357,7 +352,7 @@ class User:
 
         Raises `ChatError` as `say`, but for the room.
         """
-        self._post(other.place, other.name, text, re, False, other, called or other.name.key)
+        self._post(other.place, other.name, text, re, called=called or other.name.key)
 
     def write(self, place: str, name: Name, text: str, *, re: RequestId | None = None) -> None:
         """Say something to one who is away, for the next login. Raises `ChatError` likewise."""
@@ -375,7 +370,7 @@ class User:
 
     def _post(
         self, place: str, target: Name, text: str, re: RequestId | None,
-        action: bool = False, recipient: User | None = None, called: str = "", listeners: int = 1,
+        action: bool = False, called: str = "", listeners: int = 1,
     ) -> None:  # fmt: skip
         """Take it to the log; what was said before under the same id goes as a resending.
 
@@ -391,9 +386,7 @@ class User:
             raise muted_everywhere()
         text = names.message(text)
         shown = self.name.shown
-        post = Post(
-            self, self.hear, place, target, shown, text, re, action, recipient, called, listeners
-        )
+        post = Post(self, self.hear, place, target, shown, text, re, action, called, listeners)
         requests, key = self.requests, None
         if re is not None:
             post.request = request = repr(re)
@@ -454,8 +447,8 @@ class Registry:
         self.made: Counter[str] = Counter()
         """How many of the rooms that exist somebody has made, by place."""
         self.users: dict[str, User] = {}
-        self.owners: dict[str, User] = {}
-        """Who is logged in, by account: all users that have one, and one for each."""
+        self.places: dict[str, User] = {}
+        """Who hears what is said to a place that is no room: a session, or an account in use."""
         self.rooms: dict[str, Room] = {}
         self.former: dict[str, Room] = {}
         """Rooms of guests from before the server was started again: they may come back."""
@@ -479,6 +472,7 @@ class Registry:
             if self._holder(name) is None and not meant:
                 break
         user = User(self, name, hear, -self.guests if session is None else session, host)
+        self.places[user.place] = user
         self._put(user)
         return user
 
@@ -494,7 +488,7 @@ class Registry:
 
     def called(self, name: Name) -> User | None:
         """Who has that name, or the account of that name."""
-        return self.users.get(name.key) or self.owners.get(name.key)
+        return self.users.get(name.key) or self.places.get("@" + name.key)
 
     def claim(self, name: Name, user: User, *, like: bool) -> None:
         """Give `name` to `user` in place of the old one.
@@ -628,8 +622,8 @@ class Registry:
     def forget(self, user: User) -> None:
         """Let go of a user who has left every room."""
         self.lingering.pop(user, None)
-        if user.account is not None:
-            del self.owners[user.account]
+        for place in {*places(user)}:
+            del self.places[place]
         self._drop(user)
 
     def expire(self, now: float, most: int) -> Iterator[User]:
@@ -647,18 +641,15 @@ class Registry:
             yield user
         if len(self.lingering) <= most:
             return
-        crowds: dict[str, deque[User]] = defaultdict(deque)
-        for user in self.lingering:
-            crowds[user.whence].append(user)
-        largest = [(-len(crowd), place, crowd) for place, crowd in enumerate(crowds.values())]
-        heapify(largest)
-        while len(self.lingering) > most and largest:
-            size, place, crowd = heappop(largest)
-            user = crowd.popleft()
-            if crowd:
-                heappush(largest, (size + 1, place, crowd))
-            # It may have come back since.
-            if user in self.lingering:
+        # How many of the same address are as new, or newer: who has the most of those goes first.
+        crowds: Counter[str] = Counter()
+        newer: dict[User, int] = {}
+        for user in reversed(self.lingering):
+            crowds[user.whence] += 1
+            newer[user] = crowds[user.whence]
+        for user in sorted(self.lingering, key=newer.__getitem__, reverse=True):
+            # Some may have come back since.
+            if user in self.lingering and len(self.lingering) > most:
                 user.quit("connection lost")
                 yield user
 
@@ -673,7 +664,6 @@ class Registry:
         elsewhere: list[Post] = []
         """Said at a door that does not serve the sender any more, and to be answered there."""
         for post in posts:
-            recipient = post.recipient
             if not post.first:
                 self.last = post.id
                 if post.place[0] == "#":
@@ -685,7 +675,7 @@ class Registry:
                     here.append(post)
                     if post.sender in members and post.hear is post.sender.hear:
                         continue
-                elif recipient is not None:
+                elif (recipient := self.places.get(post.place)) is not None:
                     apart[recipient].append(post.event())
                     if recipient.hear is not silence:  # Nobody has heard it then.
                         recipient.told = post.id
@@ -773,8 +763,8 @@ class Registry:
     def remember(self, user: User) -> None:
         """Keep in mind the name of a guest who goes, or who will go by another."""
         before = self.gone.get(user.name.key)
-        here = (one.session for one in self.users.values())
-        if before is not None and before.session != user.session and before.session in here:
+        here = before and self.places.get(f"~{before.session}")
+        if here and here is not user:
             # That one is still here, by another name, and this name means somebody else by now.
             del self.gone[user.name.key]
         # A guest's first name is one to be known by only if something was said under it.

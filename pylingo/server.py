@@ -285,8 +285,8 @@ class ChatProtocol(Int32StringReceiver):
     def hold(self) -> None:
         self.outbox.hold()
 
-    def release(self, after: int = 0, *, private: bool = False) -> None:
-        self.outbox.release(after, private=private)
+    def release(self) -> None:
+        self.outbox.release()
 
     def drained(self) -> Deferred[None]:
         # A little that waits for the end of this turn is no reason to leave what was read undone:

@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 
 from twisted.internet.defer import Deferred
@@ -81,13 +82,10 @@ class Sessions:
         self._restore = restore
         self._powerful = powerful
         self._users: dict[bytes, User] = {}
-        self._revived: dict[int, User] = {}
         self._said: dict[int, dict[int, int]] = {}
         self._many = 0
         self._began = log.last
         self._recalled = False
-        self._sought: dict[object, set[str]] = {}
-        """For each session that is looked up, the keys of rooms that were shut meanwhile."""
         # Nobody is here yet, so no note needs to be ahead; one that is more so is of another clock.
         now = int(clock())
         log.keep("notes", lambda connection: _level(connection, now, now + int(IN_USE)))
@@ -113,36 +111,28 @@ class Sessions:
         return token
 
     def find(self, token: str, stored: Asleep | None = None) -> User | None:
-        """The user who is here, or lingers, with that token, or came back from what is `stored`."""
+        """The user who is here, or lingers, with that token, or whose session is `stored`."""
         user = self._users.get(_hash(token))
-        return user or (self._revived.get(stored.id) if stored is not None else None)
+        return user or (self._registry.places.get(f"~{stored.id}") if stored is not None else None)
 
     async def stored(self, token: str) -> Asleep | None:
         """The session with that token, of a user who is gone."""
         if not self._recalled:
             self._learn(await self._log.said(self._began))
-        hashed = _hash(token)
-        oldest = self._clock() - DAY
-
-        def find(connection: sqlite3.Connection) -> Asleep | None:
-            return _find(connection, hashed, oldest)
-
-        shut = self._sought[find] = set()
-        try:
-            while True:
-                try:
-                    # In its turn among the changes: none that waits is overtaken.
-                    found = await self._log.write(find)
-                except FAILURES:
-                    found = await self._log.read(find)
-                    if not self._log.failing:
-                        continue  # One may have come between.
-                break
-        finally:
-            del self._sought[find]
+        find = partial(_find, token=_hash(token), oldest=self._clock() - DAY)
+        while True:
+            try:
+                # In its turn among the changes: none that waits is overtaken.
+                found = await self._log.write(find)
+            except FAILURES:
+                found = await self._log.read(find)
+                if not self._log.failing:
+                    continue  # One may have come between.
+            break
         if found is None or found.id in self._closed:
             return None
-        return replace(found, room=None) if found.room_key in shut else found
+        # The room may have been shut while it was looked up.
+        return replace(found, room=None) if self._log.waits(("shut", found.room_key)) else found
 
     def _learn(self, said: dict[int, dict[int, int]]) -> None:
         """Know again what those who are gone have said; several may have asked for it at once."""
@@ -156,7 +146,6 @@ class Sessions:
         """The user of a stored session, here again; under a guest's name if the own is taken."""
         user = self._registry.enter(silence, stored.id)
         user.requests = self._take_said(stored.id)
-        self._revived[stored.id] = user
         user.handed = stored.handed
         if stored.account is not None:
             self._restore(user, stored.account)
@@ -224,7 +213,6 @@ class Sessions:
         for token in user.tokens:
             del self._users[token]
         user.tokens = ()
-        self._revived.pop(user.session, None)
         if user.requests:
             self._take_said(user.session)
             self._said[user.session] = user.requests
@@ -258,10 +246,8 @@ class Sessions:
     def shut_out(self, room: Room) -> None:
         """Sessions that left `room` by a broken connection do not come back to it."""
         key = room.name.key
-        for shut in self._sought.values():
-            shut.add(key)
         here = {member.session for member in room.members}
-        self._log.keep(("room", "shut", key), lambda connection: _shut_out(connection, key, here))
+        self._log.keep(("shut", key), lambda connection: _shut_out(connection, key, here))
 
     def gone(self, name: Name) -> Deferred[Gone | None]:
         """The guest of that name whose session can be resumed still; the last who had it."""

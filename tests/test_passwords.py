@@ -5,34 +5,43 @@ from __future__ import annotations
 from hashlib import scrypt
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import names, passwords
 from pylingo.accounts import Account
-from pylingo.passwords import LONGEST_PASSWORD, TRIES, WINDOW, FairLock
+from pylingo.passwords import LONGEST_PASSWORD, TRIES, WINDOW, Turns
 from pylingo.protocol import Done, Error, Joined, Sent
 from tests.house import HERE, SECRET, THERE, House, Visitor, cheapen, codes
 
 
-class FairLockTests(SynchronousTestCase):
+class TurnsTests(SynchronousTestCase):
     """Who waits, and who is next."""
 
     def setUp(self) -> None:
-        self.lock = FairLock()
+        self.turns = Turns()
         self.begun: list[str] = []
+        self.work: list[Deferred[None]] = []
 
     def wait(self, whence: str, name: str) -> Deferred[None]:
-        return self.lock.acquire(whence).addCallback(lambda _: self.begun.append(name))
+        def work() -> Deferred[None]:
+            self.begun.append(name)
+            self.work.append(Deferred())
+            return self.work[-1]
+
+        return self.turns.do(whence, work)
+
+    def finish(self) -> None:
+        self.work.pop(0).callback(None)
 
     def test_one_at_a_time(self) -> None:
         """The next begins when the one before has ended."""
         for name in "ab":
             self.wait("here", name)
         self.assertEqual(self.begun, ["a"])
-        self.lock.release()
+        self.finish()
         self.assertEqual(self.begun, ["a", "b"])
-        self.lock.release()
+        self.finish()
         self.wait("here", "c")
         self.assertEqual(self.begun, ["a", "b", "c"])
 
@@ -42,27 +51,37 @@ class FairLockTests(SynchronousTestCase):
             self.wait("here", name)
         self.wait("there", "t1")
         for _ in range(3):
-            self.lock.release()
+            self.finish()
         self.assertEqual(self.begun, ["h1", "h2", "t1", "h3"])
 
     def test_given_up(self) -> None:
-        """Who does not wait any more is passed over."""
-        self.wait("here", "a")
+        """Who does not wait any more is passed over; what was begun is done."""
+        first = self.wait("here", "a")
         gone = self.wait("here", "b")
         self.wait("there", "c")
-        gone.cancel()
-        self.failureResultOf(gone, CancelledError)
-        self.lock.release()
+        for one in (first, gone):
+            one.cancel()
+            self.failureResultOf(one, CancelledError)
+        self.assertEqual(self.begun, ["a"])
+        self.finish()
         self.assertEqual(self.begun, ["a", "c"])
+
+    def test_failed(self) -> None:
+        """What fails does so for the one who waits, and the next has its turn."""
+        failed = self.wait("here", "a")
+        self.wait("here", "b")
+        self.work.pop().errback(ValueError())
+        self.failureResultOf(failed, ValueError)
+        self.assertEqual(self.begun, ["a", "b"])
 
     def test_done_at_once(self) -> None:
         """However many are done as soon as it is their turn, the one behind them has theirs."""
-        self.lock.acquire("here")
+        self.wait("here", "first")
         for _ in range(5_000):
-            self.lock.acquire("here").addCallback(lambda _: self.lock.release())
+            self.turns.do("here", lambda: succeed(None))
         self.wait("here", "last")
-        self.lock.release()
-        self.assertEqual(self.begun, ["last"])
+        self.finish()
+        self.assertEqual(self.begun, ["first", "last"])
 
 
 class TriesTests(SynchronousTestCase):

@@ -774,6 +774,14 @@ class RestartTests(DoorTestCase):
         self.house = self.house.restart()
         self.assertEqual(self.visitor().ask("resume", f"{ana.welcome.session} 0").user, "ana")
 
+    def test_older_token_in_the_database(self) -> None:
+        """A session is one user, also where only the database knows a token of it still."""
+        first: str = self.visitor("ana", "lobby").welcome.session
+        second = self.visitor().ask("resume", f"{first} 0").session
+        self.house.break_disk()
+        for token in (second, first):
+            self.assertEqual(self.visitor().ask("resume", f"{token} 0").user, "ana")
+
     def test_resumed_while_failing(self) -> None:
         """Where a new token cannot be stored, the one that was used stays the way back."""
         ana = self.visitor("ana", "lobby")

@@ -472,12 +472,12 @@ class PublishTests(ChatTestCase):
         chat.publish()
         expected: list[list[Any]] = [[] for _ in users]
         for post in posts:
-            place = chat.registry.rooms.get(post.target.key) if post.recipient is None else None
+            place = chat.registry.rooms.get(post.target.key) if post.place[0] == "#" else None
             for user, events in zip(users, expected, strict=True):
                 answered = post.sender is user and post.hear is user.hear
                 in_room = place is not None and user in place.members and not answered
                 hears = not post.first and user.hear is not silence
-                if hears and (in_room or post.recipient is user):
+                if hears and (in_room or post.place == user.place):
                     events.append(post.event())
                 if post.sender is user and post.re is not None:
                     events.append(post.sent())
