@@ -20,8 +20,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
+from msgspec import Meta
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet import error
 from twisted.internet.defer import (
@@ -47,6 +48,7 @@ from zope.interface import implementer
 from pylingo import __version__, names
 from pylingo.protocol import (
     LARGEST_EVENT,
+    LARGEST_MESSAGE_ID,
     LARGEST_REQUEST,
     AnyEvent,
     ChatError,
@@ -110,8 +112,8 @@ class Disconnected:
 class Ticket:
     """What it takes to go on with a session later: its token, and the last message's id."""
 
-    session: str
-    last: int
+    session: Annotated[str, Meta(pattern=r"^[\w-]+$")]
+    last: Annotated[int, Meta(ge=0, le=LARGEST_MESSAGE_ID)]
 
 
 E = TypeVar("E", bound=Event)
@@ -127,7 +129,6 @@ class _Wire(Int32StringReceiver):
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.welcomed = False
-        self._reading = False
         self.broken = ""
         self.refused = ""
         """What the server said when it turned us away."""
@@ -144,23 +145,7 @@ class _Wire(Int32StringReceiver):
     def dataReceived(self, data: bytes) -> None:
         # A large frame may take its time; that some of it comes is a sign of life.
         self.connection._sign()
-        self._reading = True
-        try:
-            Int32StringReceiver.dataReceived(self, data)
-        finally:
-            self._reading = False
-
-    def resumeProducing(self) -> None:
-        """Read on, unless that was given up for good."""
-        if self.broken:
-            return
-        if self._reading:
-            # The listener asks for it, inside the loop that reads. Begun again within itself, that
-            # loop would hand on the same events again.
-            self.paused = False
-            self.transport.resumeProducing()
-        else:
-            Int32StringReceiver.resumeProducing(self)
+        Int32StringReceiver.dataReceived(self, data)
 
     def stringReceived(self, string: bytes) -> None:
         try:
@@ -281,8 +266,13 @@ class Connection:
 
     @property
     def unanswered(self) -> int:
-        """Requests without a reply so far."""
+        """How many requests have no reply so far."""
         return len(self._requests)
+
+    @property
+    def waiting(self) -> list[Request]:
+        """Those requests, in their order."""
+        return [one.request for one in self._requests]
 
     def start(self) -> Deferred[None]:
         """Connect, and take the session, the name and the room.
@@ -382,10 +372,14 @@ class Connection:
             self._wire.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Read on."""
+        """Read on, in the next turn: who hears may ask for it, while what came is being read."""
         self._paused = False
-        if self._wire is not None and self._wire.paused:
-            self._wire.resumeProducing()
+        self._reactor.callLater(0, self._read_on)
+
+    def _read_on(self) -> None:
+        wire = self._wire
+        if wire is not None and wire.paused and not (self._paused or wire.broken):
+            wire.resumeProducing()
 
     def stopProducing(self) -> None:
         """Nobody wants to hear any more."""

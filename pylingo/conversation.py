@@ -46,7 +46,7 @@ from pylingo.protocol import (
     parse,
     unindented,
 )
-from pylingo.questions import EXIT, Question, Questions, choice
+from pylingo.questions import EXIT, Questions, choice
 from pylingo.requests import LEAVES, MOVES, ONCE, SAID
 
 HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
@@ -108,7 +108,6 @@ class Conversation:
         self.connection: Connection | None = None
         self.commands: list[CommandHelp] = []
         self.people: dict[str, None] = {}
-        self.pending: dict[Deferred[AnyEvent], str] = {}
         self.unsent: list[str] = []
         """What could not be sent before the connection ended."""
         self._view: View
@@ -122,8 +121,6 @@ class Conversation:
         """Who and where one was when there was a link last, and the topic there."""
         self._peers: dict[str, str] = {}
         """Whom one has talked with in private, the last one last, by the keys of their names."""
-        self._asking = False
-        """Whether it was asked who is here, and not answered yet."""
         self._older = ""
         """What `/history` takes for what was said before that which was shown."""
         self._heading = ""
@@ -182,7 +179,7 @@ class Conversation:
 
     def waiting(self) -> list[str]:
         """What was said and is not acknowledged yet."""
-        return list(self.pending.values())
+        return [draft for one in self._waiting if (draft := _draft(one))]
 
     def keeps(self, text: str) -> bool:
         """Whether a line that was entered is one to come back to: no answer, and no secret."""
@@ -289,7 +286,7 @@ class Conversation:
             self._lobby.choose(line)
         elif choice(line) == EXIT:
             self._command(Request("leave"))
-        elif len(self.pending) >= MOST_PENDING:
+        elif len(self.waiting()) >= MOST_PENDING:
             self.tell("!! Too much waits to be sent. Wait for the server.")
         else:
             blanks = text[: len(text) - len(text.lstrip())]
@@ -355,10 +352,9 @@ class Conversation:
 
         *before, prompt = question.split("\n")
         self.show([looks.info(line) for line in before])
-        asked = Question(prompt, answer.callback, hidden, ours=False)
         # What is typed between two tries, or was when it all ended, may be an answer, too.
         self._barred = True
-        self._questions.ask(asked)
+        asked = self._questions.ask(prompt, answer.callback, hidden=hidden, ours=False)
         return answer
 
     # What the connection says.
@@ -505,17 +501,9 @@ class Conversation:
 
     def _ask_who(self) -> None:
         # If the link breaks before the answer, it is asked again over the next one anyway.
-        if not self._asking:
-            self._asking = True
+        if all(one.command != "users" for one in self._waiting):
             asked = self.request("users", quiet=True)
-            asked.addBoth(self._told_who)
-
-    def _told_who(self, answer: AnyEvent | Failure) -> None:
-        self._asking = False
-        if isinstance(answer, Failure):
-            answer.trap(ChatError)
-        else:
-            self._follow(answer)
+            asked.addCallbacks(self._follow, lambda why: why.trap(ChatError))
 
     def _new_day(self) -> list[Line]:
         """A line above what is shown first on another day."""
@@ -547,6 +535,10 @@ class Conversation:
     @property
     def linked(self) -> bool:
         return self.connection is not None and self.connection.linked
+
+    @property
+    def _waiting(self) -> list[Request]:
+        return self.connection.waiting if self.connection is not None else []
 
     @property
     def _leaving(self) -> bool:
@@ -583,7 +575,7 @@ class Conversation:
             twice = command in ("register", "password")
             go_on = self._confirm if twice else self._complete_secret
             prompt = "Password (Ctrl-C cancels): "
-            self._ask(prompt, lambda password: go_on(password, request))
+            self._questions.ask(prompt, lambda password: go_on(password, request), hidden=True)
         else:
             self._send(request)
 
@@ -613,9 +605,6 @@ class Conversation:
             said = f"What {name} says is not shown to you any more. /ignore {name} shows it again."
         self.tell(f"-- {said}")
 
-    def _ask(self, prompt: str, answer: Callable[[str], None]) -> None:
-        self._questions.ask(Question(prompt, answer, hidden=True))
-
     def _confirm(self, password: str, request: Request) -> None:
         def compare(again: str) -> None:
             if again == password:
@@ -624,7 +613,7 @@ class Conversation:
                 self.tell("!! The two passwords were not the same. Nothing was changed.")
 
         if password:
-            self._ask("The same password again: ", compare)
+            self._questions.ask("The same password again: ", compare, hidden=True)
 
     def _complete_secret(self, password: str, request: Request) -> None:
         if password:
@@ -633,41 +622,30 @@ class Conversation:
 
     def _send(self, request: Request, ask: Callable[[], None] | None = None) -> None:
         sent = self.request(request.command, request.body)
-        draft = _draft(request) if request.command.casefold() in SAID else ""
-        if draft:
-            self.pending[sent] = draft
-            sent.addBoth(self._acknowledged, sent)
-        else:
-            sent.addErrback(self._refused, request, ask)
-        # That it was refused is heard as an event.
-        sent.addErrback(lambda why: why.trap(ChatError))
+        # That it was refused is mostly heard as an event.
+        sent.addErrback(self._refused, request, ask)
 
-    def _refused(self, why: Failure, request: Request, ask: Callable[[], None] | None) -> Failure:
-        if code(why) == "unsure":
-            self.tell(f"!! /{request.command} {request.body}: {why.getErrorMessage()}")
-        elif code(why) == "gone" and request.command.casefold() in ONCE:
-            self.unsent.append(f"/{request.command} {request.body}")
-        elif code(why) == "wrong_password" and ask is not None:
+    def _refused(self, why: Failure, request: Request, ask: Callable[[], None] | None) -> None:
+        kind, said = code(why), _draft(request)
+        command = f"/{request.command} {request.body}"
+        if kind == "gone":
+            if said or request.command.casefold() in ONCE:
+                self.unsent.append(said or command)
+        elif kind == "unsure" and not said:
+            self.tell(f"!! {command}: {why.getErrorMessage()}")
+        elif said:
+            what = "This may have been sent, or not" if kind == "unsure" else "Not sent"
+            self.tell(f"!! {what}: {_short(said)}")
+        elif kind == "wrong_password" and ask is not None:
             ask()  # Who is told to try again would say the next one to the room.
-        return why
-
-    def _acknowledged(self, result: object, sent: Deferred[AnyEvent]) -> object:
-        text = self.pending.pop(sent)
-        if isinstance(result, Failure) and code(result) == "gone":
-            self.unsent.append(text)
-        elif isinstance(result, Failure) and code(result) == "unsure":
-            self.tell(f"!! This may have been sent, or not: {_short(text)}")
-        elif isinstance(result, Failure):
-            self.tell(f"!! Not sent: {_short(text)}")
-        self._view.refresh()
-        return result
 
 
 def _draft(request: Request) -> str:
-    """A message as its writer knows it; nothing if it says nothing."""
-    if request.command.casefold() != "msg":
-        return request.body.strip() and request.body
-    who, text = first_word(request.body.strip())
+    """A message as its writer knows it; nothing if it is none, or says nothing."""
+    command, body = request.command.casefold(), request.body
+    if command != "msg":
+        return body if command in SAID and body.strip() else ""
+    who, text = first_word(body.strip())
     return text and f"[you -> {who}] {text}"
 
 

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from pylingo import looks
 from pylingo.looks import Line
 from pylingo.protocol import AnyEvent, ChatError, Rooms, first_word
-from pylingo.questions import EXIT, Question, Questions, agreed, choice
+from pylingo.questions import EXIT, Questions, agreed, choice
 from pylingo.requests import same_room
 
 MENU = (
@@ -133,7 +133,7 @@ class Lobby:
         """What was typed at the menu."""
         match choice(line):
             case "1":
-                self._ask("Name of the new room: ", self._create)
+                self._questions.ask("Name of the new room: ", self._create)
             case "2":
                 self._going = True
                 self._list().addCallback(lambda _: self._ask_room())
@@ -175,20 +175,17 @@ class Lobby:
             self.settle()
             return
         resumed = self._resume(name)
-        if resumed is not None:
-            resumed.addCallbacks(lambda _: self._be(name), lambda _: self._rename(name))
+        if resumed is None:
+            self._be(name)
         else:
-            self._rename(name)
+            resumed.addBoth(lambda _: self._be(name))
 
     def _be(self, name: str) -> None:
         """Take `name`, unless the session brought it."""
         if name.casefold() == self._visitor.user.casefold():
             self.settle()
         else:
-            self._rename(name)
-
-    def _rename(self, name: str) -> None:
-        self._claim(name, "name", name)
+            self._claim(name, "name", name)
 
     def _claim(self, name: str, command: str, body: str) -> None:
         asked = self._visitor.request(command, body)
@@ -198,12 +195,12 @@ class Lobby:
         """For a name with an account, ask for its password; for any other, ask for another name."""
         if code(why) in ("name_registered", "wrong_password"):
             question = f"The password of {looks.tidy(name)}, or nothing for another name: "
-            self._ask(question, partial(self._log_in, name), hidden=True)
+            self._questions.ask(question, partial(self._log_in, name), hidden=True)
         else:
             self._ask_name("Another name")
 
     def _ask_name(self, which: str) -> None:
-        self._ask(f"{which} [{looks.tidy(self._visitor.user)}]: ", self._take_name)
+        self._questions.ask(f"{which} [{looks.tidy(self._visitor.user)}]: ", self._take_name)
 
     def _log_in(self, name: str, password: str) -> None:
         if password:
@@ -221,7 +218,7 @@ class Lobby:
         if self._visitor.room is not None:
             return
         if self.rooms:
-            self._ask("Which room? ", self._join, room=True)
+            self._questions.ask("Which room? ", self._join, room=True)
         else:
             self.offer()
 
@@ -239,7 +236,7 @@ class Lobby:
         if room and not any(same_room(room, one) for one in self.rooms):
             # It would be made: that is what the first choice of the menu is for.
             question = f"There is no room {looks.tidy(room)}. Make it? [yes/no] "
-            self._ask(question, partial(self._make, room))
+            self._questions.ask(question, partial(self._make, room))
         else:
             self.go("join", room)
 
@@ -264,7 +261,7 @@ class Lobby:
         locked = any(row.locked and same_room(room, row.name) for row in rows)
         if locked and self._visitor.room is None:
             question = f"The password of {looks.tidy(room)}, or nothing to stay out: "
-            self._ask(question, partial(self._unlock, room), hidden=True)
+            self._questions.ask(question, partial(self._unlock, room), hidden=True)
         else:
             self._head()
 
@@ -279,16 +276,6 @@ class Lobby:
         if listed is not None:
             self._numbered = self.rooms
             self._visitor.show(looks.rooms(listed, numbered=True))
-
-    def _ask(
-        self,
-        prompt: str,
-        answer: Callable[[str], None],
-        *,
-        hidden: bool = False,
-        room: bool = False,
-    ) -> None:
-        self._questions.ask(Question(prompt, answer, hidden, room=room))
 
 
 def code(why: Failure) -> str:

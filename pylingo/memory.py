@@ -13,22 +13,13 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
 
 from pylingo import names
 from pylingo.connection import Ticket
-from pylingo.protocol import LARGEST_MESSAGE_ID
 
-
-class _Known(Struct):
-    session: Annotated[str, Meta(pattern=r"^[\w-]+$")]
-    last: Annotated[int, Meta(ge=0, le=LARGEST_MESSAGE_ID)]
-
-
-_known = msgspec.json.Decoder(_Known).decode
+_ticket = msgspec.json.Decoder(Ticket).decode
 
 
 def state_path() -> Path:
@@ -83,16 +74,13 @@ class Memory:
         if self._file is None:
             return None
         try:
-            known = _known(os.pread(self._file, 4096, 0))
+            return _ticket(os.pread(self._file, 4096, 0))
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None  # It was forgotten, or is damaged.
-        return Ticket(known.session, known.last)
 
     def remember(self, ticket: Ticket | None) -> None:
         """Keep `ticket` for the next run; None forgets."""
-        data = b""
-        if ticket is not None:
-            data = msgspec.json.encode(_Known(ticket.session, ticket.last))
+        data = b"" if ticket is None else msgspec.json.encode(ticket)
         with self._lock:
             if self._file is None:
                 return

@@ -265,9 +265,6 @@ class Screen(TwistedProtocol):
         buffer.on_text_changed += lambda _: self._desk.typing(buffer.text)
         self._app = self._session.app
         self._app.renderer.cpr_not_supported_callback = None
-        # prompt_toolkit calls this whenever it takes the prompt away; it has no hook for that.
-        self._erase = self._app.renderer.erase
-        self._app.renderer.erase = self._clear  # type: ignore[method-assign]
         self._app.before_render += lambda _: self._draw_anew()
         self._window = self._app.layout.current_window
         self._window.height = self._height
@@ -405,11 +402,6 @@ class Screen(TwistedProtocol):
         told = (_hung(line, columns) for line in lines)
         text = FormattedText([piece for line in told for piece in (*line, ("", "\n"))])
         print_formatted_text(self._output, text, STYLE, color_depth=self._app.color_depth)
-
-    def _clear(self, leave_alternate_screen: bool = True) -> None:
-        """Take the prompt away from its first column on, wherever the terminal has the cursor."""
-        self._output.write_raw("\r")
-        self._erase(leave_alternate_screen)
 
     def _draw_anew(self) -> None:
         """Where terminals disagree about columns, draw all of it: no move within it would be sure.
@@ -690,9 +682,10 @@ class _Terminal(Vt100_Output):
     """A terminal whose scrollback is for what was said, and not for prompts of before."""
 
     def erase_down(self) -> None:
-        # tmux keeps a copy of all that is erased from the first corner on: so the first row is
-        # erased by itself, and the rest from its second column on.
-        self.write_raw("\x1b7\x1b[K\x1b[C\x1b[J\x1b8")
+        # From the first column on, wherever the terminal has the cursor. tmux keeps a copy of all
+        # that is erased from the first corner on: so the first row is erased by itself, and the
+        # rest from its second column on.
+        self.write_raw("\r\x1b7\x1b[K\x1b[C\x1b[J\x1b8")
 
 
 class _Plain(_Terminal):

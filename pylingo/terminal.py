@@ -14,10 +14,8 @@ import re
 import signal
 import sys
 import time
-from collections import deque
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Lock, Thread
 from typing import Any
 
 from prompt_toolkit.history import FileHistory
@@ -44,17 +42,14 @@ GUEST = re.compile(r"guest-\d+")
 
 
 class _History(FileHistory):
-    """Lines of earlier runs; written in threads, for disks can be slow.
+    """Lines of earlier runs; written in a thread, for disks can be slow.
 
-    They are not the reactor's: at the end those are not waited for, and these are, until a signal.
+    It is not one of the reactor's: at the end those are not waited for, and it is, until a signal.
     """
 
-    def __init__(self, filename: str, thread: Callable[..., Thread] = Thread) -> None:
+    def __init__(self, filename: str) -> None:
         super().__init__(filename)
-        self._thread = thread
-        self._late: deque[str] = deque()
-        """Those that are not written yet. A thread may overtake another."""
-        self._lock = Lock()
+        self._writer = ThreadPoolExecutor(1)
 
     def load_history_strings(self) -> list[str]:
         try:
@@ -63,14 +58,8 @@ class _History(FileHistory):
             return []
 
     def store_string(self, string: str) -> None:
-        self._late.append(string)
         with contextlib.suppress(RuntimeError):  # The system may have no thread for it now.
-            self._thread(target=self._store).start()
-
-    def _store(self) -> None:
-        with self._lock, contextlib.suppress(OSError):
-            while self._late:
-                super().store_string(self._late.popleft())
+            self._writer.submit(super().store_string, string)
 
 
 async def converse(reactor: Any, options: argparse.Namespace) -> int:

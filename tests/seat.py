@@ -20,6 +20,7 @@ from pylingo.protocol import (
     Joined,
     Left,
     Message,
+    Request,
     Rooms,
     RoomSummary,
     Welcome,
@@ -43,6 +44,7 @@ class Wire:
         self.quiet: list[str] = []
         """Commands of them whose answers are not heard."""
         self.replies: list[Deferred[AnyEvent]] = []
+        self.waiting: list[Request] = []
         self.stopped = False
         self.closing = False
         self.listed: Rooms | None = Rooms(
@@ -54,8 +56,13 @@ class Wire:
             return succeed(self.listed) if self.listed is not None else Deferred()
         self.asked.append((command, body))
         self.quiet += [command] * quiet
+        self.waiting.append(request := Request(command, body))
         self.replies.append(Deferred())
-        return self.replies[-1]
+        return self.replies[-1].addBoth(self._answered, request)
+
+    def _answered(self, result: Any, request: Request) -> Any:
+        self.waiting.remove(request)
+        return result
 
     @property
     def leaving(self) -> bool:

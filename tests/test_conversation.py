@@ -187,6 +187,7 @@ class RoomTests(Seat):
         self.talk.typed("one")
         drawn = self.wall.drawn
         self.answer(Sent(id=1, at=1))
+        self.hear(Sent(id=1, at=1))
         self.assertGreater(self.wall.drawn, drawn)
 
     def test_too_much_waits(self) -> None:

@@ -20,9 +20,7 @@ class QuestionsTests(SynchronousTestCase):
         def answer(line: str) -> None:
             self.told.append((prompt, line))
 
-        question = Question(prompt, answer, hidden, ours)
-        self.questions.ask(question)
-        return question
+        return self.questions.ask(prompt, answer, hidden=hidden, ours=ours)
 
     def test_none(self) -> None:
         """At first nothing is asked."""
@@ -42,7 +40,7 @@ class QuestionsTests(SynchronousTestCase):
         def ask(_: str) -> None:
             self.ask("room?")
 
-        self.questions.ask(Question("name?", ask))
+        self.questions.ask("name?", ask)
         self.questions.answer("ana")
         self.questions.answer("tea")
         self.assertEqual(self.told, [("room?", "tea")])

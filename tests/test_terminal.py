@@ -6,9 +6,9 @@ import fcntl
 import os
 import signal
 import termios
-from collections.abc import Callable
-from types import SimpleNamespace
+from threading import Thread
 from typing import Any
+from unittest.mock import patch
 
 from prompt_toolkit.history import FileHistory
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,38 +19,25 @@ from pylingo.terminal import Tty, _History
 class HistoryTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = self.mktemp()
-        self.work: list[Callable[[], None]] = []
-        self.full = False
-        self.history = _History(self.path, self.thread)
-
-    def thread(self, *, target: Callable[[], None]) -> Any:
-        """A thread; which of them is the fastest is for the test to say."""
-        return SimpleNamespace(start=lambda: self.start(target))
-
-    def start(self, target: Callable[[], None]) -> None:
-        if self.full:
-            raise RuntimeError("can't start new thread")
-        self.work.append(target)
+        self.history = _History(self.path)
 
     @property
     def kept(self) -> list[str]:
+        """What is in the file, when all has been written."""
+        self.history._writer.shutdown()
         return [*FileHistory(self.path).load_history_strings()]
 
     def test_order(self) -> None:
-        """Lines are kept in the order in which they were entered, whichever thread is faster."""
+        """Lines are kept in the order in which they were entered."""
         for line in ("one", "two", "three"):
             self.history.store_string(line)
-        for work in reversed(self.work):
-            work()
         self.assertEqual(self.kept, ["three", "two", "one"])
 
     def test_no_thread(self) -> None:
         """Without a thread a line waits for the next that gets one."""
-        self.full = True
-        self.history.store_string("one")
-        self.full = False
+        with patch.object(Thread, "start", side_effect=RuntimeError("can't start new thread")):
+            self.history.store_string("one")
         self.history.store_string("two")
-        self.work.pop()()
         self.assertEqual(self.kept, ["two", "one"])
 
 
