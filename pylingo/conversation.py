@@ -481,7 +481,7 @@ class Conversation:
                     del self._ignored[names.kept(event.user)]
                     self._ignored[names.kept(event.to)] = looks.tidy(event.to)
             case Done(user=str()):
-                self._heading = MISSED
+                self._heading, self._away = MISSED, True
                 if self.room is not None:
                     # The name of before is in the list still, and may be somebody else's next.
                     self._ask_who()

@@ -115,7 +115,8 @@ class Lobby:
         goal, self._goal = self._goal, ""
         if goal and not same_room(goal, self._visitor.room):
             self.go("join", goal)
-        elif self._questions.now is None:
+        elif self._questions.now is None or self._questions.hidden:
+            # It is no menu to choose from at a question that can be seen.
             self.offer()
 
     def entered(self) -> None:

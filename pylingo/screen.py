@@ -228,6 +228,8 @@ class Screen(TwistedProtocol):
         """Keys that were not handed on yet."""
         self._pasting = False
         """Whether what is pasted has begun, and not ended."""
+        self._tail = ""
+        """The last keys, which may be the first half of a mark around that."""
         self._left = False
         self._row = 0
         """In which row the prompt begins, or somewhat below it; 0 if the terminal never said it."""
@@ -283,8 +285,10 @@ class Screen(TwistedProtocol):
         if self._pasting and keys == _INTERRUPT:
             # It got lost on the way, as when a link hangs. No key would do anything any more.
             keys = _PASTED_END + keys
-        if _PASTED in keys or _PASTED_END in keys:
-            self._pasting = keys.rfind(_PASTED) > keys.rfind(_PASTED_END)
+        seen = self._tail + keys
+        if _PASTED in seen or _PASTED_END in seen:
+            self._pasting = seen.rfind(_PASTED) > seen.rfind(_PASTED_END)
+        self._tail = seen[1 - len(_PASTED) :]
         self._typed += keys.encode()
         self._feed()
 
@@ -648,6 +652,8 @@ def _hung(line: Line, columns: int) -> Line:
             free = 0 if sure else most // columns + 1
             if sure and size == 2 and most % columns == columns - 1:
                 least = most = most + 1
+                # What is put before it here would go there.
+                shown += " " if at in beginnings else ""
             if at in beginnings and (most + free) // columns > max(0, least - 1) // columns:
                 # A row may begin here: as many columns, or a multiple, may lie before it.
                 least, most = (least + 2, most + 2) if sure else (2, 2)

@@ -116,6 +116,16 @@ class ArrivalTests(Seat):
         self.refuse("room_exists")
         self.assertEqual((self.talk.prompt, self.said()), ("Name of the new room: ", []))
 
+    def test_command_ahead(self) -> None:
+        """The menu comes, although a command that was typed ahead asks for a password."""
+        self.talk.typed("zed")
+        self.talk.typed("/register")
+        self.said()
+        self.answer(Renamed(user="guest-1", to="zed"))
+        self.assertEqual(self.said()[-len(MENU) :], [*MENU])
+        self.assertTrue(self.talk.hidden)
+        self.assertTrue(self.talk.cancel())
+
     def test_exit(self) -> None:
         """`exit` is no name, but leads out, as in the menu."""
         self.talk.typed("Exit")

@@ -592,6 +592,12 @@ class TypingTests(ScreenTests):
         await self.type(CTRL_C)
         await self.type("five\r")
         await self.typed("three", "five")
+        # Its mark may come in two halves.
+        await self.type("\x1b[200~six\x1b[2")
+        await self.type("01~\r")
+        await self.typed("three", "five", "six")
+        await self.type(CTRL_C)
+        await self.until(lambda: self.desk.left > 0)
 
     @played
     async def test_clear(self) -> None:
@@ -872,6 +878,8 @@ class PrintingTests(ScreenTests):
         self.assertEqual(plain(_hung([("", command)], 80)), command)
         self.assertEqual(plain(_hung([("", command)], 60)), command.replace(" --", "   --"))
         self.assertEqual(plain(_hung([("", command)], 61)), command)
+        forged = "12:00 <ana> " + "x" * 67 + "＜" + "y" * 77 + "10:00 <bob> I quit"
+        self.assertEqual(plain(_hung([("", forged)], 80)), forged.replace("＜", "   ＜"))
         # Before the wide one, which does not fit, a column stays free.
         wide = "12:00 <ana> " + "x" * 7 + "日本語日本語日本語日-- you"
         self.assertEqual(plain(_hung([("", wide)], 20)), wide.replace("--", "  --"))
