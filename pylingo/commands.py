@@ -124,8 +124,8 @@ class Door(Protocol):
     def hold(self) -> None:
         """Keep back what is heard from now on, until `release`, or the command has failed."""
 
-    def release(self) -> None:
-        """Let go of what was kept back."""
+    def release(self, *, messages: bool = True) -> None:
+        """Let go of what was kept back, or of all but the messages, which the log has, too."""
 
     def drained(self) -> Deferred[None]:
         """Fires when the peer has taken everything so far, or all but a little.

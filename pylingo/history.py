@@ -157,10 +157,6 @@ class Log:
         if not self._storing:
             self._soon()
 
-    def waits(self, key: object) -> bool:
-        """Whether a change of that `key` is still to be made."""
-        return key in self._states
-
     def read(self, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
         """Run `query`, blocking, beside the transactions. It sees what was published so far."""
         return self._read(lambda: query(self._database.reader))

@@ -11,7 +11,7 @@ from pylingo import names
 from pylingo.commands import Door, banned_here, command, is_number, locked_out, saved
 from pylingo.history import FAILURES
 from pylingo.passwords import wrong
-from pylingo.protocol import LARGEST_MESSAGE_ID, ChatError, Closing, Done, Resumed, first_word
+from pylingo.protocol import ChatError, Closing, Done, Resumed, first_word
 from pylingo.rooms import NAMES_WITH_JOINED, Gone, User
 from pylingo.sessions import Asleep
 
@@ -83,7 +83,7 @@ async def login(door: Door, body: str) -> None:
         elif before is not None:
             text = "You have logged in from another connection."
             door.chat.sessions.close(before, "replaced", Closing(reason="replaced", text=text))
-        user.handed = LARGEST_MESSAGE_ID
+        user.login = last
     _log.info("{user} logged in as {account}", user=str(user), account=account.name.shown)
     # A user who has to leave a room for it hears that after the answer, with the new name.
     door.hold()
@@ -91,9 +91,7 @@ async def login(door: Door, body: str) -> None:
     await saved(door)
     door.reply(Done(text=f"You are logged in as {user.name}.", user=user.name.shown))
     if before is not user:
-        await _replay(door, [(user.place, account.read)], last)
-        user.handed = last
-        door.chat.sessions.save(user)
+        await _replay(door, last, last)
     door.release()
 
 
@@ -145,7 +143,7 @@ async def _catch_up(door: Door, token: str, used: str, after: int) -> None:
     The `token` is for the next time; where it cannot be stored, that is the one that was `used`.
     """
     user, chat = door.user, door.chat
-    # Live messages wait: those after the newest one that has been told by now.
+    # Live messages wait: those after the newest one that was told by now.
     door.hold()
     room, last = user.room, chat.registry.last
     resumed = Resumed(
@@ -161,29 +159,28 @@ async def _catch_up(door: Door, token: str, used: str, after: int) -> None:
     except FAILURES:
         resumed = replace(resumed, session=used)
     door.reply(resumed)
-    # They may have been sent out meanwhile, which they hear next.
-    room = user.room
-    places = [(f"~{user.session}", after)]
-    if user.account is not None:
-        start = max(after, user.session)
-        if user.handed is not None and after <= user.handed:
-            # Nothing was seen since the login, so what came before it may still have to be told.
-            start = min(start, chat.accounts.known[user.account].read)
-        places.append((user.place, start))
-    if room is not None:
-        places.append((room.place, max(after, user.rooms[room])))
-    await _replay(door, places, last)
-    if user.handed == LARGEST_MESSAGE_ID:
-        user.handed = last
-        chat.sessions.save(user)
+    await _replay(door, after, last)
     door.release()
 
 
-async def _replay(door: Door, places: list[tuple[str, int]], upto: int) -> None:
-    """Tell what was said at places after ids, up to another, in pieces; the door is holding."""
-    user = door.user
+async def _replay(door: Door, after: int, upto: int) -> None:
+    """Tell the user what was said after an id, and up to another, in order, in pieces.
+
+    The door is holding. What it has kept back by the next piece is a part of that.
+    """
+    user, registry, log = door.user, door.chat.registry, door.chat.log
+    places = [(f"~{user.session}", after)]
+    if user.account is not None:
+        start = max(after, user.session)
+        if user.login is not None and after <= user.login:
+            # Nothing was seen since the login, so what came before it may still have to be told.
+            start = min(start, door.chat.accounts.known[user.account].read)
+        places.append((user.place, start))
+    # They may have been sent out meanwhile, which they hear next.
+    if (room := user.room) is not None:
+        places.append((room.place, max(after, user.rooms[room])))
     while True:
-        missed, complete = await door.chat.log.missed(places, upto)
+        missed, complete = await log.missed(places, upto)
         door.replay(missed)
         await door.drained()
         if complete:
@@ -195,4 +192,7 @@ async def _replay(door: Door, places: list[tuple[str, int]], upto: int) -> None:
             for place, start in places
             if place in here or place[0] != "#"
         ]
+        upto = registry.last
+        door.release(messages=False)
+        door.hold()
     user.told = max(user.told, upto)

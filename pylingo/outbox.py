@@ -6,7 +6,7 @@ straight to the socket: this saves two visits to the kernel for each write, whic
 delivery costs. What the socket does not take goes to the transport, in pieces, as a pull producer;
 in this way the outbox also learns that the transport took them.
 
-This module knows of events only which one is the last.
+This module knows of events only which one is the last, and which ones can be read from the log.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import termios
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from socket import socket
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from pylingo.protocol import Closing, Event, encode
+from pylingo.protocol import Closing, Event, Message, Private, encode
 from pylingo.rooms import Telling, User, silence
 
 PIECE = 64 * 1024
@@ -36,6 +36,9 @@ MOST_UNSENT = 128 * 1024
 """Bytes that the system may hold for a peer before it sends them; left to itself, megabytes."""
 ACKED = 120
 """Where Linux's `tcp_info` has the bytes that a peer has acknowledged, in 8 bytes (linux/tcp.h)."""
+
+Told: TypeAlias = tuple[Sequence[Event], bytes]
+"""Events, and the frames they are."""
 
 _log = Logger()
 
@@ -62,8 +65,8 @@ class Turn:
         self.deliveries = 0
         self.high = 0
         self.outboxes: list[Outbox] = []
-        self.told: tuple[Sequence[Event], bytes] = (), b""
-        """What is being told, and the frames it is made into once, however many hear it."""
+        self.told: Told = (), b""
+        """What is being told, made into frames once, however many hear it."""
         self._call_later = call_later
 
     def tell(self, events: Sequence[Event]) -> None:
@@ -135,7 +138,7 @@ class Turn:
         In a large room where many come and go, a call for each user would be most of the work.
         """
         self.tell(events)
-        _, frames = self.told
+        told = _, frames = self.told
         new: list[Outbox] = []
         others: list[User] = []
         count = 0
@@ -150,7 +153,7 @@ class Turn:
                 hear.frames.append(frames)
                 count += 1
             elif hear.held is not None:
-                hear.held.append(frames)
+                hear.held.append(told)
             else:
                 others.append(user)
         self.sent += count * len(frames)
@@ -218,7 +221,7 @@ class Outbox:
         self.moved = 0
         """Grows whenever something was taken."""
         self._ended = False
-        self.held: list[bytes] | None = None
+        self.held: list[Told] | None = None
         """What is kept back, where something is."""
         self._owner = owner
         self._turn = turn
@@ -240,7 +243,7 @@ class Outbox:
         if isinstance(last, Closing):
             self._owner.ended(turn.told[1], last.reason)
         elif self.held is not None:
-            self.held.append(turn.told[1])
+            self.held.append(turn.told)
         else:
             self.put(turn.told[1])
 
@@ -249,17 +252,19 @@ class Outbox:
         self.held = []
         self._reopen()
 
-    def release(self) -> None:
-        """Let go of what was kept back."""
+    def release(self, *, messages: bool = True) -> None:
+        """Let go of what was kept back, or of all but the messages."""
         held, self.held = self.held, None
         self._reopen()
         if held:
-            self.put(b"".join(held))
+            frames = b"".join(told[1] if messages else _others(told) for told in held)
+            if frames:
+                self.put(frames)
 
     @property
     def holds(self) -> int:
         """Bytes that are kept back, counted each time one asks."""
-        return sum(map(len, self.held or ()))
+        return sum(len(frames) for _, frames in self.held or ())
 
     def end(self, last: bytes = b"") -> None:
         """Hear nothing more; what waits is still sent, and then the `last` frame."""
@@ -466,3 +471,10 @@ def _whole(frames: bytes, place: int) -> int:
     while end <= place:
         end += 4 + int.from_bytes(frames[end : end + 4], "big")
     return end
+
+
+def _others(told: Told) -> bytes:
+    """The frames of what was told, but for messages."""
+    events, frames = told
+    others = [event for event in events if not isinstance(event, Message | Private)]
+    return frames if len(others) == len(events) else b"".join(map(encode, others))

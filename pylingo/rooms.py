@@ -209,8 +209,8 @@ class User:
     """Somebody in the chat: a name, the rooms they are in, and how to reach them."""
 
     __slots__ = (
-        "account", "entered", "handed", "hear", "host", "name", "registry", "requests",
-        "rooms", "said", "session", "spent", "tokens", "told",
+        "account", "entered", "hear", "host", "login", "name", "registry", "requests", "rooms",
+        "said", "session", "spent", "tokens", "told",
     )  # fmt: skip
 
     def __init__(self, registry: Registry, name: Name, hear: Hear, session: int, host: str) -> None:
@@ -234,10 +234,8 @@ class User:
         """When the requests so far would have come in, had they come at the allowed rate."""
         self.told = 0
         """The id of the newest message that was told to this user alone."""
-        self.handed: int | None = None
-        """Up to which id all that waited for a login has been told.
-
-        It is the largest possible id until then, and None without a login."""
+        self.login: int | None = None
+        """The id of the newest message when the user logged in; None without a login."""
 
     def __str__(self) -> str:
         """As the server's own log has it, to tell one guest from another."""

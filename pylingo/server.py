@@ -285,8 +285,8 @@ class ChatProtocol(Int32StringReceiver):
     def hold(self) -> None:
         self.outbox.hold()
 
-    def release(self) -> None:
-        self.outbox.release()
+    def release(self, *, messages: bool = True) -> None:
+        self.outbox.release(messages=messages)
 
     def drained(self) -> Deferred[None]:
         # A little that waits for the end of this turn is no reason to leave what was read undone:

@@ -14,7 +14,6 @@ import sqlite3
 from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import sha256
 
 from twisted.internet.defer import Deferred
@@ -47,7 +46,7 @@ class Asleep:
     room: str | None
     room_key: str | None
     since: int
-    handed: int | None
+    login: int | None
     lost: str | None
     """The account that a later login took from it."""
 
@@ -86,6 +85,8 @@ class Sessions:
         self._many = 0
         self._began = log.last
         self._recalled = False
+        self._sought: dict[object, set[str]] = {}
+        """For each session that is looked up, the keys of rooms that were shut meanwhile."""
         # Nobody is here yet, so no note needs to be ahead; one that is more so is of another clock.
         now = int(clock())
         log.keep("notes", lambda connection: _level(connection, now, now + int(IN_USE)))
@@ -119,20 +120,28 @@ class Sessions:
         """The session with that token, of a user who is gone."""
         if not self._recalled:
             self._learn(await self._log.said(self._began))
-        find = partial(_find, token=_hash(token), oldest=self._clock() - DAY)
-        while True:
-            try:
-                # In its turn among the changes: none that waits is overtaken.
-                found = await self._log.write(find)
-            except FAILURES:
-                found = await self._log.read(find)
-                if not self._log.failing:
-                    continue  # One may have come between.
-            break
+        hashed = _hash(token)
+        oldest = self._clock() - DAY
+
+        def find(connection: sqlite3.Connection) -> Asleep | None:
+            return _find(connection, hashed, oldest)
+
+        shut = self._sought[find] = set()
+        try:
+            while True:
+                try:
+                    # In its turn among the changes: none that waits is overtaken.
+                    found = await self._log.write(find)
+                except FAILURES:
+                    found = await self._log.read(find)
+                    if not self._log.failing:
+                        continue  # One may have come between.
+                break
+        finally:
+            del self._sought[find]
         if found is None or found.id in self._closed:
             return None
-        # The room may have been shut while it was looked up.
-        return replace(found, room=None) if self._log.waits(("shut", found.room_key)) else found
+        return replace(found, room=None) if found.room_key in shut else found
 
     def _learn(self, said: dict[int, dict[int, int]]) -> None:
         """Know again what those who are gone have said; several may have asked for it at once."""
@@ -146,7 +155,7 @@ class Sessions:
         """The user of a stored session, here again; under a guest's name if the own is taken."""
         user = self._registry.enter(silence, stored.id)
         user.requests = self._take_said(stored.id)
-        user.handed = stored.handed
+        user.login = stored.login
         if stored.account is not None:
             self._restore(user, stored.account)
         with suppress(ChatError):
@@ -189,7 +198,7 @@ class Sessions:
             room and room.name.shown,
             user.rooms[room] if room else 0,
             int(self._clock() + ahead),
-            user.handed,
+            user.login,
             user.name.key,
             room and room.name.key,
         )
@@ -246,8 +255,10 @@ class Sessions:
     def shut_out(self, room: Room) -> None:
         """Sessions that left `room` by a broken connection do not come back to it."""
         key = room.name.key
+        for shut in self._sought.values():
+            shut.add(key)
         here = {member.session for member in room.members}
-        self._log.keep(("shut", key), lambda connection: _shut_out(connection, key, here))
+        self._log.keep(("room", "shut", key), lambda connection: _shut_out(connection, key, here))
 
     def gone(self, name: Name) -> Deferred[Gone | None]:
         """The guest of that name whose session can be resumed still; the last who had it."""
@@ -292,11 +303,11 @@ def _find(connection: sqlite3.Connection, token: bytes, oldest: float) -> Asleep
     ).fetchone()
     if row is None:
         return None
-    id, name, account, room, room_key, since, handed = row
+    id, name, account, room, room_key, since, login = row
     lost = None
     if name.startswith(LOST):
         lost, _, name = name.removeprefix(LOST).partition(" ")
-    return Asleep(id, name, account, room, room_key, since, handed, lost)
+    return Asleep(id, name, account, room, room_key, since, login, lost)
 
 
 def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pylingo import history, server
 from pylingo.outbox import Outbox
 from pylingo.protocol import (
+    AnyEvent,
+    Closing,
     Done,
     Error,
     Message,
     Private,
     Resumed,
     Sent,
+    Stored,
 )
-from tests.house import SECRET, House, HouseTestCase, Visitor, request
+from tests.house import SECRET, House, HouseTestCase, Visitor, request, texts
 
 
 class InboxTests(HouseTestCase):
@@ -518,6 +522,44 @@ class InboxTests(HouseTestCase):
         self.house.settle()
         self.assertIsInstance(ana.reply(asked), Done)
         self.assertEqual(self.inbox(ana), [*map(str, range(450)), "meanwhile"])
+
+    def test_many_in_a_busy_room(self) -> None:
+        """What is said meanwhile, more than may wait, keeps nobody from hearing all of it, once."""
+        self.patch(history, "PIECE", 3)
+        self.patch(server, "MOST_WAITING", 2_000)
+        self.house.owner("ana").ask("close")
+        ben = self.house.visitor("ben", "tea")
+        for number in range(12):
+            ben.send(request("msg", f"ana {number}"))
+        ana = self.house.visitor(room="tea")
+        token = ana.welcome.session
+        heard = self.busy(ben, ana, "login", f"ana {SECRET}")
+        self.assertEqual(texts(heard)[:12], [*map(str, range(12))])
+        last = max(event.id for event in heard if isinstance(event, Stored))
+        ana.drop()
+        for number in range(12):
+            ben.send(request("say", f"missed {number}"))
+        heard = self.busy(ben, self.house.visitor(), "resume", f"{token} {last}")
+        self.assertEqual(texts(heard)[:12], [f"missed {number}" for number in range(12)])
+
+    def busy(self, ben: Visitor, ana: Visitor, command: str, body: str) -> list[AnyEvent]:
+        """What is heard from that command on, while ben says more than may wait."""
+        self.house.reads.hold()
+        ana.begin(command, body)
+        self.house.settle()
+        said: list[str] = []
+        while self.house.reads.waiting:
+            said.append(f"{len(said)}{'x' * 800}")
+            ben.ask("say", said[-1])
+            self.house.wait(1)
+            self.house.reads.step()
+            self.house.settle()
+        self.house.reads.release()
+        heard = ana.hear()
+        self.assertEqual([texts(heard).count(text) for text in said], [1] * len(said))
+        self.assertGreater(len(said), 4)
+        self.assertFalse(any(isinstance(event, Closing) for event in heard))
+        return heard
 
     def test_broken_off(self) -> None:
         """What could not be handed over because the connection broke comes at the next login."""
