@@ -452,15 +452,17 @@ def _cleared(trouble: Exception) -> bool:
     The lock beside it has the number of a process. That may be another one's by now; in a container
     it is our own, each time.
     """
-    path = getattr(trouble, "port", None)
-    if not isinstance(path, bytes):
+    place = getattr(trouble, "port", None)
+    # The lock is Twisted's; otherwise it would be an error of the system.
+    if not isinstance(place, bytes) or isinstance(getattr(trouble, "socketError", None), OSError):
         return False
+    path = Path(os.fsdecode(place))
     with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
-        answer = probe.connect_ex(path)
-        if answer == errno.ECONNREFUSED:
-            os.unlink(path)
-        if answer in (errno.ECONNREFUSED, errno.ENOENT):
-            os.unlink(path + b".lock")
+        nobody = probe.connect_ex(place) in (errno.ECONNREFUSED, errno.ENOENT)
+        # Of a file that is no socket it says the same.
+        if nobody and (path.is_socket() or not path.exists()):
+            path.unlink(missing_ok=True)
+            Path(f"{path}.lock").unlink()
             return True
     return False
 

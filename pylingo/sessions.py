@@ -47,6 +47,7 @@ class Asleep:
     room_key: str | None
     since: int
     login: int | None
+    """As `User.login`; older servers have noted a larger id in its column, `handed`."""
     lost: str | None
     """The account that a later login took from it."""
 

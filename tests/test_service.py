@@ -530,6 +530,12 @@ class ServiceTests(ServiceTestCase):
             self.assertEqual(os.listdir(folder.name), [])
             if not gone:
                 os.symlink(str(os.getpid()), lock)
+        # What is no socket is somebody's file.
+        Path(path).write_text("precious")
+        os.symlink(str(os.getpid()), lock)
+        service = ChatService(options, reactor)
+        self.assertRaises(SystemExit, service.privilegedStartService)
+        self.assertEqual(Path(path).read_text(), "precious")
 
     async def test_no_thread(self) -> None:
         """When the system has no thread for it, it cannot store that; later it goes on."""
