@@ -47,7 +47,7 @@ class Asleep:
     room_key: str | None
     since: int
     login: int | None
-    """As `User.login`; older servers have noted a larger id in its column, `handed`."""
+    """As `User.login`; in its column, `handed`, older servers noted a larger id, or the largest."""
     lost: str | None
     """The account that a later login took from it."""
 
@@ -156,7 +156,7 @@ class Sessions:
         """The user of a stored session, here again; under a guest's name if the own is taken."""
         user = self._registry.enter(silence, stored.id)
         user.requests = self._take_said(stored.id)
-        user.login = stored.login
+        user.login = stored.login and min(stored.login, self._registry.last)
         if stored.account is not None:
             self._restore(user, stored.account)
         with suppress(ChatError):

@@ -542,6 +542,25 @@ class InboxTests(HouseTestCase):
         heard = self.busy(ben, self.house.visitor(), "resume", f"{token} {last}")
         self.assertEqual(texts(heard)[:12], [f"missed {number}" for number in range(12)])
 
+    def test_login_at_an_older_server(self) -> None:
+        """Where one of before noted a later id than that of the login, nothing is told twice."""
+        self.house.owner("ana").ask("close")
+        ana, ben = self.house.visitor("may"), self.house.visitor("ben")
+        token: str = ana.welcome.session
+        ana.ask("login", f"ana {SECRET}")
+        ana.drop()
+        self.house.wait(70)
+        self.house.database.writer.execute("UPDATE sessions SET handed = 9007199254740991")
+        last = 0
+        for text in ("one", "two"):
+            ana = self.house.visitor()
+            token = ana.ask("resume", f"{token} {last}").session
+            self.assertEqual(self.inbox(ana), [])
+            sent = ben.ask("msg", f"ana {text}")
+            self.assertEqual(self.inbox(ana), [text])
+            last = sent.id
+            ana.drop()
+
     def busy(self, ben: Visitor, ana: Visitor, command: str, body: str) -> list[AnyEvent]:
         """What is heard from that command on, while ben says more than may wait."""
         self.house.reads.hold()
