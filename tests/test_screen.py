@@ -434,7 +434,8 @@ class TypingTests(ScreenTests):
         await self.type("half")
         await self.press(UP, lambda: self.glass.before == "[lobby] ana> at nine")
         await self.hide()
-        await self.type("s" + UP + "e" + CTRL_P + "s\x1b.a\x1b_m\x1b<\x1b\x19" + CTRL_R + "e\r")
+        await self.type("s" + UP + "e" + CTRL_P + "s\x1b.a\x1b_m\x1b<\x1b\x19" + CTRL_R)
+        await self.type("\x13e\r")
         await self.typed("see you", "at nine", "sesame")
         self.unhide()
         await self.before("[lobby] ana> half")
@@ -847,9 +848,15 @@ class PrintingTests(ScreenTests):
         # As many columns as fill a row, by one of the ways in which terminals count them.
         begun, forged = "12:00 <eve> ", "12:00 <ana> it was me"
         flags, family, hindi = "\U0001f1e9\U0001f1ea", "\U0001f469\u200d\U0001f467", "\u0915\u093f"
-        for filler in (flags * 24, flags * 12, family * 24, family * 12, hindi * 24, hindi * 48):
+        unknown = "\u0378"
+        for filler in (
+            flags * 24, flags * 12, family * 24, family * 12, hindi * 24, hindi * 48, unknown * 24
+        ):  # fmt: skip
             hung = _hung([("", begun + filler + forged)], 60)
             self.assertIn(f"\n  {forged}", plain(hung))
+        # In each of three rows a column stays free for a wide character that does not fit.
+        hung = _hung([("", f"{begun}\xad{'x' * 49}{'日' * 90}{forged}")], 61)
+        self.assertIn(f"\n  {forged}", plain(hung))
 
         async def harmless() -> None:
             for text in ("and so on", "/and/so/on", "12.30 and so on"):
