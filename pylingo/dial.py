@@ -14,7 +14,6 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pylingo.connection import Connection
-from pylingo.memory import own
 from pylingo.protocol import ChatError
 from pylingo.questions import agreed
 
@@ -48,6 +47,7 @@ async def dial(
     from twisted.internet.endpoints import wrapClientTLS
 
     from pylingo import tls
+    from pylingo.memory import own
 
     where = options.where
     pin = tls.Pin(where, tls.KnownHosts(own(user_config_path) / "known_hosts"))

@@ -17,9 +17,8 @@ from hashlib import scrypt
 from math import ceil
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from pylingo import names
 from pylingo.history import Run
@@ -90,9 +89,9 @@ class Tries:
 
 
 class Turns:
-    """Work that is done one piece after the other, by turns of where those who wait are from.
+    """One piece of work after the other; those who wait take turns by where they are from.
 
-    However many they are there. What was begun is done, even if nobody waits for it any more.
+    What was begun is done, even if nobody waits for it any more.
     """
 
     def __init__(self) -> None:
@@ -118,12 +117,7 @@ class Turns:
                 self._waiting[whence] = waiting
             if done.called:
                 continue  # Who waited has given up.
-            try:
-                result = await work()
-            except Exception:  # noqa: BLE001 - it is for the one who waits
-                done.errback(Failure())
-            else:
-                done.callback(result)
+            await maybeDeferred(work).addCallbacks(done.callback, done.errback)
         self._busy = False
 
 

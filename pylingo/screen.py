@@ -283,7 +283,7 @@ class Screen(TwistedProtocol):
         # What is not UTF-8 could be drawn, but neither sent nor stored.
         keys = _CURSOR.sub(self._take_cursor, self._decoder.decode(data))
         if self._pasting and keys == _INTERRUPT:
-            # It got lost on the way, as when a link hangs. No key would do anything any more.
+            # The end got lost on the way, and until it comes no key does anything.
             keys = _PASTED_END + keys
         seen = self._tail + keys
         if _PASTED in seen or _PASTED_END in seen:
@@ -659,7 +659,7 @@ def _hung(line: Line, columns: int) -> Line:
                 least, most = (least + 2, most + 2) if sure else (2, 2)
                 shown += "  " if sure else "\n  "
             shown += character
-            doubtful = before == "\u200d" or _doubtful(character)
+            doubtful = not sure and (before == "\u200d" or _doubtful(character))
             least += 0 if doubtful else size
             most += 2 if doubtful else size
             at, before = at + 1, character

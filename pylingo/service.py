@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred, fail, maybeDeferred
 from twisted.internet.endpoints import serverFromString, wrapServerTLS
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -452,13 +453,13 @@ def _cleared(trouble: Exception) -> bool:
     The lock beside it has the number of a process. That may be another one's by now; in a container
     it is our own, each time.
     """
-    place = getattr(trouble, "port", None)
-    # The lock is Twisted's; otherwise it would be an error of the system.
-    if not isinstance(place, bytes) or isinstance(getattr(trouble, "socketError", None), OSError):
+    if not (isinstance(trouble, CannotListenError) and isinstance(trouble.port, bytes)):
         return False
-    path = Path(os.fsdecode(place))
+    if isinstance(trouble.socketError, OSError):
+        return False  # The lock is Twisted's, and no error of the system's.
+    path = Path(os.fsdecode(trouble.port))
     with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
-        nobody = probe.connect_ex(place) in (errno.ECONNREFUSED, errno.ENOENT)
+        nobody = probe.connect_ex(trouble.port) in (errno.ECONNREFUSED, errno.ENOENT)
         # Of a file that is no socket it says the same.
         if nobody and (path.is_socket() or not path.exists()):
             path.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.outbox import MOST_WAITING, PIECE, Outbox, SocketOutbox, Turn
-from pylingo.protocol import Closing, Event, Joined, Left, Message, Notice, Sent, encode
+from pylingo.protocol import Closing, Event, Joined, Left, Message, Notice, Private, Sent, encode
 from pylingo.rooms import Registry, Telling, User
 
 SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))
@@ -129,6 +129,24 @@ class TurnTests(SynchronousTestCase):
         self.clock.advance(0)
         frames = map(encode, (one, two, joined, three, joined))
         self.assertEqual(transport.value(), b"first" + b"".join(frames))
+
+    def test_hold_without_messages(self) -> None:
+        """What is kept back is passed on without the messages, which are told in another way."""
+        transport = StringTransport()
+        box = Outbox(transport, self.turn, Owner())
+        message, sent = Message(1, 0, "lobby", "ana", "hi"), Sent(2, 0, re=1)
+        private = Private(3, 0, "ana", "ben", "hi")
+        joined = Joined(room="lobby", user="ana")
+        box.hold()
+        box([message, sent, private])
+        box([message])
+        box((joined,))
+        box.release(messages=False)
+        self.clock.advance(0)
+        self.assertEqual(transport.value(), encode(sent) + encode(joined))
+        box([message])
+        self.clock.advance(0)
+        self.assertTrue(transport.value().endswith(encode(message)))
 
     def test_last(self) -> None:
         """The last is the last, whatever is kept back or comes after it."""

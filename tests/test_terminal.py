@@ -8,12 +8,15 @@ import signal
 import termios
 from threading import Thread
 from typing import Any
-from unittest.mock import patch
 
 from prompt_toolkit.history import FileHistory
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.terminal import Tty, _History
+
+
+def no_thread(_: Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 class HistoryTests(SynchronousTestCase):
@@ -35,8 +38,9 @@ class HistoryTests(SynchronousTestCase):
 
     def test_no_thread(self) -> None:
         """Without a thread a line waits for the next that gets one."""
-        with patch.object(Thread, "start", side_effect=RuntimeError("can't start new thread")):
-            self.history.store_string("one")
+        full = self.patch(Thread, "start", no_thread)
+        self.history.store_string("one")
+        full.restore()
         self.history.store_string("two")
         self.assertEqual(self.kept, ["two", "one"])
 
