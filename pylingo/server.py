@@ -133,6 +133,8 @@ class ChatProtocol(Int32StringReceiver):
     """Whether a sign of life is due."""
     _behind = 0
     """How many looks in a row found that we have paused the reading."""
+    _unread = b""
+    """What was received and not taken apart yet."""
     _debt: IDelayedCall | None = None
     _stall: tuple[float, tuple[int, int]] | None = None
     """Since when the peer has taken nothing, and its `Outbox.progress` then."""
@@ -191,8 +193,22 @@ class ChatProtocol(Int32StringReceiver):
         # What carries something may be three times as large: a record has some 25 bytes of its own,
         # and the smallest request as many.
         self._barren -= 3 * len(data)
-        if not self.closing:
-            Int32StringReceiver.dataReceived(self, data)
+        if self.closing:
+            return
+        # Twisted's own loop does also what only older programs need, which is felt with many rooms.
+        data = self._unread + data
+        done = 0
+        while len(data) >= (start := done + 4) and not self.paused:
+            length = int.from_bytes(data[done:start])
+            if length > self.MAX_LENGTH:
+                self._unread = b""
+                self.lengthLimitExceeded(length)
+                return
+            if len(data) < start + length:
+                break
+            done = start + length
+            self.stringReceived(data[start:done])
+        self._unread = data[done:]
 
     def stringReceived(self, string: bytes) -> None:
         # The factory's time is up to a second old; nobody is to count as more silent than so.
