@@ -273,7 +273,10 @@ class _Envelope(Struct):
 
 
 _json = msgspec.json.Encoder().encode
-_length = Layout(">I").pack
+_prefix = Layout(">I")
+_length = _prefix.pack
+length_at = _prefix.unpack_from
+"""How long a frame is that begins at a place in some bytes, without these first four."""
 _ESCAPES = re.compile(
     rb"\\u(?:d[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|d[89a-f][0-9a-f]{2})|\\.",
     re.IGNORECASE | re.DOTALL,

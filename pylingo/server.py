@@ -50,6 +50,7 @@ from pylingo.protocol import (
     answer,
     decode,
     encode,
+    length_at,
 )
 from pylingo.rooms import Hear, User
 from pylingo.schema import trouble
@@ -197,14 +198,15 @@ class ChatProtocol(Int32StringReceiver):
             return
         # Twisted's own loop does also what only older programs need, which is felt with many rooms.
         data = self._unread + data
-        done = 0
-        while len(data) >= (start := done + 4) and not self.paused:
-            length = int.from_bytes(data[done:start])
+        done, size = 0, len(data)
+        while size - done >= 4 and not self.paused:
+            (length,) = length_at(data, done)
+            start = done + 4
             if length > self.MAX_LENGTH:
                 self._unread = b""
                 self.lengthLimitExceeded(length)
                 return
-            if len(data) < start + length:
+            if size - start < length:
                 break
             done = start + length
             self.stringReceived(data[start:done])
