@@ -648,12 +648,23 @@ class Connection:
             wire.abort("Something went wrong here.")
             why.raiseException()
         if self._started is not None:
-            self._fail_start(trouble.text, trouble.code)
+            self._turn_back(trouble)
             return
         if trouble.code == "gone":
             self._final = trouble.text
         wire.refused = trouble.text
         wire.abort(trouble.text)
+
+    def _turn_back(self, trouble: ChatError) -> None:
+        """The first arrival was refused: its session ends, or the next try finds the name taken."""
+        if not self._given:
+            # Nothing was begun, or it was the session of an earlier time.
+            self._fail_start(trouble.text, trouble.code)
+            return
+        self._final = trouble.text
+        leaving = self._requests.ahead(self._request("close", ""), quiet=True)
+        leaving.addTimeout(PARTING, self._reactor)
+        leaving.addBoth(lambda _: self._fail_start(trouble.text, trouble.code))
 
     def _request(self, command: str, body: str) -> Request:
         """With an id of its own; what is no Unicode, as from another encoding, is U+FFFD."""
@@ -694,7 +705,7 @@ class Connection:
                     # Of the tokens before a further one, the server need not know ours.
                     self.ticket = Ticket(event.session, self.ticket.last)
             case Closing() if event.reason in FINAL:
-                self.closing, self._final = event, event.text
+                self.closing, self._final = event, self._final or event.text
                 self.ended = "" if event.reason == "bye" else event.text
             case Closing() if not self._reconnect:
                 self.closing = event

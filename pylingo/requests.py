@@ -99,14 +99,14 @@ class Requests:
         self._flow()
         return pending
 
-    def ahead(self, request: Request) -> Deferred[AnyEvent]:
+    def ahead(self, request: Request, *, quiet: bool = False) -> Deferred[AnyEvent]:
         """One that comes before all others, and is never sent again; it can be cancelled."""
 
         def forget(_: object) -> None:
             self._waiting.pop(request.re, None)
 
         reply: Deferred[AnyEvent] = Deferred(forget)
-        self._waiting = {request.re: Pending(request, reply), **self._waiting}
+        self._waiting = {request.re: Pending(request, reply, quiet), **self._waiting}
         self._write(encode(request))
         return reply
 

@@ -90,6 +90,28 @@ class ArrivalTests(SynchronousTestCase):
         self.world.serve()
         ana = self.world.arrive(name="ana", room="a b")
         self.assertEqual(ana.refusal.code, "bad_argument")
+        self.assertEqual(ana.of(Closing), [])
+
+    def test_another_try(self) -> None:
+        """Who was refused, as for a typing error, finds the name free for the next try."""
+        self.world.serve()
+        first = self.world.arrive(name="ana", room="a b")
+        self.world.flush()
+        again = self.failureResultOf(first.connection.start(), ChatError).value
+        self.assertEqual((again.code, str(again)), ("gone", str(first.refusal)))
+        second = self.world.arrive(name="ana", room="ab")
+        self.assertEqual((second.connection.user, second.connection.room), ("ana", "ab"))
+
+    def test_no_word_to_the_refused(self) -> None:
+        """A server that does not answer any more is not waited for."""
+        self.world.answers["join"] = refused("forbidden", "No.")
+        self.world.answers["close"] = lambda _: []
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.assertEqual(ana.closed, [])
+        self.world.clock.advance(PARTING)
+        self.world.flush()
+        self.assertEqual((ana.refusal.code, str(ana.refusal)), ("forbidden", "No."))
+        self.assertEqual(ana.closed, [None])
 
     def test_full_server(self) -> None:
         """A server that turns everybody away is quoted."""
