@@ -1,7 +1,8 @@
 """The person's command line: ``pylingo [HOST[:PORT]]``.
 
-On a terminal it shows a `Screen`; with redirected input, or where the terminal cannot move its
-cursor (``TERM=dumb``), it is a `Pipe`, which sends each line and prints what comes.
+On a terminal it shows a `Screen`. With redirected input or output, with ``--json``, or where the
+terminal cannot move its cursor (``TERM=dumb``), it is a `Pipe`, which sends each line and prints
+what comes.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ KEYS = (
     "-- Alt-Enter begins a new line.",
     "-- To begin a message with a slash, type two: //help is heard as /help.",
     "-- /ignore NAME hides what somebody says, and shows it again.",
-    "-- Leave a PASSWORD out, and you are asked for it, where nobody sees it.",
+    "-- Leave out a PASSWORD to be asked for it, unseen (/join: in no room only).",
 )
 BEFORE = "-- What was said here before (more: /history):"
 MISSED = "-- What you missed:"

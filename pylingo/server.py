@@ -1,6 +1,6 @@
 """The door for PyLingo's own protocol: one connection, and the factory of all connections.
 
-    bytes --> Int32StringReceiver --> decode --> a row of the table of commands --> the user
+    bytes --> frames (`dataReceived`) --> decode --> a row of the table of commands --> the user
     bytes <-- Outbox <-- encode (once for each event) <-- hear <-- the user's rooms
 
 `ChatProtocol` serves one connection: it takes requests one at a time and replies in their order.

@@ -90,7 +90,7 @@ class Options(BaseOptions):
     longdesc = "A chat server with rooms. Talk to it with the command pylingo."
     optParameters: ClassVar[list[list[Any]]] = [
         ["port", "p", 5000, "The TCP port to listen on; 0 takes a free one and logs it.", port],
-        ["interface", None, "", "The address to listen on; without it, all addresses."],
+        ["interface", None, None, "The address to listen on; without it, all addresses."],
         ["database", None, "pylingo.sqlite3",
          "The file for messages and accounts; :memory: keeps nothing."],
         ["keep-days", None, 90, "How many days messages are kept; 0 is for ever.", whole],
@@ -116,8 +116,7 @@ class Options(BaseOptions):
         self["admins"] = []
 
     def opt_endpoint(self, description: str) -> None:
-        """Listen on this Twisted endpoint, such as tcp:5000, instead of port and interface.
-        May be given several times."""
+        """A Twisted endpoint, such as tcp:5000, instead of port and interface. May be repeated."""
         self["endpoints"].append(description)
 
     def opt_admin(self, name: str) -> None:
@@ -133,7 +132,7 @@ class Options(BaseOptions):
                 # As from a variable that is not set: it must not mean that there is none.
                 raise UsageError(f"--{option} is empty. Name a file, or leave the option out.")
         if not self["endpoints"]:
-            interface = self["interface"].replace(":", "\\:")
+            interface = (self["interface"] or "").replace(":", "\\:")
             kind = "tcp6" if ":" in interface or (not interface and _both()) else "tcp"
             where = f":interface={interface}" if interface else ""
             self["endpoints"].append(f"{kind}:{self['port']}:backlog={BACKLOG}{where}")
