@@ -236,6 +236,8 @@ class Connection:
         self._seen: dict[int, None] = {}
         self._last_sign = 0.0
         self._last_said = 0.0
+        self._looked = 0.0
+        """When it was looked at last whether the other side is there."""
         self._pulse = LoopingCall(self._look)
         self._pulse.clock = reactor
         self._service = ClientService(
@@ -555,14 +557,18 @@ class Connection:
 
     def _look(self) -> None:
         """Now and then: is the other side still there?"""
-        wire = self._wire
+        wire, now = self._wire, self._reactor.seconds()
+        late, self._looked = now - self._looked >= PULSE, now
         if wire is None:
             return
-        now = self._reactor.seconds()
+        most = SILENCE if wire.welcomed else FIRST_EVENT
+        if late:
+            # It is we who were held up, or the clock was set: what came meanwhile is not read yet.
+            self._last_sign = max(self._last_sign, now - most + PULSE / 2)
         if wire.paused:
             # It is we who do not read.
             self._last_sign = now
-        elif now - self._last_sign >= (SILENCE if wire.welcomed else FIRST_EVENT):
+        elif now - self._last_sign >= most:
             wire.abort(SILENT)
             return
         # Also while much is heard: over a slow link the server's own question waits behind that.

@@ -233,6 +233,12 @@ class Database:
         """Which files are now where the open ones were."""
         return [(file.st_dev, file.st_ino) for file in map(os.stat, self._paths)]
 
+    def hush(self) -> None:
+        """Nobody waits any more for what is read: let that fail, or the end would wait for it."""
+        if self.reader is not self.writer:
+            self.reader.interrupt()
+            self.reader.set_progress_handler(lambda: True, 1)
+
     def close(self) -> None:
         """Close it. All that was committed is in the file, even if the file was moved."""
         with suppress(sqlite3.Error, OSError):

@@ -67,6 +67,8 @@ MOST_REFUSED = 100
 """Connections past those bounds that are told so; more are cut off."""
 QUIET = 30.0
 """Seconds without a whole frame after which a connection is asked for a sign of life."""
+BUSY = 10.0
+"""Seconds between our own signs of life while we do not read; less than a client waits for one."""
 DEAD = 60.0
 """Seconds without one after which it is dropped."""
 ON_ITS_WAY = 3.0
@@ -349,7 +351,7 @@ class ChatProtocol(Int32StringReceiver):
             # we say.
             self.heard_at = now
             self._behind += 1
-            if self._behind % QUIET == 0:
+            if self._behind % BUSY == 0:
                 self.outbox.put(PING)
         elif self._behind:
             self._behind = 0
@@ -737,6 +739,7 @@ class ChatFactory(Factory):
             removed = await chat.sessions.forget()
             if self.keep_days:
                 removed += await chat.log.forget(self.keep_days)
+            await chat.log.checkpoint()
             if self.now - self._refreshed >= REFRESH:
                 self._refreshed = self.now
                 chat.sessions.refresh()

@@ -417,9 +417,11 @@ class ChatService(Service):
     def _close(self) -> None:
         """End the threads, which would keep the process, and close the database."""
         pools, self._pools = self._pools, []
+        database, self._database = self._database, None
+        if database is not None:
+            database.hush()
         for pool in pools:
             pool.stop()
-        database, self._database = self._database, None
         if database is not None:
             database.close()
 

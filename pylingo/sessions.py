@@ -19,7 +19,7 @@ from hashlib import sha256
 from twisted.internet.defer import Deferred
 
 from pylingo import names
-from pylingo.history import DAY, FAILURES, MOST_RESENT, STEP, Log
+from pylingo.history import DAY, FAILURES, MOST_RESENT, STEP, Log, whoever_waits
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing
 from pylingo.rooms import Gone, Hear, Registry, Room, User, silence
@@ -120,7 +120,8 @@ class Sessions:
     async def stored(self, token: str) -> Asleep | None:
         """The session with that token, of a user who is gone."""
         if not self._recalled:
-            self._learn(await self._log.said(self._began))
+            # Whoever asks may give up before that is done, and ask again and again.
+            await whoever_waits(self._recall())
         hashed = _hash(token)
         oldest = self._clock() - DAY
 
@@ -143,6 +144,9 @@ class Sessions:
         if found is None or found.id in self._closed:
             return None
         return replace(found, room=None) if found.room_key in shut else found
+
+    async def _recall(self) -> None:
+        self._learn(await self._log.said(self._began))
 
     def _learn(self, said: dict[int, dict[int, int]]) -> None:
         """Know again what those who are gone have said; several may have asked for it at once."""

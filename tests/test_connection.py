@@ -853,6 +853,22 @@ class PulseTests(SynchronousTestCase):
         self.world.wait(2 * PULSE)
         self.assertIn(("ping", ""), self.world.link.asked)
 
+    def test_held_up(self) -> None:
+        """Who was stopped for a while, or has another time now, hears what has come before all."""
+        self.world.clock.advance(3 * SILENCE)
+        self.world.flush()
+        self.world.wait(SILENCE)
+        self.assertEqual((self.ana.of(Disconnected), len(self.world.tried)), ([], 1))
+
+    def test_lost_while_held_up(self) -> None:
+        """A link that was lost meanwhile is noticed soon."""
+        del self.world.answers["ping"]
+        self.world.clock.advance(3 * SILENCE)
+        self.world.flush()
+        self.assertEqual(self.ana.of(Disconnected), [])
+        self.world.wait(PULSE)
+        self.assertEqual([lost.final for lost in self.ana.of(Disconnected)], [False])
+
     def test_silence(self) -> None:
         """A link without a sign of life for 25 seconds is lost; that is said before 30."""
         del self.world.answers["ping"]

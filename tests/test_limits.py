@@ -23,6 +23,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from pylingo import commands, server
+from pylingo.connection import SILENCE
 from pylingo.outbox import MOST_UNSENT, MOST_WAITING, Outbox
 from pylingo.protocol import (
     Closing,
@@ -250,6 +251,18 @@ class SilenceTests(SynchronousTestCase):
         self.assertIn(Ping(), ana.hear())
         self.house.wait(DEAD, alive=False)
         self.assertTrue(ana.closed)
+
+    def test_sign_of_life(self) -> None:
+        """Who has to wait for long gets signs of life more often than a client waits for one."""
+        ana = self.house.visitor("ana")
+        self.house.reads.hold()
+        ana.begin("join", "tea")
+        heard = []
+        for second in range(60):
+            self.house.wait(1, alive=False)
+            heard += [second] * (Ping() in ana.hear())
+        silent = [later - before for before, later in itertools.pairwise([0, *heard, 60])]
+        self.assertLess(max(silent), SILENCE / 2)
 
     def test_after_waiting(self) -> None:
         """One that had to wait, and is silent after that, is gone after a minute as any other."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -51,6 +52,35 @@ class DatabaseTests(SynchronousTestCase):
         (version,) = database.reader.execute("PRAGMA user_version").fetchone()
         self.assertEqual(version, len(schema.STEPS))
         database.reader.execute("SELECT * FROM messages, sessions")
+
+    def test_hush(self) -> None:
+        """What is being read ends, and what is to be read fails; what is written is not touched."""
+        database = self.open(self.path)
+        numbers = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)"
+        endless = f"{numbers} SELECT max(x) FROM n"
+        begun, ended = Event(), list[str]()
+
+        def read() -> None:
+            database.reader.create_function("begun", 0, begun.set)
+            try:
+                database.reader.execute(f"SELECT begun(), ({endless})").fetchone()
+            except sqlite3.OperationalError as error:
+                ended.append(str(error))
+
+        reading = Thread(target=read, daemon=True)
+        reading.start()
+        begun.wait(10)
+        database.hush()
+        reading.join(10)
+        self.assertEqual(ended, ["interrupted"])
+        self.assertRaises(sqlite3.OperationalError, database.reader.execute, endless)
+        database.writer.execute("DELETE FROM batches")
+
+    def test_hush_memory(self) -> None:
+        """Where one connection does both, it is left alone."""
+        database = self.open(MEMORY)
+        database.hush()
+        database.writer.execute("DELETE FROM batches")
 
     def test_private(self) -> None:
         """Nobody but its owner can read it, nor the files beside it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import names, sessions
@@ -137,6 +137,18 @@ class StoredTests(SessionsTestCase):
         self.house.settle()
         stored = self.stored(token)
         self.assertEqual((stored.name, stored.room), ("eve", None))
+
+    def test_given_up(self) -> None:
+        """What takes long to look up is known then, though who asked for it has given up."""
+        token = self.sessions.token(self.user("ana", "lobby"))
+        self.later()
+        self.house.reads.hold()
+        asked = ensureDeferred(self.sessions.stored(token))
+        asked.addErrback(lambda why: why.trap(CancelledError))
+        asked.cancel()
+        self.house.reads.release()
+        self.house.reads.hold()
+        self.assertEqual(self.stored(token).name, "ana")
 
     def test_unknown(self) -> None:
         """A token that nobody got is no session."""
