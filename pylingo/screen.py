@@ -15,6 +15,7 @@ import os
 import re
 import sys
 from codecs import getincrementaldecoder
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from functools import cache, partial
@@ -43,6 +44,8 @@ from prompt_toolkit.formatted_text import (
 from prompt_toolkit.history import History
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding.bindings.named_commands import get_by_name
+from prompt_toolkit.key_binding.key_bindings import Binding
 from prompt_toolkit.layout import Dimension
 from prompt_toolkit.layout.controls import SearchBufferControl, UIContent
 from prompt_toolkit.layout.processors import (
@@ -230,6 +233,8 @@ class Screen(TwistedProtocol):
         """Whether what is pasted has begun, and not ended."""
         self._tail = ""
         """The last keys, which may be the first half of a mark around that."""
+        self._emptied = False
+        """Whether a line was just taken away, and earlier ones cannot be brought back yet."""
         self._left = False
         self._row = 0
         """In which row the prompt begins, or somewhat below it; 0 if the terminal never said it."""
@@ -477,12 +482,27 @@ class Screen(TwistedProtocol):
         keys = self._session.app.key_processor
         return not (keys.input_queue or keys.key_buffer[1:])
 
+    def _empty(self) -> None:
+        """Take away what is typed, or what was looked for.
+
+        prompt_toolkit has the earlier lines ready again in the next turn of the loop.
+        """
+        buffer = self._session.default_buffer
+        buffer.reset()
+        buffer.load_history_if_not_yet_loaded()
+        self._emptied = True
+        asyncio.get_running_loop().call_soon(self._filled)
+
+    def _filled(self) -> None:
+        self._emptied = False
+
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
         typing = Condition(lambda: not self._session.app.layout.is_searching)
         hidden = Condition(lambda: self._desk.hidden)
         # Escape is also how each key with Alt begins.
         alone = Condition(self._alone)
+        emptied = Condition(lambda: self._emptied)
 
         @keys.add("enter", filter=typing)
         @keys.add("c-o", filter=typing)
@@ -491,7 +511,7 @@ class Screen(TwistedProtocol):
             text = buffer.text
             if self._desk.keeps(text):
                 buffer.append_to_history()
-            buffer.reset()
+            self._empty()
             self._desk.typed(text)
 
         @keys.add("escape", "enter", filter=typing)
@@ -557,6 +577,25 @@ class Screen(TwistedProtocol):
         def _(_: KeyPressEvent) -> None:
             """Enter the line as a comment: of no use here."""
 
+        for key, name in (("c-u", "unix-line-discard"), ("c-k", "kill-line")):
+            keys.add(key)(partial(_cut, get_by_name(name)))
+
+        @keys.add("up", filter=emptied)
+        @keys.add("c-p", filter=emptied)
+        @keys.add("c-r", filter=emptied)
+        @keys.add("escape", "<", filter=emptied)
+        def _(event: KeyPressEvent) -> None:
+            """With all keys that came behind it, this one waits for the lines it is about."""
+            keyboard = event.key_processor
+            later, keyboard.input_queue = keyboard.input_queue, deque()
+            later.extendleft(reversed(event.key_sequence))
+
+            def go_on() -> None:
+                keyboard.input_queue.extendleft(reversed(later))
+                keyboard.process_keys()
+
+            asyncio.get_running_loop().call_soon(go_on)
+
         def stay(_: KeyPressEvent) -> None:
             """Bring back, or look for, another line: none belongs into a password."""
 
@@ -586,7 +625,7 @@ class Screen(TwistedProtocol):
                 # It ends at once; the line can be brought back in the next run.
                 event.current_buffer.append_to_history()
             # At first, for a line may come back that was begun before the question.
-            event.current_buffer.reset()
+            self._empty()
             if self._desk.cancel():
                 pass
             elif typed and not self._desk.urgent:
@@ -599,6 +638,15 @@ class Screen(TwistedProtocol):
                 self.show([info("Press Ctrl-C once more to leave.")])
 
         return keys
+
+
+def _cut(command: Binding, event: KeyPressEvent) -> None:
+    """Cut as prompt_toolkit does; where there is nothing to cut, what was cut before is kept."""
+    clipboard = event.app.clipboard
+    kept = clipboard.get_data()
+    command.call(event)
+    if not clipboard.get_data().text:
+        clipboard.set_data(kept)
 
 
 def _keep(event: KeyPressEvent, before: str, after: str) -> None:

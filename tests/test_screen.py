@@ -308,6 +308,27 @@ class TypingTests(ScreenTests):
 
         self.at(scene, history=InMemoryHistory())
 
+    def test_history_at_once(self) -> None:
+        """That is so, too, where many keys come at once, as over a slow line."""
+
+        async def scene() -> None:
+            # Each time, the keys are there before anything is drawn.
+            await self.type("make tae\r" + UP + "\x7f\x7fea\r")
+            await self.typed("make tae", "make tea")
+            await self.type(f"draft{CTRL_C}{CTRL_P}!\r")
+            await self.typed("make tae", "make tea", "make tea!")
+            await self.type("two\rthree\r\x1b<\r")
+            await self.until(lambda: self.desk.lines[-3:] == ["two", "three", "make tae"])
+            await self.type("other\r" + CTRL_R + "tea!\r\r")
+            await self.until(lambda: self.desk.lines[-1] == "make tea!")
+            # Or right after.
+            self.screen.dataReceived(b"last\r")
+            await self.until(lambda: self.desk.lines[-1] == "last")
+            await self.type(UP + "!\r")
+            await self.until(lambda: self.desk.lines[-1] == "last!")
+
+        self.at(scene, history=InMemoryHistory())
+
     def test_history_by_lines(self) -> None:
         """Ctrl-P and Ctrl-N go from one to the other, however many rows each has."""
 
@@ -564,7 +585,7 @@ class TypingTests(ScreenTests):
         await self.type("\x05\x19\r")
         await self.typed("-vuété déjà")
         # Where there is nothing to cut, what was cut before is kept; and blanks are cut.
-        await self.type("keep\x01\x0b\x1b\x7f\x1bd\x19")
+        await self.type("keep\x01\x0b\x1b\x7f\x1bd\x15\x0b\x19")
         await self.before("[lobby] ana> keep")
         await self.type("\x15    \x1b\x7fone two\x01\x1b-\x1b\x7f\x1b-\x1bdX\r")
         await self.typed("-vuété déjà", "Xone two")
