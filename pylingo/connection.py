@@ -221,6 +221,8 @@ class Connection:
         self._started: Deferred[None] | None = None
         self._final: str | None = None
         """Why it has ended for good, or is about to; None as long as it goes on."""
+        self._turned: ChatError | None = None
+        """Why the first arrival was refused; there is only leave to be taken then."""
         self._arriving: Deferred[None] | None = None
         self._wanted: dict[str, str | None] = {}
         """Requests of an arrival without an answer yet; the next link makes them first."""
@@ -495,7 +497,9 @@ class Connection:
 
     def _lost_at_first(self, wire: _Wire, why: str) -> None:
         """The first link did not last until the arrival."""
-        if self._final is not None:
+        if self._turned is not None:
+            self._fail_start(self._turned.text, self._turned.code)
+        elif self._final is not None:
             self._fail_start(self._final, "gone")
         elif wire.welcomed:
             self._fail_start(f"{self.where} closed the connection: {why} Try again.", "unreachable")
@@ -667,7 +671,7 @@ class Connection:
             # Nothing was begun, or it was the session of an earlier time.
             self._fail_start(trouble.text, trouble.code)
             return
-        self._final = trouble.text
+        self._turned, self._final = trouble, trouble.text
         leaving = self._requests.ahead(self._request("close", ""), quiet=True)
         leaving.addTimeout(PARTING, self._reactor)
         leaving.addBoth(lambda _: self._fail_start(trouble.text, trouble.code))

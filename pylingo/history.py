@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from heapq import merge
 from itertools import chain, islice
 from math import inf
@@ -209,13 +209,6 @@ class Log:
         """Remove some of the messages older than `days`; the result is how many rows it was."""
         before = int(max(0, self._now() - days * DAY) * 1_000_000)
         return self.write(lambda connection: _forget(connection, before))
-
-    def checkpoint(self) -> Deferred[None]:
-        """Write home what is in SQLite's own log, while what is said meanwhile goes on into it.
-
-        Otherwise talkers, or the end of the server, would wait for very much of that at once.
-        """
-        return self.read(_checkpoint)
 
     def _shared(self, key: object, query: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
         """As `read`, but once for all who ask the same at a time, as those who come in at nine do.
@@ -525,11 +518,6 @@ def _missed(
         for one in each:
             one.close()
     return messages, True
-
-
-def _checkpoint(connection: sqlite3.Connection) -> None:
-    with suppress(sqlite3.Error):
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def _forget(connection: sqlite3.Connection, before: int) -> int:

@@ -739,7 +739,6 @@ class ChatFactory(Factory):
             removed = await chat.sessions.forget()
             if self.keep_days:
                 removed += await chat.log.forget(self.keep_days)
-            await chat.log.checkpoint()
             if self.now - self._refreshed >= REFRESH:
                 self._refreshed = self.now
                 chat.sessions.refresh()

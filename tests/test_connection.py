@@ -102,6 +102,17 @@ class ArrivalTests(SynchronousTestCase):
         second = self.world.arrive(name="ana", room="ab")
         self.assertEqual((second.connection.user, second.connection.room), ("ana", "ab"))
 
+    def test_lost_while_refused(self) -> None:
+        """What was refused is told, too, where the link breaks before the answer to the leave."""
+        for reconnect in (True, False):
+            self.world.answers["join"] = refused("forbidden", "No.")
+            self.world.answers["close"] = lambda _: [Closing(reason="shutdown", text="Down.")]
+            ana = self.world.arrive(name="ana", room="lobby", reconnect=reconnect)
+            self.world.link.drop()
+            self.world.flush()
+            self.assertEqual((ana.refusal.code, str(ana.refusal)), ("forbidden", "No."))
+            self.assertEqual(ana.closed, [None])
+
     def test_no_word_to_the_refused(self) -> None:
         """A server that does not answer any more is not waited for."""
         self.world.answers["join"] = refused("forbidden", "No.")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from typing import Any
 
 from hypothesis import given, settings
@@ -871,36 +869,6 @@ def ids(messages: Sequence[Message | Private | Post]) -> list[int]:
 
 def fields(event: Message | Private) -> dict[str, Any]:
     return {name: getattr(event, name) for name in event.__struct_fields__}
-
-
-class CheckpointTests(SynchronousTestCase):
-    def test_checkpoint(self) -> None:
-        """What was said is in the file itself then, even if it is all that is left."""
-        house = House(self.mktemp(), watched=False)
-        self.addCleanup(lambda: house.database.close())
-        ana, _ = house.user("ana", "lobby")
-        ana.say("hi")
-        house.settle()
-        copies = [self.mktemp(), self.mktemp()]
-        shutil.copy(house.database.path, copies[0])
-        house.log.checkpoint()
-        house.settle()
-        shutil.copy(house.database.path, copies[1])
-        said = []
-        for copy in copies:
-            with closing(sqlite3.connect(copy)) as connection:
-                tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
-                query = "SELECT text FROM messages" if tables else "SELECT 1 WHERE FALSE"
-                said.append(connection.execute(query).fetchall())
-        self.assertEqual(said, [[], [("hi",)]])
-
-    def test_failing(self) -> None:
-        """Where it cannot be done now, it is another time."""
-        house = House(watched=False)
-        done = house.log.checkpoint()
-        house.database.reader.close()
-        house.settle()
-        self.assertIsNone(self.successResultOf(done))
 
 
 class ForgetTests(LogTestCase):
