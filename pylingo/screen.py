@@ -15,8 +15,7 @@ import os
 import re
 import sys
 from codecs import getincrementaldecoder
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import ExitStack, suppress
 from functools import cache, partial
 from string import ascii_uppercase
@@ -233,8 +232,6 @@ class Screen(TwistedProtocol):
         """Whether what is pasted has begun, and not ended."""
         self._tail = ""
         """The last keys, which may be the first half of a mark around that."""
-        self._emptied = False
-        """Whether a line was just taken away, and earlier ones cannot be brought back yet."""
         self._left = False
         self._row = 0
         """In which row the prompt begins, or somewhat below it; 0 if the terminal never said it."""
@@ -350,10 +347,10 @@ class Screen(TwistedProtocol):
                 buffer.history_forward(count=sys.maxsize)
             if buffer.text:
                 self._draft = buffer.document
-            buffer.reset()
+            self._empty()
         elif self._draft is not None and not self._desk.hidden:
             # With nothing to be undone: that would be the secret.
-            buffer.reset(self._draft)
+            self._empty(self._draft)
             self._draft = None
             # What was cut out of it is not to be seen later either.
             self._app.clipboard = InMemoryClipboard()
@@ -482,19 +479,15 @@ class Screen(TwistedProtocol):
         keys = self._session.app.key_processor
         return not (keys.input_queue or keys.key_buffer[1:])
 
-    def _empty(self) -> None:
-        """Take away what is typed, or what was looked for.
+    def _empty(self, left: Document | None = None) -> None:
+        """Take away what is typed, but for what is `left`.
 
-        prompt_toolkit has the earlier lines ready again in the next turn of the loop.
+        The next key may be there already, and bring an earlier line back.
         """
         buffer = self._session.default_buffer
-        buffer.reset()
-        buffer.load_history_if_not_yet_loaded()
-        self._emptied = True
-        asyncio.get_running_loop().call_soon(self._filled)
-
-    def _filled(self) -> None:
-        self._emptied = False
+        buffer.reset(left)
+        with set_app(cast(Any, _AtOnce)):
+            buffer.load_history_if_not_yet_loaded()
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
@@ -502,7 +495,6 @@ class Screen(TwistedProtocol):
         hidden = Condition(lambda: self._desk.hidden)
         # Escape is also how each key with Alt begins.
         alone = Condition(self._alone)
-        emptied = Condition(lambda: self._emptied)
 
         @keys.add("enter", filter=typing)
         @keys.add("c-o", filter=typing)
@@ -580,22 +572,6 @@ class Screen(TwistedProtocol):
         for key, name in (("c-u", "unix-line-discard"), ("c-k", "kill-line")):
             keys.add(key)(partial(_cut, get_by_name(name)))
 
-        @keys.add("up", filter=emptied)
-        @keys.add("c-p", filter=emptied)
-        @keys.add("c-r", filter=emptied)
-        @keys.add("escape", "<", filter=emptied)
-        def _(event: KeyPressEvent) -> None:
-            """With all keys that came behind it, this one waits for the lines it is about."""
-            keyboard = event.key_processor
-            later, keyboard.input_queue = keyboard.input_queue, deque()
-            later.extendleft(reversed(event.key_sequence))
-
-            def go_on() -> None:
-                keyboard.input_queue.extendleft(reversed(later))
-                keyboard.process_keys()
-
-            asyncio.get_running_loop().call_soon(go_on)
-
         def stay(_: KeyPressEvent) -> None:
             """Bring back, or look for, another line: none belongs into a password."""
 
@@ -642,11 +618,13 @@ class Screen(TwistedProtocol):
 
 def _cut(command: Binding, event: KeyPressEvent) -> None:
     """Cut as prompt_toolkit does; where there is nothing to cut, what was cut before is kept."""
-    clipboard = event.app.clipboard
-    kept = clipboard.get_data()
-    command.call(event)
-    if not clipboard.get_data().text:
-        clipboard.set_data(kept)
+    clipboard, event.app.clipboard = event.app.clipboard, InMemoryClipboard()
+    try:
+        command.call(event)
+    finally:
+        cut, event.app.clipboard = event.app.clipboard.get_data(), clipboard
+    if cut.text:
+        clipboard.set_data(cut)
 
 
 def _keep(event: KeyPressEvent, before: str, after: str) -> None:
@@ -750,6 +728,19 @@ class _Plain(_Terminal):
 
     def reset_attributes(self) -> None:
         """There is nothing to take back."""
+
+
+class _AtOnce:
+    """In place of the application, which would load earlier lines in a later turn of the loop."""
+
+    @staticmethod
+    def create_background_task(loading: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        with suppress(StopIteration):
+            # It waits for nothing, unless the history does.
+            loading.send(None)
+        loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loaded.set_result(None)
+        return loaded
 
 
 class _Pieces(Processor):

@@ -321,6 +321,17 @@ class TypingTests(ScreenTests):
             await self.until(lambda: self.desk.lines[-3:] == ["two", "three", "make tae"])
             await self.type("other\r" + CTRL_R + "tea!\r\r")
             await self.until(lambda: self.desk.lines[-1] == "make tea!")
+            # Or very many.
+            lines = "".join(f"{number}\r{UP}!\r" for number in range(400))
+            await self.type(lines)
+            await self.until(lambda: self.desk.lines[-1] == "399!")
+            wanted = [f"{number}{sign}" for number in range(400) for sign in ("", "!")]
+            self.assertEqual(self.desk.lines[-800:], wanted)
+            # Or behind a secret.
+            self.desk.cancelled = self.unhide
+            await self.hide()
+            await self.type(f"secret{CTRL_C}{UP}{UP}\r")
+            await self.until(lambda: self.desk.lines[-1] == "399")
             # Or right after.
             self.screen.dataReceived(b"last\r")
             await self.until(lambda: self.desk.lines[-1] == "last")
@@ -566,6 +577,12 @@ class TypingTests(ScreenTests):
         """Keys of emacs move and delete."""
         await self.type("one two\x17three\x01X\x05Y\r")
         await self.typed("Xone threeY")
+
+    @played
+    async def test_cut_nothing(self) -> None:
+        """Where there is nothing to cut, what was cut before stays, the newest first."""
+        await self.type("one\x15two\x15\x15\x0b\x19\x1by\r\x19\r")
+        await self.typed("one", "one")
 
     @played
     async def test_words(self) -> None:
