@@ -735,8 +735,7 @@ class Connection:
                 self._astray(pending, lost)
         elif isinstance(event, Error) and event.fatal:
             wire.refused = event.text
-            if self._started is not None:
-                self._fail_start(event.text, event.code)
+            self._fail_start(event.text, event.code)
 
     def _answered(self, pending: Pending, event: AnyEvent) -> None:
         if isinstance(event, Error):

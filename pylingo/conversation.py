@@ -474,11 +474,9 @@ class Conversation:
                 if event.to == self.user:
                     return  # Whoever had our old name before us is somebody else.
                 old = names.kept(event.user)
-                if old in self._peers:
-                    met = [event.to if key == old else one for key, one in self._peers.items()]
-                    self._peers = {names.kept(name): name for name in met}
-                if names.kept(event.user) in self._ignored:
-                    del self._ignored[names.kept(event.user)]
+                met = [event.to if key == old else one for key, one in self._peers.items()]
+                self._peers = {names.kept(name): name for name in met}
+                if self._ignored.pop(old, None) is not None:
                     self._ignored[names.kept(event.to)] = looks.tidy(event.to)
             case Done(user=str()):
                 self._heading, self._away = MISSED, True

@@ -20,6 +20,7 @@ from pylingo.connection import (
     Connection,
     Disconnected,
     Heard,
+    Ticket,
 )
 from pylingo.protocol import (
     LARGEST_EVENT,
@@ -40,7 +41,7 @@ from pylingo.protocol import (
     Welcome,
     encode,
 )
-from tests.world import Person, World, message, refused, welcome
+from tests.world import Person, Script, World, message, refused, welcome
 
 
 class ArrivalTests(SynchronousTestCase):
@@ -63,6 +64,17 @@ class ArrivalTests(SynchronousTestCase):
         """The first `Connected` says that nothing was lost before."""
         ana = self.world.arrive()
         self.assertEqual(ana.of(Connected), [Connected(again=False)])
+
+    def test_started(self) -> None:
+        """Who waits for the start goes on when name and room are there, and not before."""
+        self.world.serve()
+        heard: list[Heard] = []
+        ana = Connection(self.world, heard.append, self.world.clock, name="ana", room="lobby")
+        started = ana.start()
+        self.assertNoResult(started)
+        self.world.flush()
+        self.successResultOf(started)
+        self.assertEqual((ana.user, ana.room), ("ana", "lobby"))
 
     def test_guest(self) -> None:
         """Who asks for no name and no room is a guest in no room."""
@@ -101,6 +113,23 @@ class ArrivalTests(SynchronousTestCase):
         self.assertEqual((again.code, str(again)), ("gone", str(first.refusal)))
         second = self.world.arrive(name="ana", room="ab")
         self.assertEqual((second.connection.user, second.connection.room), ("ana", "ab"))
+
+    def test_earlier_session_refused(self) -> None:
+        """An earlier session is not ended where it cannot go where it should: it may be of use."""
+        self.world.answers["join"] = refused("forbidden", "No.")
+        ana = self.world.arrive(name="ana", room="tea", ticket=Ticket("token-1", 7))
+        self.world.flush()
+        self.assertEqual((ana.refusal.code, ana.closed), ("forbidden", [None]))
+        self.assertNotIn("close", [command for command, _ in self.world.link.asked])
+
+    def test_closed_while_arriving(self) -> None:
+        """A server that ends it for good in the middle of the arrival is quoted."""
+        self.world.answers["name"] = lambda _: [Closing(reason="banned", text="Not you.")]
+        ana = self.world.arrive(name="ana")
+        self.world.link.drop()
+        self.world.flush()
+        self.assertEqual((ana.refusal.code, str(ana.refusal)), ("gone", "Not you."))
+        self.assertEqual(ana.closed, [None])
 
     def test_lost_while_refused(self) -> None:
         """What was refused is told, too, where the link breaks before the answer to the leave."""
@@ -220,6 +249,17 @@ class PasswordTests(SynchronousTestCase):
         """A program that gets it wrong would go on for ever; so it ends."""
         ana = self.world.arrive(password=lambda: succeed("please"), reconnect=False)
         self.assertEqual(ana.refusal.code, "wrong_password")
+        self.assertEqual(len(ana.of(Error)), 1)
+
+    def test_too_often(self) -> None:
+        """Who may not try for now is not asked for another one, which would be refused as well."""
+        self.world.build = lambda: Script(self.world)
+        self.world.answers["hello"] = lambda request: [welcome(request, password_required=True)]
+        self.world.answers["enter"] = refused("rate_limited", "Wait a minute.")
+        ana = self.world.arrive(password=self.ask)
+        self.say("sesame")
+        self.assertEqual((ana.refusal.code, str(ana.refusal)), ("rate_limited", "Wait a minute."))
+        self.assertEqual(len(self.asked), 1)
 
     def test_same_again(self) -> None:
         """So does one that comes back by itself, when it has no other one."""
@@ -275,6 +315,7 @@ class TrustTests(SynchronousTestCase):
         self.assertEqual(len(ana.failures), 1)
         self.assertEqual((ana.refusal.code, str(ana.refusal)), ("untrusted", "I do not know you."))
         self.assertEqual([command for command, _ in world.link.asked], ["hello"])
+        self.assertEqual((ana.heard, ana.connection.welcome), ([], None))
 
     def test_untrusted_on_return(self) -> None:
         """A server that is another one when the link comes back is told nothing, and that ends it.
@@ -649,10 +690,26 @@ class TalkTests(SynchronousTestCase):
         self.world.flush()
         self.assertEqual((self.ana.texts, self.ana.of(Disconnected)), (["one"], []))
 
+    def test_paused_again(self) -> None:
+        """The last word counts, in the same turn, too."""
+        self.ana.connection.pauseProducing()
+        self.ana.connection.resumeProducing()
+        self.ana.connection.pauseProducing()
+        self.bob.connection.say("one")
+        self.world.flush()
+        self.assertEqual(self.ana.texts, [])
+
     def test_no_reply(self) -> None:
-        """What has no reply is not waited for."""
-        self.successResultOf(self.ana.connection.request("pong"))
-        self.assertEqual(self.ana.connection.unanswered, 0)
+        """What has no reply is sent, if there is a link, and not waited for."""
+        world = World()
+        ana = world.arrive()
+        for _ in range(2):
+            self.successResultOf(ana.connection.request("pong"))
+            self.assertEqual(ana.connection.unanswered, 0)
+            world.flush()
+            world.link.drop()
+            world.flush()
+        self.assertEqual([link.asked[1:] for link in world.links], [[("pong", "")]])
 
     def test_other_encoding(self) -> None:
         """What is no Unicode, as an argument in another encoding, is said as well as it goes."""
@@ -810,6 +867,7 @@ class ClosingTests(SynchronousTestCase):
             self.assertEqual(len(world.tried), 1)
             closing = ana.connection.closing
             self.assertEqual(closing and closing.reason, reason)
+            self.assertEqual(ana.connection.ended, "" if reason == "bye" else f"It is {reason}.")
 
     def test_not_final(self) -> None:
         """After a shutdown, or when it was idle or slow, it does."""
@@ -824,6 +882,10 @@ class ClosingTests(SynchronousTestCase):
         world, ana = self.closing("shutdown", reconnect=False)
         self.assertEqual(ana.closed, [None])
         self.assertEqual(len(world.tried), 1)
+        closing = ana.connection.closing
+        self.assertEqual(closing and closing.reason, "shutdown")
+        self.assertIn("It is shutdown.", ana.connection.ended)
+        self.assertIn("Start pylingo again", ana.connection.ended)
 
     def test_replaced_by_another_run(self) -> None:
         """A session that goes on elsewhere ends here, with the server's sentence."""
@@ -863,6 +925,17 @@ class PulseTests(SynchronousTestCase):
         self.ana.connection.pauseProducing()
         self.world.wait(2 * PULSE)
         self.assertIn(("ping", ""), self.world.link.asked)
+
+    def test_deaf(self) -> None:
+        """Who does not read cannot know whether something was said, and has time to read it."""
+        del self.world.answers["ping"]
+        self.ana.connection.pauseProducing()
+        self.world.wait(2 * SILENCE)
+        self.ana.connection.resumeProducing()
+        self.world.wait(PULSE)
+        self.assertEqual(self.ana.of(Disconnected), [])
+        self.world.wait(SILENCE)
+        self.assertEqual(len(self.ana.of(Disconnected)), 1)
 
     def test_held_up(self) -> None:
         """Who was stopped for a while, or has another time now, hears what has come before all."""

@@ -25,6 +25,7 @@ from pylingo.protocol import (
     Rooms,
     RoomSummary,
     Sent,
+    Topic,
     Users,
 )
 from tests.seat import COMMANDS, Seat, left, message, welcome
@@ -119,6 +120,8 @@ class RoomTests(Seat):
         self.talk.typed("/help /ignore")
         self.assertEqual(self.line.asked, [])
         self.assertIn("/ignore NAME", self.said()[0])
+        self.talk.typed("/me ignore")
+        self.assertEqual(self.line.asked, [("me", "ignore")])
 
     def test_exit_among_words(self) -> None:
         """`exit` among other words is said."""
@@ -155,6 +158,9 @@ class RoomTests(Seat):
             self.said(), ["!! Not sent: [you -> bob] psst", "!! Not sent: " + "x" * 200 + "…"]
         )
         self.assertEqual((self.talk.waiting(), self.talk.unsent), ([], []))
+        self.talk.typed("one\ntwo")
+        self.refuse("too_long")
+        self.assertEqual(self.said(), ["!! Not sent: one…"])
 
     def test_slash(self) -> None:
         """What begins with a slash is said after another one."""
@@ -176,7 +182,7 @@ class RoomTests(Seat):
 
     def test_nothing_said(self) -> None:
         """A message that says nothing waits for nothing but its refusal."""
-        for line in ("/me", "/msg", "/msg bob"):
+        for line in ("/me", "/say  ", "/msg", "/msg bob"):
             self.talk.typed(line)
             self.assertEqual(self.talk.waiting(), [])
             self.refuse()
@@ -253,6 +259,10 @@ class RoomTests(Seat):
         self.assertEqual(len(self.said()), 1)
         self.talk.typed("/ignore ")
         self.assertIn("nobody", self.said()[0])
+        self.talk.typed("/ignore @ANA")
+        self.assertIn("That is you", self.said()[0])
+        self.hear(message("three", "ana"))
+        self.assertEqual(len(self.said()), 1)
         self.assertEqual(self.line.asked, [])
 
     def test_ignored_on_the_way_out(self) -> None:
@@ -278,6 +288,11 @@ class RoomTests(Seat):
         self.said()
         self.hear(message("hi", "bob"))
         self.assertEqual(self.said(), [])
+        self.hear(Joined(room="lobby", user="@cid"))
+        self.talk.typed("/ignore @cid")
+        self.said()
+        self.hear(message("hi", "cid"))
+        self.assertEqual(len(self.said()), 1, "a name may begin so")
 
     def test_when(self) -> None:
         """Who comes and goes is shown with the time."""
@@ -555,9 +570,20 @@ class LinkTests(Seat):
         self.assertIn("2 people", self.talk.bar)
         self.hear(back("ana", "lobby"))
         self.assertNotEqual(self.said(), [], "as when somebody asks for it")
+        self.line.linked = True
+        self.hear(Topic(room="lobby", user="bob", topic="tea"))
         self.lose()
         self.said()
-        gone = Resumed(user="ana", room="lobby", users=["ana"], count=1, topic="", session="t")
+        self.hear(back("ana", "lobby", "tea"))
+        self.assertEqual(self.said(), [], "that topic was seen")
+        other = Resumed(
+            user="ana", room="lobby", users=["ana", "cid"], count=2, topic="tea", session="t"
+        )
+        self.hear(other)
+        self.assertIn("cid", self.said()[0], "as many, but others")
+        self.lose()
+        self.said()
+        gone = Resumed(user="ana", room="lobby", users=["ana"], count=1, topic="tea", session="t")
         self.hear(gone)
         self.assertNotEqual(self.said(), [], "somebody is gone")
         for user, room, topic in (("ana", "lobby", "cake"), ("guest-7", "lobby", "cake"),
@@ -609,11 +635,14 @@ class LinkTests(Seat):
 
     def test_unsure(self) -> None:
         """What may have been said, or done, is named."""
-        for line in ("hello?", "/kick bob"):
+        for line, told in (
+            ("hello?", "!! This may have been sent, or not: hello?"),
+            ("/kick bob", "!! /kick bob: No."),
+        ):
             self.talk.typed(line)
             self.said()
             self.refuse("unsure")
-            self.assertIn(line.removeprefix("/"), self.said()[-1])
+            self.assertEqual(self.said(), [told])
 
     def test_leaving(self) -> None:
         """While one leaves, the bar says how not to wait for it; who is refused stays."""
@@ -838,6 +867,8 @@ class CompletionTests(Seat):
         self.hear(Private(id=3, at=1, user="ana", to="BOB", text="psst"))
         self.hear(Renamed(user="bob", to="rob"))
         self.assertEqual(self.texts("/msg ")[:2], ["/msg rob ", "/msg dora "])
+        self.hear(Private(id=4, at=1, user="ana", to="cid", text="psst"))
+        self.assertEqual(self.texts("/msg ")[:2], ["/msg cid ", "/msg rob "])
         self.assertEqual(self.texts("/msg b"), ["/msg Bertha "])
         self.assertEqual(self.texts("/MSG R"), ["/MSG rob "])
         self.hear(Joined(room="lobby", user="Straße"))

@@ -452,14 +452,22 @@ class LobbyTests(Seat):
         self.talk.typed("yes")
         self.assertEqual(self.line.asked, [("join", "²")])
 
+    def test_number_as_a_name(self) -> None:
+        """A number that the list does not have may be the name of a room that is there."""
+        self.line.listed = Rooms(rooms=[RoomSummary("2026", 1, "", False)])
+        self.talk.typed("2")
+        self.talk.typed("2026")
+        self.assertEqual(self.line.asked, [("join", "2026")])
+
     def test_changed_mind(self) -> None:
-        """Just Enter at a question is the way back to the menu."""
+        """Just Enter, or `exit`, at a question is the way back to the menu."""
         for choice in ("1", "2"):
-            self.talk.typed(choice)
-            self.said()
-            self.talk.typed("")
-            self.assertEqual(self.said(), list(MENU))
-            self.assertEqual(self.talk.prompt, "guest-1> ")
+            for never_mind in ("", "exit"):
+                self.talk.typed(choice)
+                self.said()
+                self.talk.typed(never_mind)
+                self.assertEqual(self.said(), list(MENU))
+                self.assertEqual(self.talk.prompt, "guest-1> ")
         self.assertEqual(self.line.asked, [])
 
     def test_list(self) -> None:
@@ -474,6 +482,13 @@ class LobbyTests(Seat):
         self.line.listed = Rooms(rooms=[])
         self.talk.typed("3")
         self.assertEqual(self.said(), ["-- There are no rooms yet.", *MENU])
+
+    def test_no_list(self) -> None:
+        """Where the list cannot be had, the menu comes."""
+        refused: Deferred[AnyEvent] = fail(ChatError("rate_limited", "Wait."))
+        self.patch(self.line, "request", lambda *_, **__: refused)
+        self.talk.typed("3")
+        self.assertEqual(self.said(), list(MENU))
 
     def test_join_nothing(self) -> None:
         """There, 2 asks for no room either."""
@@ -578,7 +593,7 @@ class LobbyTests(Seat):
         self.patch(self.line, "request", lambda *_, **__: late)
         self.talk.typed("2")
         self.enter("lobby")
-        late.callback(Rooms(rooms=[]))
+        late.callback(Rooms(rooms=[RoomSummary("lobby", 1, "", False)]))
         self.assertEqual(self.talk.prompt, "[lobby] guest-1> ")
 
     def test_locked_room_left_alone(self) -> None:
@@ -697,6 +712,7 @@ class GoalTests(Seat):
         """Who is not let in there goes where they wanted to go at first, also if refused later."""
         self.talk.typed("/create attic")
         self.refuse_last("room_exists")
+        self.assertEqual(self.line.asked[2:], [], "not as somebody else")
         self.settle()
         self.assertEqual(self.line.asked[2:], [("join", "2")])
 
