@@ -438,6 +438,23 @@ class PublishTests(ChatTestCase):
         self.chat.publish()
         self.assertEqual([event.id for event in heard], [1, 2, 3, 4, 5, 6])
 
+    def test_out_of_several_rooms(self) -> None:
+        """It is so in any two of three; who is in one room, or gone, is not among them any more."""
+        ana, _ = self.chat.user("ana", "lobby")
+        ben, _ = self.chat.user("ben", "attic")
+        eve, heard = self.chat.user("eve", "den", "lobby", "attic")
+        registry = self.chat.registry
+        eve.leave(registry.rooms["den"])
+        ben.say("attic")
+        ana.say("lobby")
+        ben.say("attic")
+        self.chat.publish()
+        told = [event for event in heard if isinstance(event, Message)]
+        self.assertEqual([event.id for event in told], [1, 2, 3])
+        self.assertEqual(registry.several, {eve})
+        eve.leave(registry.rooms["attic"])
+        self.assertEqual(registry.several, set())
+
     def test_any_group(self) -> None:
         """Whatever comes in one group: as if it had been told one by one, in the order of ids."""
         for seed in range(300):
