@@ -42,10 +42,13 @@ def main(arguments: list[str] | None = None) -> None:
         from pylingo.pipe import converse
     from twisted.internet.task import deferLater, react
 
+    from pylingo.clock import keep_steady
+
     status = 1
 
     async def talk(reactor: Any) -> None:
         nonlocal status
+        keep_steady(reactor)
         # In its first turn the reactor has made the signals its own.
         await deferLater(reactor, 0)
         for one in ENDS:

@@ -27,7 +27,7 @@ from twisted.python.failure import Failure
 
 from pylingo import __version__, names
 from pylingo.accounts import Accounts
-from pylingo.history import FAILURES, REPLAYED, Log, Run, whoever_waits
+from pylingo.history import FAILURES, REPLAYED, Log, Now, Run, whoever_waits
 from pylingo.names import Name
 from pylingo.passwords import Passwords
 from pylingo.protocol import (
@@ -80,17 +80,20 @@ class Chat:
 
     @classmethod
     def on(
-        cls, database: Database, write: Run, read: Run, hash: Run, clock: IReactorTime, *,
+        cls, database: Database, write: Run, read: Run, hash: Run, clock: IReactorTime, now: Now, *,
         admins: frozenset[str] = frozenset(), motd: str = "", password: str = "",
     ) -> Chat:  # fmt: skip
-        """A chat on a database; what blocks is run by `write`, `read` and `hash`."""
-        log = Log(database, write, read, clock)
+        """A chat on a database; what blocks is run by `write`, `read` and `hash`.
+
+        `clock` is for what waits, and `now` the time of day.
+        """
+        log = Log(database, write, read, clock, now)
         registry = Registry(log.append)
         registry.last = log.last
         log.publish, log.refuse = registry.publish, registry.refuse
         passwords = Passwords(hash, clock.seconds)
         accounts = Accounts(registry, log, database.writer, passwords, admins, password)
-        sessions = Sessions(registry, log, clock.seconds, accounts.restore, accounts.powerful)
+        sessions = Sessions(registry, log, now, accounts.restore, accounts.powerful)
         return cls(registry, sessions, log, accounts, passwords, motd, password)
 
     def open(self, hear: Hear, host: str = "") -> User:

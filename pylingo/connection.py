@@ -567,7 +567,7 @@ class Connection:
             return
         most = SILENCE if wire.welcomed else FIRST_EVENT
         if late:
-            # It is we who were held up, or the clock was set: what came meanwhile is not read yet.
+            # It is we who were held up: what came meanwhile is not read yet.
             self._last_sign = max(self._last_sign, now - most + PULSE / 2)
         if wire.paused:
             # It is we who do not read.

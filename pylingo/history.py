@@ -46,6 +46,8 @@ T = TypeVar("T")
 Change: TypeAlias = Callable[[sqlite3.Connection], Any]
 Publish: TypeAlias = Callable[[Sequence[Post]], None]
 Run: TypeAlias = Callable[[Callable[[], Any]], "Deferred[Any]"]
+Now: TypeAlias = Callable[[], float]
+"""The time of day, in seconds since 1970; it may be set."""
 
 REPLAYED = 50
 """Messages that a join replays, and `history` gives unless told otherwise."""
@@ -85,13 +87,15 @@ class Waiting(NamedTuple):
 class Log:
     """Messages in one order for the whole chat.
 
-    `publish` is given every group that was committed, `refuse` every one that could not be. The
-    clock gives seconds since 1970.
+    `publish` is given every group that was committed, `refuse` every one that could not be. Ids are
+    made of what `now` says; `clock` is for what waits.
     """
 
     _log = Logger()
 
-    def __init__(self, database: Database, write: Run, read: Run, clock: IReactorTime):
+    def __init__(
+        self, database: Database, write: Run, read: Run, clock: IReactorTime, now: Now
+    ) -> None:
         self.publish: Publish = _untold
         self.refuse: Publish = _untold
         self.stored = 0
@@ -104,7 +108,7 @@ class Log:
         self._write = write
         self._read = read
         self._clock = clock
-        self._now = clock.seconds
+        self._now = now
         self._posts: list[Post] = []
         self._changes: list[Waiting] = []
         self._states: dict[object, Change] = {}
@@ -238,7 +242,7 @@ class Log:
         changes = [one for one in self._changes if one.before < left]
         self._changes = self._changes[len(changes) :]
         states, self._states = self._states, {}
-        begun, unsure = self._now(), self.failing
+        begun, unsure = self._clock.seconds(), self.failing
         storing = self._write(lambda: _commit(self._database, posts, states, changes, unsure))
         storing.addCallbacks(
             self._committed,
@@ -257,7 +261,7 @@ class Log:
         begun: float,
     ) -> None:
         self.groups += 1
-        self.seconds += self._now() - begun
+        self.seconds += self._clock.seconds() - begun
         if self.failing:
             self.failing = False
             self._log.info("messages can be stored again")

@@ -101,8 +101,6 @@ LOOKS = 100
 """Turns that looking at all connections takes at most, about."""
 CLEANING = 60.0
 """Seconds between removals of what is old; a sixtieth of that while there is more."""
-REFRESH = 3_600.0
-"""Seconds between notes in the database that sessions are still in use; less than `IN_USE`."""
 PAUSE = 5.0
 """Seconds that a look comes too late where the server itself was held up, and nobody was silent."""
 MOST_LINGERING = 10_000
@@ -478,8 +476,6 @@ class ChatProtocol(Int32StringReceiver):
         factory = self.factory
         now = factory.clock.seconds()
         user = self.user
-        if user.spent >= now + 1.0 and now < factory.now:
-            user.spent = 0.0  # The clock was set back.
         user.spent = max(user.spent, now - factory.burst / factory.rate) + cost / factory.rate
         debt = user.spent - now
         if debt > 0 and not self.closing and self._debt is None:
@@ -647,7 +643,6 @@ class ChatFactory(Factory):
         """The time, as of the last look at all connections; good for bounds in seconds."""
         self._hosts: Counter[str] = Counter()
         self._surplus = 0
-        self._refreshed = self.now
         self.stopping = False
         """Whether nothing more is read of anybody."""
         self._stopped: Deferred[None] | None = None
@@ -699,11 +694,12 @@ class ChatFactory(Factory):
         self.lag = max(0.0, now - self.now - 1.0)
         self.now = now
         if self.lag >= PAUSE:
-            # The clock has jumped, or the machine slept: nobody was silent or away for that long.
+            # We were held up, or the machine slept: nobody was silent or away for that long.
             for door in self.doors:
                 door.missed(self.lag)
             for user in self.registry.lingering:
                 self.registry.lingering[user] += self.lag
+        self.chat.sessions.refresh()
         if self._looking.called:
             self._looking = ensureDeferred(self._look_at_all())
 
@@ -739,9 +735,6 @@ class ChatFactory(Factory):
             removed = await chat.sessions.forget()
             if self.keep_days:
                 removed += await chat.log.forget(self.keep_days)
-            if self.now - self._refreshed >= REFRESH:
-                self._refreshed = self.now
-                chat.sessions.refresh()
         except sqlite3.Error as error:
             self._log.warn("old messages could not be removed: {error}", error=error)
         except Exception:  # noqa: BLE001 - it is tried again, as everything else goes on

@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any, ClassVar
 
 from twisted.application.service import Service
@@ -33,6 +33,7 @@ from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
 from pylingo import identity, moderation, names
+from pylingo.clock import keep_steady
 from pylingo.commands import Chat
 from pylingo.protocol import ChatError
 from pylingo.schema import MEMORY, Database, DatabaseError, trouble, unusable
@@ -357,6 +358,7 @@ class ChatService(Service):
             read,
             self._thread("passwords"),
             reactor,
+            time,
             admins=frozenset(options["admins"]),
             motd=options["motd"],
             password=options["password"],
@@ -430,6 +432,7 @@ def makeService(options: Options) -> ChatService:
     """The service that `options` ask for. Exits with a sentence if the database is of no use."""
     from twisted.internet import reactor
 
+    keep_steady(reactor)
     try:
         # Looked at now, while there is someone to tell; opened by the process that serves.
         Database(options["database"]).close()

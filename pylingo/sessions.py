@@ -19,15 +19,16 @@ from hashlib import sha256
 from twisted.internet.defer import Deferred
 
 from pylingo import names
-from pylingo.history import DAY, FAILURES, MOST_RESENT, STEP, Log, whoever_waits
+from pylingo.history import DAY, FAILURES, MOST_RESENT, STEP, Log, Now, whoever_waits
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing
 from pylingo.rooms import Gone, Hear, Registry, Room, User, silence
 from pylingo.rules import Rules
 
+REFRESH = 3_600.0
+"""Seconds between notes in the database that sessions are still in use."""
 IN_USE = 7_200.0
-"""Seconds that the note of a session in use is ahead of the time: a server that is killed makes no
-last one. More than lie between two of `Sessions.refresh`."""
+"""Seconds that such a note is ahead of the time, for a server that is killed makes no last one."""
 TOKEN = 24
 """Random bytes in a token: 192 bits."""
 MOST_CLOSED = 10_000
@@ -62,7 +63,7 @@ class Asleep:
 
 
 class Sessions:
-    """The sessions of all users, by their tokens. The clock gives seconds since 1970.
+    """The sessions of all users, by their tokens.
 
     `restore` is told when the session of a user who is back was logged in to an account; `powerful`
     says whether a user may moderate a room, and so is not kept out of it.
@@ -72,13 +73,13 @@ class Sessions:
         self,
         registry: Registry,
         log: Log,
-        clock: Callable[[], float],
+        now: Now,
         restore: Callable[[User, str], None],
         powerful: Callable[[User, Room], bool],
     ) -> None:
         self._registry = registry
         self._log = log
-        self._clock = clock
+        self._now = now
         self._restore = restore
         self._powerful = powerful
         self._users: dict[bytes, User] = {}
@@ -89,8 +90,9 @@ class Sessions:
         self._sought: dict[object, set[str]] = {}
         """For each session that is looked up, the keys of rooms that were shut meanwhile."""
         # Nobody is here yet, so no note needs to be ahead; one that is more so is of another clock.
-        now = int(clock())
-        log.keep("notes", lambda connection: _level(connection, now, now + int(IN_USE)))
+        self._refreshed = now()
+        seen = int(self._refreshed)
+        log.keep("notes", lambda connection: _level(connection, seen, seen + int(IN_USE)))
         self._closed: dict[int, None] = {}
         """Sessions that have ended for good lately; that may not be stored yet."""
 
@@ -123,7 +125,7 @@ class Sessions:
             # Whoever asks may give up before that is done, and ask again and again.
             await whoever_waits(self._recall())
         hashed = _hash(token)
-        oldest = self._clock() - DAY
+        oldest = self._now() - DAY
 
         def find(connection: sqlite3.Connection) -> Asleep | None:
             return _find(connection, hashed, oldest)
@@ -202,7 +204,7 @@ class Sessions:
             user.account,
             room and room.name.shown,
             user.rooms[room] if room else 0,
-            int(self._clock() + ahead),
+            int(self._now() + ahead),
             user.login,
             user.name.key,
             room and room.name.key,
@@ -282,14 +284,18 @@ class Sessions:
         )
 
     def refresh(self) -> None:
-        """Say that the sessions of all users are in use."""
+        """Say now and then, or if the clock was set, that the sessions of all users are in use."""
+        now = self._now()
+        if abs(now - self._refreshed) < REFRESH:
+            return
+        self._refreshed = now
         for user in self._registry.users.values():
             if user not in self._registry.lingering:
                 self.save(user)
 
     def forget(self) -> Deferred[int]:
         """Remove some of the sessions unused for a day; the result is how many."""
-        oldest = self._clock() - DAY
+        oldest = self._now() - DAY
         return self._log.write(lambda connection: _forget(connection, oldest))
 
 

@@ -199,6 +199,8 @@ class House:
         self.path = database
         self.clock = Clock()
         self.clock.advance(start)
+        self.ahead = 0.0
+        """Seconds by which the system's clock was set."""
         self.commits = Worker(self.clock)
         self.reads = Worker(self.clock)
         self.hashes = Worker(self.clock)
@@ -209,6 +211,7 @@ class House:
             self.reads,
             self.hashes,
             self.clock,
+            lambda: self.clock.seconds() + self.ahead,
             admins=admins,
             motd=motd,
             password=password,

@@ -40,7 +40,7 @@ class SlowDiskTests(SynchronousTestCase):
         database = Database(MEMORY)
         self.addCleanup(database.close)
         self.clock = Clock()
-        self.log = Log(database, self.write, self.write, self.clock)
+        self.log = Log(database, self.write, self.write, self.clock, self.clock.seconds)
         self.registry = Registry(self.log.append)
         self.log.publish, self.log.refuse = self.registry.publish, self.registry.refuse
         self.ana = self.registry.enter(silence, 1)

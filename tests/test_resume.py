@@ -27,7 +27,8 @@ from pylingo.protocol import (
     Welcome,
 )
 from pylingo.rules import Sanction
-from pylingo.server import EXPIRED, LOOKED_AT, REFRESH
+from pylingo.server import EXPIRED, LOOKED_AT
+from pylingo.sessions import REFRESH
 from tests.house import SECRET, DoorTestCase, House, Visitor, codes, request, texts
 
 SEED = int(os.environ.get("PYLINGO_SEED") or random.randrange(2**32))

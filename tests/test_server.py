@@ -1019,10 +1019,10 @@ class CleanTests(DoorTestCase):
 
     def test_now_and_then(self) -> None:
         """That they are in use is noted once an hour, not each time."""
-        noted: list[float] = []
-        self.patch(self.house.sessions, "refresh", lambda: noted.append(self.house.factory.now))
-        self.house.clock.advance(3600)
-        self.house.wait(300)
+        noted: list[object] = []
+        self.visitor("ana")
+        self.patch(self.house.sessions, "save", noted.append)
+        self.house.wait(2 * 3600 - 60)
         self.assertEqual(len(noted), 1)
 
     def test_broken_disk(self) -> None:

@@ -11,8 +11,7 @@ from pylingo import names, sessions
 from pylingo.history import DAY, STEP
 from pylingo.protocol import Left
 from pylingo.rooms import User, silence
-from pylingo.server import REFRESH
-from pylingo.sessions import IN_USE, Sessions
+from pylingo.sessions import IN_USE, REFRESH, Sessions
 from tests.house import House
 
 
@@ -177,6 +176,17 @@ class StoredTests(SessionsTestCase):
         self.house.clock.advance(2)
         self.assertIsNotNone(self.stored(here_token))
         self.assertIsNone(self.stored(gone_token))
+
+    def test_clock_set(self) -> None:
+        """Nor is anybody forgotten who is here because the system's clock was set, either way."""
+        token = self.sessions.token(self.user("ana"))
+        for ahead in (400 * DAY, -DAY):
+            self.house.ahead = ahead
+            self.house.factory.look()
+            self.house.settle()
+            ensureDeferred(self.house.factory.clean())
+            self.house.settle()
+            self.assertIsNotNone(self.stored(token))
 
     def test_killed(self) -> None:
         """It is 24 hours from the end of the server, too, although that could not note the time."""

@@ -167,7 +167,8 @@ class World:
         """Have a real server, with an empty database, from now on."""
         database = Database(":memory:")
         at_once = maybeDeferred  # In place of threads.
-        chat = Chat.on(database, at_once, at_once, at_once, self.clock, password=password)
+        clock = self.clock
+        chat = Chat.on(database, at_once, at_once, at_once, clock, clock.seconds, password=password)
         factory = ChatFactory(chat, self.clock)
         self.build = lambda: factory.buildProtocol(None)
         return factory

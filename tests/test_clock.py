@@ -1,0 +1,77 @@
+"""The system's clock is set: whatever waits does not wait for as much longer."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo.clock import keep_steady, steady
+from tests.journey import Journey, Server
+
+HOUR = 3600
+WATCH = """\
+import time
+
+right = time.time
+time.time = lambda: right() + float(open({path!r}).read())
+"""
+"""A clock that is ahead by what a file says, for Python programs with this as `sitecustomize`."""
+
+
+class ClockTests(SynchronousTestCase):
+    def test_steady(self) -> None:
+        """What waits already waits as long as it was to; so does what comes later."""
+        clock = Clock()
+        clock.advance(1_700_000_000)
+        calls = [clock.callLater(5, lambda: None)]
+        keep_steady(clock)
+        calls.append(clock.callLater(5, lambda: None))
+        calls.append(clock.callLater(9, lambda: None))
+        calls[-1].reset(5)
+        for call in calls:
+            self.assertApproximates(call.getTime() - steady(), 5, 1)
+
+
+class SetBackTests(Journey):
+    """Real programs, with a clock that is set back by an hour."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.watch = self.home / "watch"
+        self.watch.write_text("0")
+        modules = self.home / "modules"
+        modules.mkdir()
+        (modules / "sitecustomize.py").write_text(WATCH.format(path=str(self.watch)))
+        path = os.pathsep.join([str(modules), os.environ.get("PYTHONPATH", "")])
+        self.patch(os, "environ", {**os.environ, "PYTHONPATH": path})
+
+    def set_back(self) -> None:
+        new = self.home / "new"
+        new.write_text(str(-HOUR))
+        new.replace(self.watch)
+
+    def test_server(self) -> None:
+        """Who does not come back is gone in time, and what is said is heard."""
+        server = self.serve("--linger=1")
+        ana, ben = self.person(server, "ana"), self.person(server, "ben")
+        ben.prints("ana")
+        self.set_back()
+        ana.write("hello\n")
+        ben.prints("<ana> hello")
+        ana.kill()
+        ben.prints("<-- ana left")
+        server.stop()
+        self.assertNotIn("Traceback", server.out + server.err)
+
+    def test_client(self) -> None:
+        """It goes on trying to come back."""
+        server = self.serve()
+        ana = self.seat(server)
+        server.kill()
+        ana.shows("Not connected")
+        self.set_back()
+        again = Server(self.home / "server", port=server.port)
+        self.addCleanup(again.kill)
+        ana.shows("Connected again.")
