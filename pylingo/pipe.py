@@ -137,7 +137,6 @@ class Pipe(LineReceiver):
             f"A line of the input has more than {self.MAX_LENGTH} bytes. That line and "
             "all after it were not sent. Make it shorter."
         )
-        self.clearLineBuffer()
         self.readConnectionLost()
 
     def readConnectionLost(self) -> None:

@@ -147,6 +147,36 @@ class InputTests(PipeTests):
         """The mark that editors of another system put at the beginning is no part of it either."""
         self.pipe.dataReceived("\ufeff/login ci s3cret\r\n\ufeffhi\n".encode())
         self.assertEqual(self.wire.asked, [("login", "ci s3cret"), ("say", "\ufeffhi")])
+        self.setUp()
+        self.pipe.dataReceived("\ufeffhi\n".encode())
+        self.assertEqual(self.wire.asked, [("say", "hi")])
+
+    def test_program(self) -> None:
+        """Who is no person is not told how to begin, and says `exit`."""
+        self.pipe.heard(welcome())
+        self.assertNotIn(BEGIN, self.printed)
+        self.pipe.dataReceived(b"exit\n")
+        self.assertEqual(self.wire.asked, [("say", "exit")])
+
+    def test_not_before(self) -> None:
+        """Nothing is read before there is somebody to tell it to."""
+        pipe, output = Pipe(False, self.errors, self.clock), StringTransport()
+        pipe.makeConnection(output)
+        self.assertEqual(output.producerState, "paused")
+
+    def test_refused(self) -> None:
+        """What is refused, and leads nowhere, keeps nothing back."""
+        self.pipe.dataReceived(b"/topic tea\n")
+        self.refuse()
+        self.pipe.dataReceived(b"hi\n")
+        self.assertEqual(self.wire.asked, [("topic", "tea"), ("say", "hi")])
+
+    def test_refused_here(self) -> None:
+        """Nor does a way to the room where one is."""
+        self.pipe.dataReceived(b"/join Lobby\n")
+        self.refuse()
+        self.pipe.dataReceived(b"hi\n")
+        self.assertEqual(self.wire.asked[1:], [("say", "hi")])
 
     def test_spaces(self) -> None:
         """Spaces are part of it; a line of nothing else is not sent."""
@@ -319,6 +349,25 @@ class OutputTests(PipeTests):
         self.pipe.leave()
         self.assertIn("2 lines were not acknowledged, and what comes after", self.complaints)
 
+    def test_leave_at_the_end(self) -> None:
+        """Of what was not read yet nothing is said where all was read."""
+        self.pipe.dataReceived(b"one\n")
+        self.pipe.readConnectionLost()
+        self.pipe.leave()
+        self.assertIn("1 line was not acknowledged.", self.complaints)
+
+    def test_leave_before(self) -> None:
+        """Nor is any of it where there was no link yet, or the end was near anyway."""
+        self.wire.linked = False
+        self.pipe.dataReceived(b"one\n")
+        self.pipe.leave()
+        self.assertEqual(self.complaints, "")
+        self.setUp()
+        self.pipe.dataReceived(b"one\n")
+        self.pipe.heard(Closing(reason="bye", text="Bye."))
+        self.pipe.leave()
+        self.assertEqual(self.complaints, "")
+
     def test_leave_unread(self) -> None:
         """Output that nobody reads keeps it from ending for a moment, not for ever."""
         self.pipe.leave()
@@ -354,6 +403,7 @@ class OutputTests(PipeTests):
     def test_output_gone(self) -> None:
         """When nobody reads any more it ends with status 1, quietly."""
         self.pipe.writeConnectionLost()
+        self.assertEqual(self.status, [1])
         self.pipe.heard(Notice(text="hi"))
         self.pipe.heard(Disconnected("The server is gone.", True))
         self.pipe.connectionLost()
