@@ -15,9 +15,12 @@ steady = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_
 
 
 def keep_steady(reactor: Any) -> None:
-    """Let `reactor` go by that clock, and what waits in it already, too."""
-    ahead = steady() - reactor.seconds()
+    """Let `reactor` go on by that clock from the time it is; what waits in it goes by it, too."""
+    ahead: float = reactor.seconds() - steady()
+
+    def seconds() -> float:
+        return ahead + steady()
+
     for call in reactor.getDelayedCalls():
-        call.time += ahead
-        call.seconds = steady
-    reactor.seconds = steady
+        call.seconds = seconds
+    reactor.seconds = seconds

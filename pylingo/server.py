@@ -381,7 +381,8 @@ class ChatProtocol(Int32StringReceiver):
         Nor as a word from them.
         """
         self.heard_at += lag
-        self.deadline += lag
+        # It may have come only since then.
+        self.deadline = min(self.deadline + lag, self.factory.now + FIRST_REQUEST)
         if self._stall is not None:
             self._stall = None
         if self._taken is not None:
@@ -697,8 +698,9 @@ class ChatFactory(Factory):
             # We were held up, or the machine slept: nobody was silent or away for that long.
             for door in self.doors:
                 door.missed(self.lag)
-            for user in self.registry.lingering:
-                self.registry.lingering[user] += self.lag
+            # What was noticed only since then, and before this look, is not of that time.
+            for user, until in self.registry.lingering.items():
+                self.registry.lingering[user] = min(until + self.lag, now + self.linger)
         self.chat.sessions.refresh()
         if self._looking.called:
             self._looking = ensureDeferred(self._look_at_all())

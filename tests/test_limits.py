@@ -18,6 +18,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
@@ -251,6 +252,19 @@ class SilenceTests(SynchronousTestCase):
         self.assertIn(Ping(), ana.hear())
         self.house.wait(DEAD, alive=False)
         self.assertTrue(ana.closed)
+
+    def test_after_a_pause(self) -> None:
+        """What happens first after such a time lasts no longer for that."""
+        self.house = House(linger=5)
+        ana, ben = self.house.visitor("ana"), self.house.visitor("ben")
+        self.house.clock.rightNow += 8 * 3600
+        ana.wire.lose(ConnectionLost())
+        new = Visitor(self.house)
+        self.house.wait(2, alive=False)
+        ben.drop()
+        self.house.wait(7, alive=False)
+        self.assertEqual(self.house.registry.lingering, {})
+        self.assertLessEqual(self.gone_after(new), 3)
 
     def test_sign_of_life(self) -> None:
         """Who has to wait for long gets signs of life more often than a client waits for one."""
