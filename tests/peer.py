@@ -9,6 +9,7 @@ A peer checks nothing; it says and hears. A `Run` is what the three have in comm
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -145,7 +146,9 @@ class Peer:
     def finish(self) -> None:
         """Shut this side; the other may go on."""
         if self._writer.can_write_eof() and not self._writer.is_closing():
-            self._writer.write_eof()
+            # The other may be gone, which is heard by reading.
+            with contextlib.suppress(OSError):
+                self._writer.write_eof()
 
     def close(self) -> None:
         """End the connection in the ordinary way."""
