@@ -701,7 +701,6 @@ class ChatFactory(Factory):
             # What was noticed only since then, and before this look, is not of that time.
             for user, until in self.registry.lingering.items():
                 self.registry.lingering[user] = min(until + self.lag, now + self.linger)
-        self.chat.sessions.refresh()
         if self._looking.called:
             self._looking = ensureDeferred(self._look_at_all())
 
@@ -719,6 +718,7 @@ class ChatFactory(Factory):
                 self.chat.sessions.drop(user)
                 if count % EXPIRED == 0:
                     await deferLater(self.clock, 0)
+            self.chat.sessions.refresh()
         except CancelledError:
             pass
         except Exception:  # noqa: BLE001 - the next look may be better

@@ -41,7 +41,7 @@ from pylingo.protocol import (
     Welcome,
     encode,
 )
-from tests.world import Person, Script, World, message, refused, welcome
+from tests.world import Person, World, message, refused, welcome
 
 
 class ArrivalTests(SynchronousTestCase):
@@ -253,7 +253,7 @@ class PasswordTests(SynchronousTestCase):
 
     def test_too_often(self) -> None:
         """Who may not try for now is not asked for another one, which would be refused as well."""
-        self.world.build = lambda: Script(self.world)
+        self.world = World()
         self.world.answers["hello"] = lambda request: [welcome(request, password_required=True)]
         self.world.answers["enter"] = refused("rate_limited", "Wait a minute.")
         ana = self.world.arrive(password=self.ask)

@@ -293,6 +293,12 @@ class SilenceTests(SynchronousTestCase):
         self.patch(ana.wire, "loseConnection", lambda: None)
         self.assertLessEqual(self.gone_after(ana), DEAD + 2)
 
+    def test_bug_beside(self) -> None:
+        """A bug in what else is done with each look does not keep the silent."""
+        self.patch(self.house.sessions, "refresh", lambda: 1 / 0)
+        self.assertLessEqual(self.gone_after(Visitor(self.house)), FIRST_REQUEST + 2)
+        self.assertNotEqual(self.flushLoggedErrors(ZeroDivisionError), [])
+
     def test_drip_at_first(self) -> None:
         """A first request that comes a byte a second is not waited for."""
         visitor = Visitor(self.house)

@@ -27,7 +27,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from pylingo import clock, schema, service, tls
+from pylingo import schema, service, tls
 from pylingo.protocol import Closing, Error, Message, Resumed, Sent
 from pylingo.schema import MEMORY, Database
 from pylingo.service import (
@@ -280,15 +280,6 @@ class MakeServiceTests(SynchronousTestCase):
         service = makeService(parsed("--database", path, "--port", "0"))
         self.assertTrue(IService.providedBy(service))
         Database(path).close()
-
-    def test_clock(self) -> None:
-        """What waits waits by a clock that nobody sets."""
-        makeService(parsed("--database", MEMORY, "--port", "0"))
-        running: Any = reactor
-        self.patch(clock, "steady", lambda: 7.0)
-        before = running.seconds()
-        self.patch(clock, "steady", lambda: 9.0)
-        self.assertApproximates(running.seconds() - before, 2, 0.001)
 
     def test_other_letters(self) -> None:
         """A log on standard output has each line, whatever letters that has."""
