@@ -229,8 +229,9 @@ class Outbox:
         self._attach()
         # Not every transport is TCP, and not every system can be told.
         with suppress(OSError, AttributeError):
-            most = sockets.TCP_NOTSENT_LOWAT
-            self._handle().setsockopt(sockets.IPPROTO_TCP, most, MOST_UNSENT)
+            handle = self._handle()
+            handle.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
+            handle.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NOTSENT_LOWAT, MOST_UNSENT)
 
     def __call__(self, events: Sequence[Event]) -> None:
         """Tell the peer of `events`: this is what the user hears with."""

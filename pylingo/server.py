@@ -166,8 +166,6 @@ class ChatProtocol(Int32StringReceiver):
         transport = self.transport
         encrypted = ISSLTransport.providedBy(transport)
         self.plain = ITCPTransport.providedBy(transport) and not encrypted
-        if self.plain:
-            transport.setTcpNoDelay(True)
         if encrypted and IProtocol.providedBy(transport):
             # What decrypts is a protocol on the transport, and tells nobody what it had to do: so
             # what it is given is counted before it gets that.

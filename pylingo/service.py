@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred, fail, maybeDeferred
-from twisted.internet.endpoints import serverFromString, wrapServerTLS
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.threads import deferToThreadPool
@@ -174,6 +174,7 @@ class Options(BaseOptions):
     def _encrypt(self) -> None:
         """Put TLS around every door; `auto` makes the certificate on the first start."""
         from pylingo import tls
+        from pylingo.encrypted import EncryptedDoor
 
         path = Path(self["tls"])
         try:
@@ -185,7 +186,7 @@ class Options(BaseOptions):
             options, self["certificate"] = tls.serve(path)
         except tls.CertificateError as error:
             raise UsageError(str(error)) from None
-        self["doors"] = [wrapServerTLS(options, door) for door in self["doors"]]
+        self["doors"] = [EncryptedDoor(options, door) for door in self["doors"]]
 
 
 def _kind(endpoint: str) -> str:

@@ -10,21 +10,25 @@ import contextlib
 import gc
 import itertools
 import socket
+import ssl
 import struct
 import sys
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IReactorTCP, IReactorTime
+from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
-from pylingo import commands, server
+from pylingo import commands, server, tls
 from pylingo.connection import SILENCE
+from pylingo.encrypted import EncryptedDoor
 from pylingo.outbox import MOST_UNSENT, MOST_WAITING, Outbox
 from pylingo.protocol import (
     Closing,
@@ -484,16 +488,24 @@ class ReaderTests(TestCase):
 
     def setUp(self) -> None:
         self.house = House()
-        tcp: Any = IReactorTCP(reactor)
         time = IReactorTime(reactor)
         self.delay: Callable[[float], Deferred[Any]] = lambda s: deferLater(time, s)
-        self.port: Any = tcp.listenTCP(0, self.house.factory, interface="127.0.0.1")
+        endpoint = self.around(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
+        self.port: Any = self.successResultOf(endpoint.listen(self.house.factory))
         pump = LoopingCall(self.house.settle)
         pump.start(0.002)
         self.addCleanup(self.port.stopListening)
         self.addCleanup(self.gone)
         self.addCleanup(pump.stop)
         self.talker, _ = self.house.user("talker", "lobby")
+
+    def around(self, endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
+        """The door as it is, or with something around it."""
+        return endpoint
+
+    async def inside(self, peer: socket.socket) -> socket.socket:
+        """A new connection as a client uses it."""
+        return peer
 
     async def gone(self) -> None:
         """Wait until no connection is left."""
@@ -519,6 +531,7 @@ class ReaderTests(TestCase):
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         peer.connect(("127.0.0.1", self.port.getHost().port))
         peer.setblocking(False)
+        peer = await self.inside(peer)
         peer.send(request("name", name) + request("join", "lobby"))
         await self.until(lambda: name in self.house.registry.rooms["lobby"].shown())
         # The server's side, too, holds little, so that it does not take long to fill.
@@ -557,7 +570,7 @@ class ReaderTests(TestCase):
         while len(data) < most:
             try:
                 piece = peer.recv(most - len(data))
-            except BlockingIOError:
+            except (BlockingIOError, ssl.SSLWantReadError):
                 break
             if not piece:
                 break
@@ -616,6 +629,8 @@ class ReaderTests(TestCase):
             raise SkipTest("only Linux tells what a peer has taken")
         peer = socket.create_connection(("127.0.0.1", self.port.getHost().port))
         self.addCleanup(peer.close)
+        peer.setblocking(False)
+        await self.inside(peer)
         await self.until(lambda: self.doors)
         (door,) = self.doors
         for _ in range(3):
@@ -742,6 +757,29 @@ class ReaderTests(TestCase):
                 peer.send(ask)
             await self.delay(0.003)
         self.assertEqual(self.house.factory.slow, 1)
+
+
+class EncryptedReaderTests(ReaderTests):
+    """The same, over TLS."""
+
+    def around(self, endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
+        path = Path(self.mktemp())
+        tls.make(path)
+        options, _ = tls.serve(path)
+        return EncryptedDoor(options, endpoint)
+
+    async def inside(self, peer: socket.socket) -> socket.socket:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        encrypted = context.wrap_socket(peer, do_handshake_on_connect=False)
+        self.addCleanup(encrypted.close)
+        while True:
+            try:
+                encrypted.do_handshake()
+            except ssl.SSLWantReadError:
+                await self.delay(0.002)
+            else:
+                return encrypted
 
 
 def _whole(data: bytes) -> bool:
