@@ -170,7 +170,7 @@ class Log:
 
         What is to be kept is tried again then, with what comes next.
         """
-        if self._storing or self._posts or self._changes or self._states:
+        if self._storing or self._states:
             return self.write(_nothing)
         return succeed(None)
 

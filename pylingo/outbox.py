@@ -56,8 +56,8 @@ class Owner(Protocol):
 class Turn:
     """What is told in this turn of the reactor, and to whom something is to be sent at its end.
 
-    `sent` counts the bytes for peers, `deliveries` the messages told to members of rooms, and
-    `high` is the most that ever waited for one peer.
+    `sent` counts the bytes handed on for peers, `deliveries` the messages told to members of rooms,
+    and `high` is the most that ever waited for one peer.
     """
 
     def __init__(self, call_later: Callable[[float, Callable[[], None]], IDelayedCall]) -> None:
@@ -123,7 +123,6 @@ class Turn:
             hear = user.hear
             if type(hear) is Outbox and hear.open and not hear.frames:
                 # Such as TLS: its buffer takes all of it, and it was gathered already.
-                self.sent += len(data)
                 try:
                     hear.send(data)
                 except Exception:  # noqa: BLE001 - the others have something to hear, too
@@ -141,7 +140,6 @@ class Turn:
         told = _, frames = self.told
         new: list[Outbox] = []
         others: list[User] = []
-        count = 0
         for user in users:
             # As `Outbox.__call__`, without several calls for each.
             hear = user.hear
@@ -151,12 +149,10 @@ class Turn:
                 if not hear.frames:
                     new.append(hear)
                 hear.frames.append(frames)
-                count += 1
             elif hear.held is not None:
                 hear.held.append(told)
             else:
                 others.append(user)
-        self.sent += count * len(frames)
         if new:
             self.note(new)
         for user in others:
@@ -164,7 +160,6 @@ class Turn:
 
     def _send(self, boxes: Sequence[SocketOutbox], datas: Sequence[bytes], size: int) -> None:
         """Hand each its bytes, `size` in all."""
-        self.sent += size
         taken: list[int] = []
         sending = map(socket.send, [box.socket for box in boxes], datas)
         while len(taken) < len(boxes):
@@ -174,7 +169,9 @@ class Turn:
             except OSError:
                 # Full; or broken, and then the transport will find out in its own way.
                 taken.append(0)
-        if sum(taken) < size:
+        sent = sum(taken)
+        self.sent += sent
+        if sent < size:
             for box, data, count in zip(boxes, datas, taken, strict=True):
                 if count < len(data):
                     try:
@@ -297,10 +294,6 @@ class Outbox:
 
     def put(self, frames: bytes) -> None:
         """Send `frames` at the end of this turn, or when the peer takes more."""
-        self._turn.sent += len(frames)
-        self._put(frames)
-
-    def _put(self, frames: bytes) -> None:
         waiting = self.frames
         if self.blocked:
             waiting.append(frames)
@@ -318,16 +311,15 @@ class Outbox:
         """Send `frames` now; nothing waits ahead of them."""
         # The transport's own buffer has no bound.
         end = _whole(frames, MOST_WAITING) if len(frames) > MOST_WAITING else len(frames)
+        self._turn.sent += end
         self.transport.write(frames[:end])
         if end < len(frames):
-            self._put(frames[end:])
+            self.put(frames[end:])
 
     def clear(self) -> None:
         """Forget what has not been handed on; what has been ends with a whole frame."""
-        waiting = sum(map(len, self.frames))
-        self._turn.sent -= waiting
         if self.blocked:
-            self.size -= waiting
+            self.size -= sum(map(len, self.frames))
         self.frames.clear()
 
     def flush(self) -> None:
@@ -420,6 +412,7 @@ class SocketOutbox(Outbox):
         except OSError:
             # Full; or broken, and then the transport will find out in its own way.
             sent = 0
+        self._turn.sent += sent
         if sent != len(frames):
             self.rest(frames, sent)
 
@@ -437,7 +430,7 @@ class SocketOutbox(Outbox):
         # This asks for the first piece at once, and for the next when that was taken.
         self.transport.registerProducer(self, False)
         if end < len(frames):
-            self._put(frames[end:])
+            self.put(frames[end:])
 
     def resumeProducing(self) -> None:
         self.moved += 1
@@ -458,6 +451,7 @@ class SocketOutbox(Outbox):
         piece = b"".join(self.frames[:count])
         del self.frames[:count]
         self._handed = size
+        self._turn.sent += size
         self.transport.write(piece)
 
 

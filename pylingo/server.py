@@ -699,6 +699,8 @@ class ChatFactory(Factory):
             # What was noticed only since then, and before this look, is not of that time.
             for user, until in self.registry.lingering.items():
                 self.registry.lingering[user] = min(until + self.lag, now + self.linger)
+            if self._passing_on.active():
+                self._passing_on.delay(self.lag)
         if self._looking.called:
             self._looking = ensureDeferred(self._look_at_all())
 

@@ -47,6 +47,8 @@ LARGEST_MOTD = 16 * 1024
 """Bytes of a message of the day."""
 BACKLOG = 511
 """Connections that may wait to be accepted."""
+OPEN_MAX = 10_240
+"""Files that a process can open on macOS, whatever it says."""
 TOGETHER = 0.2
 """Seconds within which several signals to stop are one."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -128,10 +130,11 @@ class Options(BaseOptions):
             raise UsageError(f"--admin {name}: {error}") from None
 
     def postOptions(self) -> None:
-        for option in ("motd", "password-file", "tls"):
+        for option in ("interface", "motd", "password-file", "tls"):
             if self[option] == "":
                 # As from a variable that is not set: it must not mean that there is none.
-                raise UsageError(f"--{option} is empty. Name a file, or leave the option out.")
+                what = "Give an address" if option == "interface" else "Name a file"
+                raise UsageError(f"--{option} is empty. {what}, or leave the option out.")
         if not self["endpoints"]:
             interface = (self["interface"] or "").replace(":", "\\:")
             kind = "tcp6" if ":" in interface or (not interface and _both()) else "tcp"
@@ -176,6 +179,10 @@ class Options(BaseOptions):
         from pylingo import tls
         from pylingo.encrypted import EncryptedDoor
 
+        for text in self["endpoints"]:
+            if _kind(text).startswith(("ssl:", "tls:")):
+                # Nobody could speak through both.
+                raise UsageError(f"--endpoint {text} encrypts already. Leave one of the two out.")
         path = Path(self["tls"])
         try:
             if self["tls"] == "auto":
@@ -489,5 +496,8 @@ def _remedy(trouble: Exception) -> str:
 def _raise_limit() -> None:
     """Let this process have as many connections as the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for most in (hard, max(soft, OPEN_MAX)):
+        # macOS says that there is no limit, and then does not take that.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return

@@ -47,6 +47,7 @@ def serve(path: Path) -> tuple[CertificateOptions, str]:
     Raises `CertificateError`.
     """
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
@@ -60,7 +61,7 @@ def serve(path: Path) -> tuple[CertificateOptions, str]:
             raiseMinimumTo=TLSVersion.TLSv1_2,
         )
         options.getContext()
-    except (OSError, ValueError, TypeError, SSL.Error) as error:
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, SSL.Error) as error:
         raise CertificateError(
             f"{path} has no certificate and key in PEM that belong together: {error}. "
             "Put both in it, the key without a password (openssl pkey removes it), "
@@ -225,6 +226,7 @@ class Caller:
     """
 
     def __init__(self, host: str, *, vouched: bool = True) -> None:
+        host = host.removesuffix(".")
         self._options = optionsForClientTLS(host)
         numeric = isIPAddress(host) or isIPv6Address(host)
         self._name = IPAddress_ID(host) if numeric else DNS_ID(host)

@@ -709,6 +709,24 @@ class ReaderTests(TestCase):
         assert isinstance(last, Closing)
         self.assertEqual(last.reason, "slow")
 
+    async def test_counted(self) -> None:
+        """What was sent so far grows only, whatever is given up; and it is what was read."""
+        peer = await self.reader("dozy")
+        before = await self.welcome(peer)
+        turn, sent = self.house.factory.turn, 0
+        for size in (100_000, 400_000, 800_000):
+            await self.fill(size)
+            self.assertGreaterEqual(turn.sent, sent)
+            sent = turn.sent
+        self.assertEqual(self.house.factory.slow, 1)
+        data = b""
+        while b'"slow"' not in data or not _whole(before + data):
+            data += self.take(peer, 1 << 16)
+            await self.delay(0.002)
+        peer.close()
+        await self.until(lambda: not self.doors)
+        self.assertEqual(turn.sent, len(before) + len(data))
+
     async def test_resumes(self) -> None:
         """One that was let go has by resuming all that was missed, in order and once."""
         peer = await self.reader("dozy")

@@ -403,6 +403,17 @@ class OperatorTests(HouseTestCase):
         self.house = self.house.restart(**self.options)
         self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").room, "den")
 
+    def test_room_of_before_and_a_sleep(self) -> None:
+        """While the machine sleeps nobody can come back, so the room waits for that much longer."""
+        gus = self.house.visitor("gus", "den")
+        gus.ask("topic", "Mine")
+        token = gus.ask("hello").session
+        self.house = self.house.restart(**self.options)
+        self.house.wait(5)
+        self.house.clock.advance(3600)
+        self.house.wait(50)
+        self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").topic, "Mine")
+
     def test_twin_of_a_room_of_before(self) -> None:
         """While guests may come back to a room, none that looks like it can be made."""
         ana = self.house.visitor("ana", "coffee")

@@ -578,7 +578,7 @@ class SpreadTests(SynchronousTestCase):
         self.assertEqual((self.turn.deliveries, self.turn.sent), (100, 4 * len(self.frames)))
 
     def test_counted_once(self) -> None:
-        """What waits is counted as what goes at once, and what is let go is not counted."""
+        """What waits is counted when it goes, and what is let go is not counted."""
         self.boxes[0].put(b"first")
         self.boxes[1].hold()
         self.spread(self.users)

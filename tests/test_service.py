@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -69,8 +70,8 @@ class OptionsTests(SynchronousTestCase):
         return str(self.assertRaises(UsageError, parsed, *arguments))
 
     def test_empty(self) -> None:
-        """A file whose name is empty, as from a variable that is not set, is not none at all."""
-        for option in ("--password-file", "--tls", "--motd"):
+        """What is empty, as from a variable that is not set, is not the same as none at all."""
+        for option in ("--password-file", "--tls", "--motd", "--interface"):
             self.assertIn(option, self.refused(option, ""))
 
     def test_defaults(self) -> None:
@@ -232,6 +233,8 @@ class OptionsTests(SynchronousTestCase):
             (folder / "root.pem").write_bytes(chain)
             self.assertIn("root.pem", self.refused("--endpoint", f"tls:{folder}:0"))
         (folder / "root.pem").unlink()
+        twice = ("--tls", str(folder / "default.pem"), "--endpoint", f"tls:{folder}:0")
+        self.assertIn("already", self.refused("--endpoint", "tcp:0", *twice))
         both = parsed("--endpoint", f"tls:{folder}:0", "--endpoint", "tcp:0")
         self.assertEqual(both.encrypted, "partly encrypted")
         self.assertIn("endpoint", self.refused("--endpoint", "ssl:0:privateKey=nowhere.pem"))
@@ -626,6 +629,26 @@ class ServiceTests(ServiceTestCase):
         end = self.assertRaises(SystemExit, service.privilegedStartService)
         self.assertIn("--interface", str(end.code))
         await service.stopService()
+
+    async def test_limit_of_files(self) -> None:
+        """It takes as many open files as it can get; where it gets none, it starts all the same."""
+        unlimited = resource.RLIM_INFINITY
+        self.patch(resource, "getrlimit", lambda _: (256, unlimited))
+        allowed = {unlimited, 10_240}
+        taken: list[int] = []
+
+        def setrlimit(_: int, limits: tuple[int, int]) -> None:
+            if limits[0] not in allowed:
+                raise ValueError("current limit exceeds maximum limit")
+            taken.append(limits[0])
+
+        self.patch(resource, "setrlimit", setrlimit)
+        for most in (unlimited, 10_240, None):
+            service = self.start()
+            self.assertEqual(taken, [] if most is None else [most])
+            await service.stopService()
+            taken.clear()
+            allowed.discard(most or 0)
 
     async def test_logged(self) -> None:
         """Who comes and who goes is logged, with name and address."""

@@ -20,7 +20,7 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from pylingo import tls
 from pylingo.tls import CertificateError, KnownHosts, Pin
@@ -178,6 +178,14 @@ class ServeTests(SynchronousTestCase):
             self.refused(*parts)
         self.assertRaises(CertificateError, tls.serve, self.folder / "nowhere.pem")
         self.assertRaises(CertificateError, tls.serve, self.folder)
+
+    def test_unknown_curve(self) -> None:
+        """A key of a kind that is not known here is refused with a sentence, too."""
+        try:
+            made = self.made("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:SM2")
+        except subprocess.CalledProcessError:
+            raise SkipTest("this openssl knows no such key") from None
+        self.refused(*made)
 
     def test_encrypted_key(self) -> None:
         """A key that has a password is refused, for nobody is there to ask."""
