@@ -164,12 +164,15 @@ class Accounts:
 
     def enter(self, user: User, account: Account) -> None:
         """After a login, when nobody else is that account: `user` is, and goes by its name."""
+        # Who was let in despite a ban stays in despite that one.
+        before = {room: room.rules.banned(user) for room in user.rooms}
         if user.account != account.name.key:
             self._registry.remember(user)
             self._become(user, account)
         user.rename(account.name, own=True)
         for room in tuple(user.rooms):
-            if room.rules.banned(user) and not self.powerful(user, room):
+            ban = room.rules.banned(user)
+            if ban not in (None, before[room]) and not self.powerful(user, room):
                 user.hears((user.leave(room, "banned"),))
 
     def restore(self, user: User, key: str) -> None:

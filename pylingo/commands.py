@@ -316,6 +316,7 @@ async def join(door: Door, body: str) -> None:
         raise ChatError(
             "bad_argument", f"{room.name} is not locked and takes no password: /join {room.name}"
         )
+    await door.drained()
     await door.chat.log.heard(door.user)
     asked, room = None, registry.known(name)
     while room is not None and room is not asked and room not in user.rooms:
@@ -328,6 +329,7 @@ async def join(door: Door, body: str) -> None:
 @command("create", "ROOM", "Make a room and join it.")
 async def create(door: Door, body: str) -> None:
     name = names.room(body)
+    await door.drained()
     await door.chat.log.heard(door.user)
     if name.key in door.chat.registry.rooms:
         raise ChatError("room_exists", f"The room {name} exists already: /join {name}")

@@ -41,6 +41,8 @@ async def enter(door: Door, body: str) -> Done:
     chat, user = door.chat, door.user
     if user.entered:
         return Done(text="You are in already. No password is needed.")
+    if not body.strip():
+        raise ChatError("bad_argument", "Give the server's password.")
     whose = f"for this server from {user.whence}"
     chat.passwords.tries.check(whose)
     given, wanted = body.strip(), names.composed(chat.password)

@@ -190,8 +190,9 @@ async def deop(door: Door, body: str) -> None:
 
 
 @command("bans", "", "List who is banned from your room.", cost=3)
-def bans(door: Door, body: str) -> Done:
+async def bans(door: Door, body: str) -> Done:
     nothing_after("bans", body)
+    await door.drained()
     room = _empowered(door)
     admin = door.chat.accounts.admin(door.user)
     lines: list[str] = []

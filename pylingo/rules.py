@@ -81,17 +81,18 @@ class Sanctions(dict[str, Sanction]):
         self[sanction.key] = sanction
 
     def hitting(self, user: Person) -> Sanction | None:
-        """The first that hits `user`, if one does."""
+        """One that hits `user`, if one does: the first that is theirs, or else a neighbour's."""
         # There may be many: what they ask of `user` is looked up once.
         whose, key, host = places(user), user.name.key, user.host
         guest = user.place.startswith("~")
+        beside = None
         for one in self.values():
-            if one.place in whose:
-                return one
             # Names and addresses are a guest's; an account is hit as itself.
-            if guest and (one.key == key or (host and one.host == host)) and one.place[0] == "~":
+            if one.place in whose or (guest and one.key == key and one.place[0] == "~"):
                 return one
-        return None
+            if beside is None and guest and host and one.host == host:
+                beside = one
+        return beside
 
 
 class Rules:

@@ -74,9 +74,16 @@ class EnterTests(SynchronousTestCase):
     def test_wrong(self) -> None:
         """Another password is refused."""
         eve = self.house.visitor()
-        for password in ("", "sesame ouvre-toi", "sésame", "SÉSAME OUVRE-TOI", "x" * 8000):
+        for password in ("sesame ouvre-toi", "sésame", "SÉSAME OUVRE-TOI", "x" * 8000):
             self.assertEqual(eve.ask("enter", password).code, "wrong_password", password)
         self.assertEqual(eve.ask("list").code, "password_required")
+
+    def test_nothing_given(self) -> None:
+        """To give none is no try at it."""
+        eve = self.house.visitor()
+        for _ in range(TRIES + 1):
+            self.assertEqual(eve.ask("enter", " ").code, "bad_argument")
+        self.assertIsInstance(eve.ask("enter", "sésame ouvre-toi"), Done)
 
     def test_guessing(self) -> None:
         """Five tries a minute for an address; then even the right one has to wait, as is said."""
@@ -590,6 +597,19 @@ class LoginTests(HouseTestCase):
         guest.ask("login", f"eve {SECRET}")
         self.assertEqual(boss.ask("users").users, ["boss"])
         self.error(guest, "not_in_room", "say", "hi")
+
+    def test_invited_in_spite_of_a_ban(self) -> None:
+        """Who was let in despite a ban stays in after a login, for it is the same ban."""
+        boss, eve = self.house.owner("boss", "den"), self.house.visitor("eve")
+        self.house.owner("sock").ask("close")
+        for _ in range(2):
+            boss.ask("ban", "eve")
+            boss.ask("invite", "eve")
+            self.assertIsInstance(eve.ask("join", "den"), Joined)
+            self.assertIsInstance(eve.ask("login", f"sock {SECRET}"), Done)
+            self.assertEqual(boss.ask("users").users, ["boss", "sock"])
+            eve.ask("leave")
+            eve.ask("name", "eve")
 
     def test_twin_of_a_guest(self) -> None:
         """An owner gets in whatever names guests were given."""

@@ -44,6 +44,7 @@ from pylingo.protocol import (
     Sent,
     Welcome,
 )
+from pylingo.rules import Sanction
 from pylingo.server import (
     BURST,
     DEAD,
@@ -665,9 +666,18 @@ class ReaderTests(TestCase):
         await self.fill(400_000)
         for number in range(1_000):
             self.house.user(f"user-{number}", f"room-{number}")
-        for command, many in (("history", 4), ("list", 30)):
+        lobby = self.house.registry.rooms["lobby"]
+        for number in range(500):
+            lobby.rules.bans.add(
+                Sanction(f"u{number}", f"u{number}", f"~{10**9 + number}", "", "ana", "x" * 900)
+            )
+        for command, body, many in (
+            ("history", "", 4), ("list", "", 30), ("bans", "", 8), ("join", "lobby", 8),
+        ):  # fmt: skip
             peer = await self.reader(f"reader-of-{command}")
-            peer.send(request(command, "", command) * many + request("ping", "", "end"))
+            user = self.house.registry.users[f"reader-of-{command}"]
+            self.house.registry.promote(lobby, user.place)
+            peer.send(request(command, body, command) * many + request("ping", "", "end"))
             data = b""
             while b'"re":"end"' not in data and b'"closing"' not in data:
                 data += self.take(peer, 1_000_000)

@@ -151,6 +151,15 @@ class BanTests(HouseTestCase):
         self.error(self.house.visitor("eve", host=THERE), "forbidden", "join", "den")
         self.assertIsInstance(self.house.visitor("ben", host=THERE).ask("join", "den"), Joined)
 
+    def test_two_of_one_address(self) -> None:
+        """Each of several who were banned from one address is told of their own ban."""
+        ana = self.house.visitor("ana", "den")
+        banned = {name: self.house.visitor(name, "den", host=HERE) for name in ("eve", "mal")}
+        for name in banned:
+            self.done(ana, "ban", f"{name} for being {name}")
+        for name, visitor in banned.items():
+            self.assertIn(f"being {name}", self.error(visitor, "forbidden", "join", "den"))
+
     def test_registering_is_no_way_out(self) -> None:
         """A banned guest who registers another name is still banned, and a muted one muted."""
         ana = self.house.visitor("ana", "den")
