@@ -384,8 +384,9 @@ class Conversation:
                 self.tell(HINT)
             case Left() if not self._leaving:
                 self._lobby.offer()
-            case Connected() if known[1] and self.room is None:
-                self.tell(f"-- You are not in {looks.tidy(known[1])} any more.")
+            case Connected() if self.room is None and (known[1] or self._lobby.owed):
+                if known[1]:
+                    self.tell(f"-- You are not in {looks.tidy(known[1])} any more.")
                 self._lobby.offer()
             case Resumed() if known[0] not in ("", event.user) and not self.linked:
                 # Or it was changed in a request that was not answered any more.

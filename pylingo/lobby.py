@@ -76,6 +76,8 @@ class Lobby:
         """Those that there are, as far as is known."""
         self.settled = False
         """Whether it is clear who one is."""
+        self.owed = False
+        """Whether the menu is to be shown when there is a link again."""
         self._going = False
         """Whether one is on the way into a room."""
         self._numbered: list[str] = []
@@ -126,7 +128,9 @@ class Lobby:
 
     def offer(self) -> None:
         """Show the menu, to who is in no room, nor on the way into one."""
-        if self._visitor.room is None and self._visitor.linked and not self._going:
+        here = self._visitor.room is None and not self._going
+        self.owed = here and not self._visitor.linked
+        if here and not self.owed:
             self._visitor.show([[("class:menu", line)] for line in MENU])
             self.learn()
 

@@ -90,7 +90,7 @@ _DOUBTFUL = re.compile(
     "\U0001d300-\U0001d37f]"
 )
 """What became wide in Unicode 16, or is of different widths in different tables."""
-_CURSOR = re.compile(r"\x1b\[(\d{1,5});\d{1,5}R")
+_CURSOR = re.compile(r"\x1b\[(\d{1,5});(\d{1,5})R")
 """How a terminal says where the cursor is; it is asked that each time something was printed."""
 _PASTED, _PASTED_END = "\x1b[200~", "\x1b[201~"
 """What a terminal puts around what is pasted."""
@@ -225,6 +225,8 @@ class Screen(TwistedProtocol):
         self._interrupted = -PATIENCE
         self._draft: Document | None = None
         """What was being typed when something hidden was asked."""
+        self._worth = False
+        """Whether that, or what is being typed, is a line to come back to."""
         self._decoder = getincrementaldecoder("utf-8")("replace")
         self._typed = bytearray()
         """Keys that were not handed on yet."""
@@ -266,7 +268,7 @@ class Screen(TwistedProtocol):
         # A line is taken by our own keys. Others would end the prompt with it.
         buffer = self._session.default_buffer
         buffer.accept_handler = lambda _: True
-        buffer.on_text_changed += lambda _: self._desk.typing(buffer.text)
+        buffer.on_text_changed += lambda _: self._typing(buffer.text)
         self._app = self._session.app
         self._app.renderer.cpr_not_supported_callback = None
         self._app.before_render += lambda _: self._draw_anew()
@@ -296,7 +298,10 @@ class Screen(TwistedProtocol):
 
     def _take_cursor(self, said: re.Match[str]) -> str:
         """What the terminal says is no key, and must not come between two, as Escape and Enter."""
-        self._row = int(said[1])
+        row, column = int(said[1]), int(said[2])
+        if row == 1 < column <= 16 and not self._app.renderer.waiting_for_cpr:
+            return ""  # It is F3 with Shift, Control or Alt, which terminals write in the same way.
+        self._row = row
         # At the end, too, this is waited for.
         self._app.renderer.report_absolute_cursor_row(self._row)
         if not self._left:
@@ -356,6 +361,11 @@ class Screen(TwistedProtocol):
             self._app.clipboard = InMemoryClipboard()
         self._app.invalidate()
 
+    def _typing(self, text: str) -> None:
+        if not self._desk.hidden:
+            self._worth = self._desk.keeps(text)
+        self._desk.typing(text)
+
     def ring(self) -> None:
         """Ring the bell once."""
         self._output.bell()
@@ -369,6 +379,8 @@ class Screen(TwistedProtocol):
             if self._desk.keeps(buffer.text):
                 # Whoever ended it, the line can be brought back in the next run.
                 buffer.append_to_history()
+            elif self._draft is not None and self._draft.text and self._worth:
+                buffer.history.append_string(self._draft.text)
             if self._app.is_running:
                 self._app.exit()
         return self.done
@@ -560,21 +572,22 @@ class Screen(TwistedProtocol):
         def _(event: KeyPressEvent) -> None:
             _keep(event, "", event.current_buffer.delete(max(0, _word_after(event))))
 
-        @keys.add("pageup")
-        @keys.add("pagedown")
-        def _(_: KeyPressEvent) -> None:
-            """Scrolling is the terminal's; what is typed stays."""
-
-        @keys.add("escape", "#")
-        def _(_: KeyPressEvent) -> None:
-            """Enter the line as a comment: of no use here."""
-
         for key, name in (("c-u", "unix-line-discard"), ("c-k", "kill-line")):
             keys.add(key)(partial(_cut, get_by_name(name)))
 
         def stay(_: KeyPressEvent) -> None:
-            """Bring back, or look for, another line: none belongs into a password."""
+            """What is typed stays as it is."""
 
+        # Scrolling is the terminal's, and a line is never entered as a comment.
+        for pressed in (("pageup",), ("pagedown",), ("escape", "#")):
+            keys.add(*pressed)(stay)
+        # A macro would keep a password that is typed.
+        keys.add("c-x", "(")(stay)
+        # prompt_toolkit fails to go up or down by less than one line.
+        counted = Condition(lambda: (self._app.key_processor.arg or "1").startswith(("-", "0")))
+        for key in ("up", "down", "s-up", "s-down"):
+            keys.add(key, filter=counted)(stay)
+        # To bring back, or look for, another line: none belongs into a password.
         for key in ("up", "down", "c-p", "c-n", "c-r", "c-s"):
             keys.add(key, filter=hidden)(stay)
         for key in ("<", ">", ".", "_", "c-y"):

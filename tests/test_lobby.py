@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, fail, succeed
 
+from pylingo.connection import Connected, Disconnected
 from pylingo.conversation import HINT
 from pylingo.lobby import MENU
 from pylingo.protocol import (
@@ -34,6 +35,19 @@ class ArrivalTests(Seat):
     def test_greeting(self) -> None:
         """The server's greeting is shown before the question."""
         self.assertIn("-- Welcome. You are guest-1 here.", self.said())
+
+    def test_enter_without_a_link(self) -> None:
+        """Where there is no link at that moment, the menu comes as soon as there is one."""
+        self.said()
+        self.line.linked = False
+        self.hear(Disconnected("The server went away.", final=False))
+        self.talk.typed("")
+        self.assertNotIn(MENU[0], self.said())
+        self.line.linked = True
+        self.hear(Connected(again=True))
+        self.assertEqual(self.said()[-5:], list(MENU))
+        self.hear(Connected(again=True))
+        self.assertNotIn(MENU[0], self.said())
 
     def test_enter_keeps_the_guest_name(self) -> None:
         """Just Enter keeps it, and the menu comes."""
@@ -290,6 +304,22 @@ class LobbyTests(Seat):
             self.assertTrue(self.talk.cancel())
             self.assertEqual((self.talk.prompt, self.said()), ("guest-1> ", [*MENU]))
             self.assertFalse(self.talk.cancel())
+
+    def test_never_mind_without_a_link(self) -> None:
+        """Taken back without a link, there is the menu when there is one again, and only then."""
+        self.line.listed = Rooms(rooms=[RoomSummary("lobby", 2, "", False)])
+        for choice in ("1", "2"):
+            self.talk.typed(choice)
+            self.said()
+            self.line.linked = False
+            self.hear(Disconnected("The server went away.", final=False))
+            self.assertTrue(self.talk.cancel())
+            self.assertNotIn(MENU[0], self.said())
+            self.line.linked = True
+            self.hear(Connected(again=True))
+            self.assertEqual(self.said()[-5:], list(MENU))
+        self.hear(Connected(again=True))
+        self.assertNotIn(MENU[0], self.said())
 
     def test_hint(self) -> None:
         """In the first room it is said, once, how to go on."""

@@ -710,6 +710,48 @@ class TypingTests(ScreenTests):
         await self.typed("old", "draft!")
         self.assertIn("draft", self.desk.begun)
 
+    def test_counts(self) -> None:
+        """To go up or down by less than one line, as after Alt-0, does nothing."""
+        raised: list[object] = []
+
+        async def scene() -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda _, context: raised.append(context))
+            await self.type("one\x1b\rtwo\x1b\rthree")
+            for key in ("\x1b0", "\x1b-"):
+                for move in ("[A", "[1;2A", "[B", "[1;2B"):
+                    await self.type(f"{key}\x1b{move}")
+            await self.type("!\r")
+            await self.until(lambda: self.desk.lines)
+
+        self.at(scene)
+        self.assertEqual(raised, [])
+        self.assertEqual(self.desk.lines, ["one\ntwo\nthree!"])
+
+    @played
+    async def test_macro(self) -> None:
+        """Keys are not recorded: there may be a password among them."""
+        await self.type("\x18(a")
+        await self.before("[lobby] ana> a")
+        await self.hide()
+        await self.type("sesame\r")
+        await self.typed("sesame")
+        self.unhide()
+        await self.before("[lobby] ana> a")
+        await self.type("\x18)\x18e!")
+        await self.before("[lobby] ana> a!")
+
+    @played
+    async def test_f3(self) -> None:
+        """Shift-F3 is written as the terminal's answer is, to what nobody has asked."""
+        await self.say(*(f"line {number}" for number in range(20)))
+        await self.type("hello")
+        await self.before("[lobby] ana> hello")
+        shown = [*self.glass.rows]
+        await self.type("\x1b[1;2R\x1b[1;5R!")
+        await self.before("[lobby] ana> hello!")
+        self.assertEqual([row.replace("!", "") for row in self.glass.rows], shown)
+
     @played
     async def test_tabs(self) -> None:
         """A tab that was pasted is seen as what it will be: room."""
@@ -1105,6 +1147,23 @@ class EndTests(ScreenTests):
 
             self.at(scene, history=history)
             self.assertEqual(history.get_strings(), kept)
+
+    def test_ended_at_a_hidden_question(self) -> None:
+        """So is a line that was begun before something hidden was asked."""
+        for worth, kept in ((True, ["begun"]), (False, [])):
+            history = InMemoryHistory()
+
+            async def scene(worth: bool = worth) -> None:
+                self.desk.kept = worth
+                await self.type("begun")
+                await self.before("[lobby] ana> begun")
+                await self.hide()
+                await self.type("sesa")
+                self.screen.close()
+
+            self.at(scene, history=history)
+            self.assertEqual(history.get_strings(), kept)
+            self.unhide()
 
     def test_ctrl_c_when_urgent_while_searching(self) -> None:
         """So it is in the middle of a search, of which nothing is left over."""
