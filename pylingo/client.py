@@ -119,9 +119,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"pylingo {__version__}")
     options, more = parser.parse_known_args(arguments)
     # What is no Unicode, as from another encoding, is U+FFFD.
-    options.name, options.room = (
+    options.name, options.room, options.address = (
         text.encode(errors="surrogateescape").decode(errors="replace")
-        for text in (options.name, options.room)
+        for text in (options.name, options.room, options.address)
     )
     try:
         options.host, options.port = address(options.address)

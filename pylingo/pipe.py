@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 import sys
+from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
@@ -69,6 +70,7 @@ class Pipe(LineReceiver):
         *,
         filed: bool = False,
         person: bool = False,
+        shared: bool = False,
     ) -> None:
         self.connection: Connection
         self._clock = clock
@@ -77,6 +79,8 @@ class Pipe(LineReceiver):
         self._errors = errors
         self._filed = filed
         self._person = person
+        self._shared = shared
+        """Whether errors go where the output goes, where writing does not wait."""
         self._status = 0
         self._ended = False
         self._output = True
@@ -84,6 +88,8 @@ class Pipe(LineReceiver):
         self._quitting = False
         self._told = ""
         self._begun = False
+        self._unsent = 0
+        """Lines that came when the connection had ended, before that was told."""
         self._way: Deferred[AnyEvent] | None = None
         """The last request for another room."""
         self._astray = ""
@@ -126,8 +132,7 @@ class Pipe(LineReceiver):
         if command in MOVES:
             self._way, self._astray = reply, ""
             reply.addErrback(self._strayed, reply, request.body)
-        # That it was refused is heard as an event.
-        reply.addErrback(lambda why: why.trap(ChatError))
+        reply.addErrback(self._refused)
         reply.addCallback(self._answered)
         if self.connection.unanswered >= MOST_UNANSWERED and not self.paused:
             self.pauseProducing()
@@ -210,17 +215,29 @@ class Pipe(LineReceiver):
         self._status = 1
         if not self._output:
             return
-        self._errors.write(f"pylingo: {looks.tidy(sentence)}\n")
-        self._errors.flush()
+        line = f"pylingo: {looks.tidy(sentence)}\n"
+        if self._shared:
+            self.transport.write(line.encode())
+            return
+        # They may be on a full disk; the status tells, too.
+        with suppress(OSError):
+            self._errors.write(line)
+            self._errors.flush()
 
     def _strayed(self, why: Failure, way: Deferred[AnyEvent], body: str) -> Failure:
         if way is self._way and not same_room(body, self.connection.room):
             self._astray = first_word(body)[0] or "another room"
         return why
 
+    def _refused(self, why: Failure) -> None:
+        """That it was refused is heard as an event, but not that there is no connection for it."""
+        why.trap(ChatError)
+        assert isinstance(why.value, ChatError)
+        self._unsent += why.value.code == "gone"
+
     def _missing(self) -> str:
         """What may not have arrived, in a sentence."""
-        lost = self.connection.unanswered
+        lost = self.connection.unanswered + self._unsent
         if not lost:
             return ""
         lines = "1 line was" if lost == 1 else f"{lost} lines were"
@@ -234,7 +251,7 @@ class Pipe(LineReceiver):
             self.resumeProducing()
 
     def _leave(self) -> None:
-        if self.connection.unanswered or self._closing:
+        if self.connection.unanswered or self._closing or self._unsent:
             return
         self._closing = True
         self.connection.close()
@@ -247,7 +264,14 @@ class Pipe(LineReceiver):
 async def converse(reactor: Any, options: argparse.Namespace) -> int:
     """Talk until the input, or the connection, ends. The result is the exit status."""
     person = os.isatty(0) and os.isatty(1) and not options.json
-    pipe = Pipe(options.json, sys.stderr, reactor, filed=_filed(1), person=person)
+    pipe = Pipe(
+        options.json,
+        sys.stderr,
+        reactor,
+        filed=_filed(1),
+        person=person,
+        shared=os.path.sameopenfile(1, 2),
+    )
     ended: Deferred[None] = Deferred()
 
     def password() -> Deferred[str]:
@@ -303,12 +327,14 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
 
 
 def _own(file: int) -> int:
-    """`file`, or another opening of the terminal that it is.
+    """`file`, or another opening of the terminal, or of the pipe for output, that it is.
 
     That reading and writing do not wait goes for an opening, which is shared with the shell and
     with all that was started from there.
     """
     try:
+        if file == 1 and stat.S_ISFIFO(os.fstat(file).st_mode):
+            return os.open(f"/dev/fd/{file}", os.O_WRONLY | os.O_NONBLOCK)
         return os.open(os.ttyname(file), os.O_RDWR | os.O_NOCTTY)
     except OSError:
         return file

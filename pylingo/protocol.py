@@ -270,6 +270,7 @@ class _Envelope(Struct):
     """Just enough of an event to tell a new kind from a broken one."""
 
     event: str
+    re: object = None
 
 
 _json = msgspec.json.Encoder().encode
@@ -335,14 +336,19 @@ def decode(frame: bytes) -> Request:
 def decode_event(frame: bytes) -> AnyEvent | None:
     """Read a server's frame, without its length; None for a kind of event this version lacks.
 
-    Raises `ChatError` ``bad_frame`` for what no PyLingo server sends.
+    A reply of such a kind is read as an `Error`, for somebody waits for it. Raises `ChatError`
+    ``bad_frame`` for what no PyLingo server sends.
     """
     try:
         return _events.decode(frame)
     except _BROKEN:
         with suppress(*_BROKEN):
-            if _envelopes.decode(frame.decode()).event not in _KINDS:
-                return None
+            envelope = _envelopes.decode(frame.decode())
+            if envelope.event not in _KINDS:
+                if not isinstance(envelope.re, int | str):
+                    return None
+                text = "Only a newer client understands the server's answer."
+                return Error(code="bad_frame", text=text, fatal=False, re=envelope.re)
     raise ChatError("bad_frame", "That is not what a PyLingo server says.", fatal=True)
 
 

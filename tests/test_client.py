@@ -87,8 +87,9 @@ class ParseTests(SynchronousTestCase):
 
     def test_other_encoding(self) -> None:
         """What is no Unicode among them, as from another encoding, is said as well as it goes."""
-        options = client.parse(["-n", "caf\udce9", "-r", "th\udce9"])
+        options = client.parse(["-n", "caf\udce9", "-r", "th\udce9", "h\udce9.example"])
         self.assertEqual((options.name, options.room), ("caf\ufffd", "th\ufffd"))
+        self.assertEqual(options.where, "h\ufffd.example:5000")
 
     def test_wrong_port(self) -> None:
         """A wrong address is one sentence, and status 1."""

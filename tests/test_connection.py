@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import sys
 from typing import Any
 
@@ -1052,6 +1053,18 @@ class HostileServerTests(SynchronousTestCase):
         self.world.flush()
         self.assertEqual([event.text for event in self.ana.of(Notice)], ["hi"])
         self.assertEqual(self.ana.of(Disconnected), [])
+
+    def test_unknown_reply(self) -> None:
+        """A reply of a later version ends what waits for it, and the next request goes."""
+        self.world.answers["whois"] = lambda _: []
+        asked = self.ana.connection.request("whois", "bob")
+        then = self.ana.connection.request("name", "bea")
+        self.world.flush()
+        reply = json.dumps({"event": "confetti", "re": self.ana.connection.waiting[0].re})
+        self.world.link.transport.write(_frame(reply.encode()))
+        self.world.flush()
+        self.assertEqual(self.failureResultOf(asked, ChatError).value.code, "bad_frame")
+        self.successResultOf(then)
 
     def test_reply_to_nothing(self) -> None:
         """A reply to what was never asked is an event like any other."""

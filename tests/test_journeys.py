@@ -240,6 +240,15 @@ class PipeJourneys(Journey):
         os.close(write)
         self.assertEqual(client.wait(), 0)
         self.assertTrue(os.get_blocking(read))
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        self.addCleanup(os.close, write)
+        client = self.client(
+            server.address, "--room", "lobby", stdin=subprocess.DEVNULL, stdout=write
+        )
+        os.read(read, 1)
+        self.assertTrue(os.get_blocking(write))
+        self.assertEqual(client.wait(), 0)
 
     def test_full_disk(self) -> None:
         """Output that cannot be written ends it, with a sentence."""

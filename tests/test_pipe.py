@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from typing import cast
@@ -267,6 +268,30 @@ class OutputTests(PipeTests):
         self.assertEqual(self.complaints, "pylingo: There is no command /dance.\n")
         self.assertEqual((self.printed, self.wire.closing, self.end()), ([], 1, 1))
 
+    def test_errors_in_their_turn(self) -> None:
+        """Where errors go to the same place as the output, they do so in the same way."""
+        self.pipe = Pipe(False, self.errors, self.clock, shared=True)
+        self.pipe.connection = cast(Connection, self.wire)
+        self.pipe.makeConnection(self.output)
+        self.pipe.heard(Notice(text="one"))
+        self.pipe.heard(Error(code="x", text="two", fatal=False))
+        self.pipe.heard(Notice(text="three"))
+        self.assertEqual(self.printed, ["-- one", "pylingo: two", "-- three"])
+        self.assertEqual(self.complaints, "")
+
+    def test_errors_on_a_full_disk(self) -> None:
+        """The status tells of an error that cannot be written; what comes after it is sent."""
+
+        def write(_: str) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        self.patch(self.errors, "write", write)
+        self.pipe.dataReceived(b"/join den\n")
+        self.refuse()
+        self.pipe.dataReceived(b"in den\n/join tea\nin tea\n")
+        self.assertEqual(self.wire.asked[1:], [("join", "tea"), ("say", "in tea")])
+        self.assertEqual(self.end(), 1)
+
     def test_harmless_errors(self) -> None:
         """Nor does a complaint have anything of that kind."""
         self.pipe.heard(Error(code="x", text="N\x1b[2Jo\x9b1m.", fatal=False))
@@ -300,6 +325,21 @@ class OutputTests(PipeTests):
         self.pipe.heard(Disconnected("It is over.", True))
         self.assertIn("It is over.", self.complaints)
         self.assertEqual(self.end(), 1)
+
+    def test_ended_before_that_is_told(self) -> None:
+        """Lines that come when the connection has ended already are counted; none was sent."""
+        for ends in (False, True):
+            self.setUp()
+            self.pipe.heard(Closing(reason="shutdown", text="It is over."))
+            self.pipe.dataReceived(b"two\nthree\n")
+            for reply in self.wire.replies:
+                reply.errback(ChatError("gone", "It is over."))
+            self.wire.replies.clear()
+            if ends:
+                self.pipe.readConnectionLost()
+            self.pipe.heard(Disconnected("It is over.", True))
+            self.assertIn("2 lines were not acknowledged", self.complaints)
+            self.assertEqual(self.end(), 1)
 
     def test_unreachable(self) -> None:
         """Not getting in is one sentence, and status 1."""

@@ -148,6 +148,14 @@ class EventTests(SynchronousTestCase):
         """A kind of event that this version lacks is none, and no error."""
         self.assertIsNone(decode_event(b'{"event":"levitated","user":"ana"}'))
 
+    def test_unknown_reply(self) -> None:
+        """If it is a reply, it is an error, for somebody waits for it."""
+        for re in ("a-1", 7):
+            event = decode_event(b'{"event":"levitated","re":%s}' % json.dumps(re).encode())
+            assert isinstance(event, Error)
+            self.assertEqual((event.re, event.fatal), (re, False))
+        self.assertIsNone(decode_event(b'{"event":"levitated","re":[]}'))
+
     def test_more(self) -> None:
         """Fields that this version does not know are ignored."""
         self.assertEqual(decode_event(b'{"event":"ping","colour":{"a":[1]}}'), Ping())
