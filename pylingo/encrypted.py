@@ -75,6 +75,9 @@ class Direct:
             self._transport.registerProducer(rest, False)
         else:
             self._transport.write(data)
+            if self._producer is not None:
+                # TLS lets it go on after each handshake, whatever waits here.
+                self._producer.pauseProducing()
 
     def _taken(self) -> None:
         self._full = False

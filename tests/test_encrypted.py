@@ -123,7 +123,6 @@ class DirectTests(SynchronousTestCase):
         long = bytes(range(256)) * 2000
         self.direct.write(long)
         self.direct.write(b"more")
-        self.assertEqual(self.told, ["pause"])
         data = b""
         for _ in range(10_000):
             if self.told[-1] == "resume":
@@ -133,7 +132,15 @@ class DirectTests(SynchronousTestCase):
         self.assertEqual(data, long + b"more")
         self.direct.write(b"then")
         self.assertEqual(self.read(), b"then")
-        self.assertEqual((len(self.pipe.writes), self.told), (2, ["pause", "resume"]))
+        self.assertEqual((len(self.pipe.writes), self.told), (2, ["pause", "pause", "resume"]))
+
+    def test_goes_on_by_itself(self) -> None:
+        """A producer that TLS let go on is told again to wait, each time that it does not."""
+        while not self.told:
+            self.direct.write(b"x" * 1000)
+        for count in (2, 3):
+            self.direct.write(b"y")
+            self.assertEqual(self.told, ["pause"] * count)
 
     def test_full(self) -> None:
         """Nothing goes into a socket that is full; who comes later to produce, waits, too."""
