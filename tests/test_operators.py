@@ -378,6 +378,7 @@ class OperatorTests(HouseTestCase):
         self.done(ana, "deop", "ana")
         ana.ask("leave")
         self.assertIsInstance(ana.ask("join", "one-more"), Joined)
+        self.error(ana, "forbidden", "create", "another")
 
     def test_most_rooms_after_a_restart(self) -> None:
         """Rooms from before a restart count as well, until they are given up."""

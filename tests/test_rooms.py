@@ -125,6 +125,7 @@ class UserTests(ChatTestCase):
         ben, _ = self.chat.user("ben")
         for name in ("ana", "ANA", "ａｎａ"):
             self.refused("name_taken", ben.rename, names.user(name))
+        self.refused("name_taken", ben.rename, names.user("ana"), own=True)
         self.assertEqual(ben.name.shown, "ben")
         self.assertIs(self.registry.user(names.user("ben")), ben)
 
@@ -294,13 +295,13 @@ class RoomTests(ChatTestCase):
         self.assertEqual((len(room.members), heard), (2, []))
 
     def test_exists_while_used(self) -> None:
-        """A room is there while somebody is in it."""
+        """A room is there while somebody is in it; of one that is gone, nothing is kept."""
         ana, _ = self.chat.user("ana", "lobby")
         ben, _ = self.chat.user("ben", "lobby")
         ana.leave(ana.here)
         self.assertIn("lobby", self.registry.rooms)
         ben.leave(ben.here)
-        self.assertEqual(self.registry.rooms, {})
+        self.assertEqual((self.registry.rooms, self.registry.made), ({}, {}))
 
     def test_twin(self) -> None:
         """A room whose name looks like another's cannot be made while that is there."""
