@@ -426,6 +426,15 @@ class InviteTests(HouseTestCase):
         ben.ask("name", "zoe")
         self.assertIsInstance(ben.ask("join", "den"), Joined)
 
+    def test_no_operator(self) -> None:
+        """Who is invited to a locked room that nobody runs any more does not run it."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben")
+        self.done(ana, "lock", "mellon")
+        self.done(ana, "invite", "ben")
+        ana.ask("leave")
+        self.assertIsInstance(ben.ask("join", "den"), Joined)
+        self.error(ben, "forbidden", "unlock")
+
     def test_nobody(self) -> None:
         """Who is not here cannot be invited."""
         ana = self.house.visitor("ana", "den")

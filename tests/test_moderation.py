@@ -949,8 +949,11 @@ class AdminTests(HouseTestCase):
         """Nobody gets a guest's name that is banned or muted."""
         self.house.visitor("guest-20", host=HERE)
         self.done(self.boss, "ban", "guest-20")
+        muted = self.house.visitor("guest-21", host=THERE)
+        self.done(self.boss, "mute", "guest-21")
+        muted.ask("close")
         self.house.registry.guests = 19
-        self.assertEqual(self.house.visitor(host=THERE).ask("hello").user, "guest-21")
+        self.assertEqual(self.house.visitor(host=THERE).ask("hello").user, "guest-22")
 
     def test_last_words(self) -> None:
         """Who goes on talking while what was said is stored is heard before the kick."""

@@ -415,6 +415,16 @@ class OperatorTests(HouseTestCase):
         self.house.wait(50)
         self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").topic, "Mine")
 
+    def test_operators_of_before(self) -> None:
+        """Who has an account runs a room on after a restart; guests who do not come back do not."""
+        ana = self.house.owner("ana", "den")
+        for name in ("ben", "cem", "dan"):
+            self.house.visitor(name, "den")
+            self.done(ana, "op", name)
+        self.house = self.house.restart(**self.options)
+        self.house.wait(70)
+        self.assertEqual([*self.house.registry.rooms["den"].rules.operators], ["@ana"])
+
     def test_twin_of_a_room_of_before(self) -> None:
         """While guests may come back to a room, none that looks like it can be made."""
         ana = self.house.visitor("ana", "coffee")
