@@ -17,7 +17,7 @@ from pylingo import history, names
 from pylingo.history import DAY, MOST_UNSTORED, PIECE
 from pylingo.protocol import Error, Message, Private, Sent
 from pylingo.rooms import Post, User, silence
-from tests.house import START, House, request, texts
+from tests.house import START, House, notes, request, texts, wait
 
 START_ID = int(START * 1_000_000)
 
@@ -508,14 +508,14 @@ class FailureTests(LogTestCase):
         self.house.commits.hold()
         self.log.keep(1, lambda _: done.append("old"))
         self.house.settle()
-        self.log.keep(1, lambda _: done.append("new"))
         self.log.keep(2, lambda _: done.append("other"))
+        self.log.keep(1, lambda _: done.append("new"))
         self.house.commits.run()
         self.house.mend_disk()
         self.house.commits.release()
         self.log.write(lambda _: None)
         self.house.settle()
-        self.assertEqual(done, ["new", "other"])
+        self.assertEqual(done, ["other", "new"])
 
     def test_state_while_storing(self) -> None:
         """What comes while a group is being stored is kept right after it."""
@@ -553,6 +553,50 @@ class FailureTests(LogTestCase):
         self.log.keep(1, lambda c: c.execute("DELETE FROM sessions"))
         self.house.settle()
         self.assertEqual(len(self.house.commits.waiting), 0)
+
+    def test_kept(self) -> None:
+        """Who waits for what could not be kept has it tried again, and learns how that went."""
+        done: list[str] = []
+        self.house.break_disk()
+        self.log.keep(1, noting(done, "kept"))
+        self.house.settle()
+        kept = self.log.kept()
+        self.house.settle()
+        self.failureResultOf(kept, sqlite3.Error)
+        self.house.mend_disk()
+        self.result(self.log.kept())
+        self.assertEqual(done, ["kept"])
+
+    def test_heard(self) -> None:
+        """What cannot be stored is not waited for again and again until it is heard."""
+        self.house.break_disk()
+        self.log.keep(1, noting([], "kept"))
+        self.ana.say("hi")
+        self.house.settle()
+        self.house.commits.hold()
+        heard = wait(self.log.heard(self.ana))
+        self.house.commits.step()
+        self.successResultOf(heard)
+
+    def test_noted(self) -> None:
+        """That nothing can be stored is noted once, and so is that something can be again."""
+        said = notes(self)
+        for mend in (False, False, True, True):
+            (self.house.mend_disk if mend else self.house.break_disk)()
+            self.ana.say("hi")
+            self.house.settle()
+        self.assertEqual(["cannot" in line for line in said], [True, False], said)
+
+    def test_rolled_back(self) -> None:
+        """Where SQLite itself has ended a transaction, the reason is what it gave for that."""
+
+        def full(connection: sqlite3.Connection) -> None:
+            connection.execute("ROLLBACK")
+            raise sqlite3.OperationalError("database or disk is full")
+
+        change = self.log.write(full)
+        self.house.settle()
+        self.assertIn("full", str(self.failureResultOf(change, sqlite3.Error).value))
 
     def test_change(self) -> None:
         """A change that could not be stored fails with the reason; `flushed` fires all the same."""

@@ -78,6 +78,16 @@ class FiguresTests(SynchronousTestCase):
         self.assertGreaterEqual(grown["commits"], 1)
         self.assertGreater(grown["sent_bytes"], 5 * 3 * 50)
 
+    def test_commit_seconds(self) -> None:
+        """So is how long the transactions took."""
+        ana = self.house.visitor("ana", "lobby")
+        self.house.commits.hold()
+        ana.begin("say", "hi")
+        before = self.figures()["commit_seconds"]
+        self.house.clock.advance(0.5)
+        self.house.commits.release()
+        self.assertEqual(self.figures()["commit_seconds"] - before, 0.5)
+
     def test_slow_and_refused(self) -> None:
         """Slow readers and refused connections are, too, and the most that ever waited."""
         self.house = House(most_users=2)
