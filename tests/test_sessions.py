@@ -11,7 +11,7 @@ from pylingo import names, sessions
 from pylingo.history import DAY, STEP
 from pylingo.protocol import Left
 from pylingo.rooms import User, silence
-from pylingo.sessions import IN_USE, REFRESH, Sessions
+from pylingo.sessions import REFRESH, Sessions
 from tests.house import House
 
 
@@ -196,7 +196,7 @@ class StoredTests(SessionsTestCase):
         self.later()
         self.house.clock.advance(DAY - 1)
         self.assertIsNotNone(self.stored(token))
-        self.house.clock.advance(IN_USE)
+        self.house.clock.advance(1)
         self.assertIsNone(self.stored(token))
 
     def test_drop(self) -> None:
