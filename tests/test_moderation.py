@@ -945,6 +945,17 @@ class AdminTests(HouseTestCase):
         self.assertTrue(eve.closed)
         self.error(other, "forbidden", "register", SECRET)
 
+    def test_name_of_a_banned_guest(self) -> None:
+        """With an account one comes back to a room by a name that a guest is banned by there."""
+        ana, ben = self.house.owner("ana", "den"), self.house.visitor("ben", "den")
+        self.done(ana, "ban", "ben")
+        ben.ask("close")
+        eve = self.house.owner("eve", "den")
+        self.assertIsInstance(eve.ask("name", "ben"), Renamed)
+        token = eve.ask("hello").session
+        self.house = self.house.restart(**self.options)
+        self.assertEqual(self.house.visitor().ask("resume", f"{token} 0").room, "den")
+
     def test_names_of_the_banned(self) -> None:
         """Nobody gets a guest's name that is banned or muted."""
         self.house.visitor("guest-20", host=HERE)

@@ -210,14 +210,29 @@ class StoredTests(SessionsTestCase):
         self.assertEqual(self.stored(token).room, "lobby")
 
     def test_close(self) -> None:
-        """A session that was closed cannot be resumed."""
+        """A session that was closed cannot be resumed, whatever is to be saved of it still."""
         user = self.user("ana")
         token = self.sessions.token(user)
         self.house.settle()
         self.sessions.close(user)
+        self.sessions.save(user)
         self.house.settle()
         self.assertIsNone(self.sessions.find(token))
         self.assertIsNone(self.stored(token))
+        self.later()
+        self.assertIsNone(self.stored(token))
+
+    def test_closed_while_failing(self) -> None:
+        """So are those of which that could not be stored; of very many, the last that were."""
+        self.patch(sessions, "MOST_CLOSED", 2)
+        users = [self.user(f"user{number}") for number in range(3)]
+        tokens = [self.sessions.token(user) for user in users]
+        self.house.settle()
+        self.house.break_disk()
+        for user in users:
+            self.sessions.close(user)
+        self.house.settle()
+        self.assertEqual([self.stored(token) is None for token in tokens], [False, True, True])
 
     def test_forget(self) -> None:
         """Sessions that nobody can resume are removed, in steps; the others stay."""
@@ -315,8 +330,9 @@ class SaidTests(SessionsTestCase):
     def test_bound(self) -> None:
         """It is known of those who left last, for so many messages in all."""
         self.patch(sessions, "MOST_RESENT", 10)
-        tokens = [self.gone(4) for _ in range(4)]
-        self.assertEqual([len(self.said(token)) for token in tokens], [0, 0, 4, 4])
+        for _ in range(2):
+            tokens = [self.gone(4) for _ in range(4)]
+            self.assertEqual([len(self.said(token)) for token in tokens], [0, 0, 4, 4])
         tokens = [self.gone(5) for _ in range(2)]
         self.assertEqual([len(self.said(token)) for token in tokens], [5, 5])
 
