@@ -171,6 +171,21 @@ class BrokenOffTests(SynchronousTestCase):
         self.house.wait(70)
         self.assertIsInstance(self.house.visitor().ask("name", "ana"), Renamed)
 
+    def test_name_while_registering(self) -> None:
+        """Nobody else gets a name whose registration is being stored, though its owner is gone."""
+        self.house = House(self.mktemp(), rate=0, linger=0)
+        ana, eve = self.house.visitor("ana"), self.house.visitor("eve")
+        self.house.commits.hold()
+        ana.begin("register", SECRET)
+        ana.drop()
+        self.house.wait(1)
+        self.assertEqual(eve.ask("name", "ana").code, "name_taken")
+        self.house.commits.release()
+        self.assertIsInstance(eve.ask("msg", "ana hi"), Sent)
+        back = self.house.visitor()
+        self.assertIsInstance(back.ask("login", f"ana {SECRET}"), Done)
+        self.assertEqual(texts(back.hear()), ["hi"])
+
     def test_password_changed_meanwhile(self) -> None:
         """Who tries the old password while it is changed is not in, whichever comes first."""
         for steps in range(3):

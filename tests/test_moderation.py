@@ -1059,7 +1059,9 @@ class AdminTests(HouseTestCase):
         eve = self.house.owner("eve", "den")
         self.done(self.boss, "ban", "eve")
         self.assertEqual(eve.hear()[-1].reason, "banned")  # type: ignore[union-attr]
-        self.error(self.house.visitor(), "forbidden", "login", f"eve {SECRET}")
+        guest = self.house.visitor()
+        self.error(guest, "forbidden", "login", f"eve {SECRET}")
+        self.assertIn("not logged in", self.error(guest, "forbidden", "password", "another"))
         self.error(self.house.visitor(), "name_registered", "name", "eve")
         self.error(self.house.visitor(), "not_resumable", "resume", f"{eve.welcome.session} 0")
         self.done(self.boss, "unban", "eve")
