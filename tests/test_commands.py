@@ -154,6 +154,15 @@ class NameTests(CommandTestCase):
         self.assertEqual(ana.ask("name", " Anna "), Renamed(user="ana", to="Anna", re=3))
         self.assertEqual(ben.hear(), [Renamed(user="ana", to="Anna")])
 
+    def test_answered_first(self) -> None:
+        """What happens under the new name is told after the answer."""
+        ben, ana = self.visitor("ben", "lobby"), self.visitor("ana", "lobby")
+        self.house.commits.hold()
+        ana.begin("name", "Anna")
+        ben.begin("kick", "Anna")
+        self.house.commits.release()
+        self.assertEqual([type(event) for event in ana.hear()], [Renamed, Left])
+
     def test_refused(self) -> None:
         """A name that is none, or somebody's, or looks like it, is refused."""
         ana = self.visitor("ana")
@@ -194,7 +203,8 @@ class NameTests(CommandTestCase):
 
 class ListTests(CommandTestCase):
     def test_rooms(self) -> None:
-        """Every room is listed with how many are in it, the fullest first."""
+        """Every room is listed with how many are in it, the fullest first, then by their names."""
+        self.visitor("cem", "den")
         self.visitor("ana", "Attic")
         for name in ("ben", "eve"):
             self.visitor(name, "lobby")
@@ -203,7 +213,8 @@ class ListTests(CommandTestCase):
             reply = zoe.ask(command)
             self.assertIsInstance(reply, Rooms)
             rows = [(row.name, row.count, row.topic, row.locked) for row in reply.rooms]
-            self.assertEqual(rows, [("lobby", 2, "", False), ("Attic", 1, "", False)])
+            self.assertEqual(rows[:2], [("lobby", 2, "", False), ("Attic", 1, "", False)])
+            self.assertEqual(rows[2:], [("den", 1, "", False)])
 
     def test_none(self) -> None:
         """Where there is no room, none is listed."""

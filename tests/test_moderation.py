@@ -298,6 +298,18 @@ class BanTests(HouseTestCase):
         self.done(ana, "unmute", "mallory")
         self.assertIsInstance(eve.ask("say", "hi"), Sent)
 
+    def test_lifted_from_nobody_else(self) -> None:
+        """By a name that is not banned, or muted, of one here or of nobody, nothing is lifted."""
+        ana, ben = self.house.visitor("ana", "den"), self.house.visitor("ben", "den")
+        eve = self.house.visitor("eve", "den")
+        for give, lift in (("mute", "unmute"), ("ban", "unban")):
+            self.done(ana, give, "eve")
+            for name in ("ben", "nobody"):
+                self.error(ana, "no_such_user", lift, name)
+        self.error(eve, "forbidden", "join", "den")
+        self.assertEqual(len(self.house.registry.rooms["den"].rules.mutes), 1)
+        self.assertIsInstance(ben.ask("say", "hi"), Sent)
+
     def test_unbanned(self) -> None:
         """Who is not banned any more may join; who is not banned cannot be unbanned."""
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")

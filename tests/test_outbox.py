@@ -490,6 +490,20 @@ class SocketOutboxTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertGreater(self.owner.overflows, 0)
 
+    def test_overflow_at_once(self) -> None:
+        """So it does where all of it was sent in one go; the frame that was begun is whole then."""
+        frames = [(4_996).to_bytes(4, "big") + bytes([n % 256]) * 4_996 for n in range(300)]
+        self.box.put(b"".join(frames))
+        self.clock.advance(0)
+        self.assertEqual(self.owner.overflows, 1)
+        self.box.clear()
+        self.box.put(b"bye")
+        self.clock.advance(0)
+        taken = self.take_all()
+        self.assertTrue(taken.endswith(b"bye"))
+        self.assertEqual((len(taken) - 3) % 5_000, 0)
+        self.assertEqual(taken[:-3], b"".join(frames)[: len(taken) - 3])
+
     def test_broken(self) -> None:
         """A connection that is broken is left to the transport to find out."""
         self.theirs.close()
