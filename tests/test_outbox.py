@@ -354,8 +354,8 @@ class SocketOutboxTests(SynchronousTestCase):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.pipe = Pipe(ours)
         self.owner = Owner()
-        turn = Turn(self.clock.callLater)
-        self.box = SocketOutbox(self.pipe, turn, self.owner)
+        self.turn = Turn(self.clock.callLater)
+        self.box = SocketOutbox(self.pipe, self.turn, self.owner)
 
     def take(self, most: int = 1 << 20) -> bytes:
         """What has arrived at the other end."""
@@ -396,17 +396,21 @@ class SocketOutboxTests(SynchronousTestCase):
     def test_blocked(self) -> None:
         """What the socket does not take is left to the transport, until all was taken."""
         data = random.randbytes(200_000)
-        self.box.put(data)
-        drained = self.box.drained()
-        self.clock.advance(0)
-        self.assertTrue(self.box.blocked)
-        self.assertIsNotNone(self.pipe.producer)
-        self.assertTrue(0 < self.box.size < len(data))
-        self.assertNoResult(drained)
-        self.assertEqual(self.take_all(), data)
-        self.successResultOf(drained)
-        self.assertEqual((self.box.size, self.box.blocked, self.pipe.producer), (0, False, None))
-        self.assertTrue(self.box.open)
+        for _ in range(2):
+            self.box.put(data)
+            drained = self.box.drained()
+            self.clock.advance(0)
+            self.assertTrue(self.box.blocked)
+            self.assertIsNotNone(self.pipe.producer)
+            self.assertTrue(0 < self.box.size < len(data))
+            self.assertGreaterEqual(self.turn.high, self.box.size)
+            self.assertNoResult(drained)
+            self.assertEqual(self.take_all(), data)
+            self.successResultOf(drained)
+            self.assertEqual(
+                (self.box.size, self.box.blocked, self.pipe.producer), (0, False, None)
+            )
+            self.assertTrue(self.box.open)
 
     def test_order_behind(self) -> None:
         """What is put away meanwhile comes behind what waits."""
@@ -606,11 +610,14 @@ class SpreadTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """Who has something waiting gets it first; for whom it is kept back, it is kept back."""
-        self.boxes[0].put(b"first")
+        transport = StringTransport()
+        buffered = Outbox(transport, self.turn, Owner())
+        for box in (self.boxes[0], buffered):
+            box.put(b"first")
         self.boxes[1].hold()
-        self.spread(self.users)
+        self.spread([*self.users, self.registry.enter(buffered)])
         self.clock.advance(0)
-        self.assertEqual(self.taken(0), b"first" + self.frames)
+        self.assertEqual([self.taken(0), transport.value()], [b"first" + self.frames] * 2)
         self.assertEqual(self.taken(1), b"")
         self.boxes[1].release()
         self.clock.advance(0)
@@ -624,6 +631,14 @@ class SpreadTests(SynchronousTestCase):
         self.spread(self.users)
         self.assertEqual([self.taken(1), self.taken(2)], [self.frames] * 2)
         self.assertEqual(self.taken(0), self.frames * 6)
+
+    def test_full_for_a_talker(self) -> None:
+        """So does what one who has said some of it does not take."""
+        sent = Sent(0, 0, re=7)
+        self.turn.spread([Telling((), self.group * 6, {self.users[0]: {0: sent}})])
+        self.assertTrue(self.boxes[0].blocked)
+        first = len(encode(self.group[0]))
+        self.assertEqual(self.taken(0), encode(sent) + (self.frames * 6)[first:])
 
     def test_gone(self) -> None:
         """Sockets that are broken are nobody else's trouble, wherever they stand in the row."""
