@@ -109,6 +109,16 @@ class InboxTests(HouseTestCase):
         self.house.wait(70)
         self.assertEqual(self.inbox(self.login()), ["0", "1", "2"])
 
+    def test_stalled(self) -> None:
+        """What one who goes on speaking, but takes nothing, did not get comes at the next login."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ana.stall()
+        ben.ask("msg", "ana one")
+        self.house.wait(25)
+        ana.drop()
+        self.house.wait(70)
+        self.assertEqual(self.inbox(self.login()), ["one"])
+
     def test_on_the_way(self) -> None:
         """So does what the system has taken, and the peer has not."""
         ana, ben = self.house.owner("ana"), self.house.visitor("ben")

@@ -463,7 +463,7 @@ class FullTests(SynchronousTestCase):
             house.wait(1)
         house.wait(5)
         self.assertEqual((house.registry.users, house.registry.rooms), ({}, {}))
-        self.assertEqual(len(house.factory.doors), 0)
+        self.assertEqual((len(house.factory.doors), house.factory._hosts), (0, {}))
 
     def test_lingering(self) -> None:
         """Of those without a connection there is a bound; the oldest goes first."""

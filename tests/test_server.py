@@ -921,6 +921,7 @@ class BoundTests(DoorTestCase):
         self.assertEqual(codes(from_host("192.0.2.2").heard), [])
         visitors[0].drop()
         self.assertEqual(codes(from_host("192.0.2.1").heard), [])
+        self.assertEqual(codes(from_host("192.0.2.1").heard), ["server_full"])
 
     def test_full_and_slow(self) -> None:
         """One is told so, too, where what was accepted before takes long to be stored."""
