@@ -399,8 +399,7 @@ def _commit(
         connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if posts:
-            _insert(connection, posts)
+        _insert(connection, posts)
         for state in states.values():
             state(connection)
         results = [one.change(connection) for one in changes]
