@@ -13,6 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import protocol
 from pylingo.protocol import (
+    DEEPEST,
+    LARGEST_ID,
     LONGEST_ID,
     BadRequest,
     ChatError,
@@ -244,7 +246,8 @@ class DecodeTests(SynchronousTestCase):
 
     def test_no_request_no_id(self) -> None:
         """An object that is no request and has no good id is answered without one."""
-        for text in ("{}", '{"event":"ping"}', '{"id":true}', '{"id":2.5}', '{"id":[]}'):
+        large = [f'{{"id":{sign}{LARGEST_ID}}}' for sign in ("", "-")]
+        for text in ("{}", '{"event":"ping"}', '{"id":true}', '{"id":2.5}', '{"id":[]}', *large):
             error = self.assertRaises(BadRequest, decode, text.encode())
             self.assertIsNone(error.id, text)
 
@@ -302,9 +305,12 @@ class DecodeTests(SynchronousTestCase):
             b'{"a":' * 2_600 + b"1" + b"}" * 2_600,
             b'{"command":"say","x":' + b"[" * 8_000 + b"]" * 8_000 + b"}",
             b'{"x":' + b"[" * 8_000 + b"]" * 8_000 + b"}",
+            b'{"command":"say","x":' + b"[" * DEEPEST + b"]" * DEEPEST + b"}",
         ):
             error = self.assertRaises(ChatError, decode, frame)
             self.assertEqual((error.code, error.fatal), ("bad_frame", True), frame[:30])
+        flat = b'{"command":"say","x":[' + b"[]," * DEEPEST + b"[]]}"
+        self.assertEqual(decode(flat), Request("say"))
 
     @random
     @given(st.binary(max_size=80))
