@@ -66,6 +66,7 @@ from pylingo.protocol import (
     Request,
     Resumed,
     Sent,
+    Unknown,
     Welcome,
     decode_event,
     encode,
@@ -687,7 +688,7 @@ class Connection:
 
     # What is heard.
 
-    def _heard(self, wire: _Wire, event: AnyEvent | None) -> None:
+    def _heard(self, wire: _Wire, event: AnyEvent | Unknown) -> None:
         if not wire.welcomed and not isinstance(event, Welcome | Error | Closing):
             wire.abort("It is not a PyLingo server.")
             return
@@ -697,9 +698,12 @@ class Connection:
             if wire.untrusted:
                 wire.abort(wire.untrusted)
                 return
-        match event:
-            case None:
+        if isinstance(event, Unknown):
+            if all(one.request.re != event.re for one in self._requests):
                 return
+            text = "Only a newer client understands the server's answer."
+            event = Error(code="bad_frame", text=text, fatal=False, re=event.re)
+        match event:
             case Ping():
                 self._send(encode(Request("pong")))
                 return

@@ -260,6 +260,10 @@ AnyEvent: TypeAlias = (
 )
 
 
+class Unknown(Event, frozen=True):
+    """An event of a kind that this version lacks."""
+
+
 class _Numbered(Struct):
     """Just enough of a bad request to answer it."""
 
@@ -333,11 +337,10 @@ def decode(frame: bytes) -> Request:
     return request
 
 
-def decode_event(frame: bytes) -> AnyEvent | None:
-    """Read a server's frame, without its length; None for a kind of event this version lacks.
+def decode_event(frame: bytes) -> AnyEvent | Unknown:
+    """Read a server's frame, without its length.
 
-    A reply of such a kind is read as an `Error`, for somebody waits for it. Raises `ChatError`
-    ``bad_frame`` for what no PyLingo server sends.
+    Raises `ChatError` ``bad_frame`` for what no PyLingo server sends.
     """
     try:
         return _events.decode(frame)
@@ -345,10 +348,7 @@ def decode_event(frame: bytes) -> AnyEvent | None:
         with suppress(*_BROKEN):
             envelope = _envelopes.decode(frame.decode())
             if envelope.event not in _KINDS:
-                if not isinstance(envelope.re, int | str):
-                    return None
-                text = "Only a newer client understands the server's answer."
-                return Error(code="bad_frame", text=text, fatal=False, re=envelope.re)
+                return Unknown(re=envelope.re if isinstance(envelope.re, int | str) else None)
     raise ChatError("bad_frame", "That is not what a PyLingo server says.", fatal=True)
 
 

@@ -225,8 +225,6 @@ class Screen(TwistedProtocol):
         self._interrupted = -PATIENCE
         self._draft: Document | None = None
         """What was being typed when something hidden was asked."""
-        self._worth = False
-        """Whether that, or what is being typed, is a line to come back to."""
         self._decoder = getincrementaldecoder("utf-8")("replace")
         self._typed = bytearray()
         """Keys that were not handed on yet."""
@@ -268,7 +266,7 @@ class Screen(TwistedProtocol):
         # A line is taken by our own keys. Others would end the prompt with it.
         buffer = self._session.default_buffer
         buffer.accept_handler = lambda _: True
-        buffer.on_text_changed += lambda _: self._typing(buffer.text)
+        buffer.on_text_changed += lambda _: self._desk.typing(buffer.text)
         self._app = self._session.app
         self._app.renderer.cpr_not_supported_callback = None
         self._app.before_render += lambda _: self._draw_anew()
@@ -361,11 +359,6 @@ class Screen(TwistedProtocol):
             self._app.clipboard = InMemoryClipboard()
         self._app.invalidate()
 
-    def _typing(self, text: str) -> None:
-        if not self._desk.hidden:
-            self._worth = self._desk.keeps(text)
-        self._desk.typing(text)
-
     def ring(self) -> None:
         """Ring the bell once."""
         self._output.bell()
@@ -379,8 +372,6 @@ class Screen(TwistedProtocol):
             if self._desk.keeps(buffer.text):
                 # Whoever ended it, the line can be brought back in the next run.
                 buffer.append_to_history()
-            elif self._draft is not None and self._draft.text and self._worth:
-                buffer.history.append_string(self._draft.text)
             if self._app.is_running:
                 self._app.exit()
         return self.done

@@ -36,6 +36,7 @@ from pylingo.protocol import (
     Private,
     Request,
     RequestId,
+    Unknown,
     Welcome,
     decode_event,
     encode,
@@ -83,7 +84,7 @@ def events(stream: bytes) -> list[AnyEvent]:
         size = int.from_bytes(stream[:4], "big")
         assert len(stream) >= 4 + size, f"a frame was cut: {stream[:80]!r}"
         event = decode_event(stream[4 : 4 + size])
-        assert event is not None, "an event that this version does not know"
+        assert not isinstance(event, Unknown), "an event that this version does not know"
         heard.append(event)
         stream = stream[4 + size :]
     return heard

@@ -1065,6 +1065,10 @@ class HostileServerTests(SynchronousTestCase):
         self.world.flush()
         self.assertEqual(self.failureResultOf(asked, ChatError).value.code, "bad_frame")
         self.successResultOf(then)
+        # Nobody waits for another one.
+        self.world.link.transport.write(_frame(reply.encode()))
+        self.world.flush()
+        self.assertEqual(len(self.ana.of(Error)), 1)
 
     def test_reply_to_nothing(self) -> None:
         """A reply to what was never asked is an event like any other."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -246,7 +247,7 @@ class PipeJourneys(Journey):
         client = self.client(
             server.address, "--room", "lobby", stdin=subprocess.DEVNULL, stdout=write
         )
-        os.read(read, 1)
+        self.assertTrue(select.select([read], [], [], 30)[0])
         self.assertTrue(os.get_blocking(write))
         self.assertEqual(client.wait(), 0)
 
