@@ -164,15 +164,18 @@ class Accounts:
 
     def enter(self, user: User, account: Account) -> None:
         """After a login, when nobody else is that account: `user` is, and goes by its name."""
-        # Who was let in despite a ban stays in despite that one.
-        before = {room: room.rules.banned(user) for room in user.rooms}
+        # Who was invited despite a ban stays in despite that one; by power alone nobody does.
+        before = {
+            room: () if self.powerful(user, room) else [*room.rules.bans.all_hitting(user)]
+            for room in user.rooms
+        }
         if user.account != account.name.key:
             self._registry.remember(user)
             self._become(user, account)
         user.rename(account.name, own=True)
         for room in tuple(user.rooms):
-            ban = room.rules.banned(user)
-            if ban not in (None, before[room]) and not self.powerful(user, room):
+            new = any(one not in before[room] for one in room.rules.bans.all_hitting(user))
+            if new and not self.powerful(user, room):
                 user.hears((user.leave(room, "banned"),))
 
     def restore(self, user: User, key: str) -> None:

@@ -316,7 +316,6 @@ async def join(door: Door, body: str) -> None:
         raise ChatError(
             "bad_argument", f"{room.name} is not locked and takes no password: /join {room.name}"
         )
-    await door.drained()
     await door.chat.log.heard(door.user)
     asked, room = None, registry.known(name)
     while room is not None and room is not asked and room not in user.rooms:
@@ -329,7 +328,6 @@ async def join(door: Door, body: str) -> None:
 @command("create", "ROOM", "Make a room and join it.")
 async def create(door: Door, body: str) -> None:
     name = names.room(body)
-    await door.drained()
     await door.chat.log.heard(door.user)
     if name.key in door.chat.registry.rooms:
         raise ChatError("room_exists", f"The room {name} exists already: /join {name}")
@@ -510,6 +508,8 @@ async def _enter(door: Door, name: Name) -> None:
     )
     # Whoever has heard it may have sent the user out again.
     upto = user.rooms.get(room, chat.registry.last)
+    # Only now: who leaves a room that is too loud for them is not to wait until it is quiet.
+    await door.drained()
     messages = chat.log.tail(room.place, upto).addErrback(_unread)
     await saved(door)
     replayed = await messages

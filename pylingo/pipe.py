@@ -275,7 +275,7 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
     ended: Deferred[None] = Deferred()
 
     def password() -> Deferred[str]:
-        secret = os.environ.get("PYLINGO_PASSWORD")
+        secret = os.environ.get("PYLINGO_PASSWORD", "").strip()
         if secret:
             return succeed(secret)
         return fail(

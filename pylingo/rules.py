@@ -8,6 +8,7 @@ Nothing here knows who is in the room; that is `rooms.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -82,17 +83,24 @@ class Sanctions(dict[str, Sanction]):
 
     def hitting(self, user: Person) -> Sanction | None:
         """One that hits `user`, if one does: the first that is theirs, or else a neighbour's."""
+        beside = None
+        for one in self.all_hitting(user):
+            if not one.hits_beside(user):
+                return one
+            beside = beside or one
+        return beside
+
+    def all_hitting(self, user: Person) -> Iterator[Sanction]:
+        """All that hit `user`."""
         # There may be many: what they ask of `user` is looked up once.
         whose, key, host = places(user), user.name.key, user.host
         guest = user.place.startswith("~")
-        beside = None
         for one in self.values():
             # Names and addresses are a guest's; an account is hit as itself.
-            if one.place in whose or (guest and one.key == key and one.place[0] == "~"):
-                return one
-            if beside is None and guest and host and one.host == host:
-                beside = one
-        return beside
+            if one.place in whose or (
+                guest and (one.key == key or (host and one.host == host)) and one.place[0] == "~"
+            ):
+                yield one
 
 
 class Rules:

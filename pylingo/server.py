@@ -17,6 +17,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
@@ -645,6 +646,8 @@ class ChatFactory(Factory):
         self.stopping = False
         """Whether nothing more is read of anybody."""
         self._stopped: Deferred[None] | None = None
+        self._passing_on = inf
+        """When guests of before the start have had time to come back to their rooms."""
         self._looking: Deferred[None] = succeed(None)
         self._look = LoopingCall(self.look)
         self._look.clock = clock
@@ -655,13 +658,11 @@ class ChatFactory(Factory):
         return ChatProtocol(self, addr)
 
     def startFactory(self) -> None:
-        self._passing_on = self.clock.callLater(self.linger, self.registry.pass_on)
+        self._passing_on = self.clock.seconds() + self.linger
         self._look.start(1.0, now=False)
         self._clean.start(CLEANING, now=False)
 
     def stopFactory(self) -> None:
-        if self._passing_on.active():
-            self._passing_on.cancel()
         self._look.stop()
         self._looking.cancel()
         self._clean.stop()
@@ -699,8 +700,7 @@ class ChatFactory(Factory):
             # What was noticed only since then, and before this look, is not of that time.
             for user, until in self.registry.lingering.items():
                 self.registry.lingering[user] = min(until + self.lag, now + self.linger)
-            if self._passing_on.active():
-                self._passing_on.delay(self.lag)
+            self._passing_on += self.lag
         if self._looking.called:
             self._looking = ensureDeferred(self._look_at_all())
 
@@ -713,6 +713,9 @@ class ChatFactory(Factory):
                     self._look_at(door)
                 if count % several == 0:
                     await deferLater(self.clock, 0)
+            if self.now >= self._passing_on:
+                self._passing_on = inf
+                self.registry.pass_on()
             expired = self.registry.expire(self.now, most=MOST_LINGERING)
             for count, user in enumerate(expired, 1):
                 self.chat.sessions.drop(user)

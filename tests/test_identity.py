@@ -617,6 +617,45 @@ class LoginTests(HouseTestCase):
             eve.ask("leave")
             eve.ask("name", "eve")
 
+    def test_invited_and_then_another(self) -> None:
+        """But not as one who is banned, too, nor for having been powerful."""
+        boss, guest = self.house.owner("boss", "den"), self.house.visitor("guest")
+        for name in ("eve", "two"):
+            self.house.owner(name).ask("close")
+        self.done(boss, "op", "two")
+        for late in (False, True):
+            self.done(boss, "ban", "guest")
+            if not late:
+                self.done(boss, "ban", "eve")
+            self.done(boss, "invite", "guest")
+            self.assertIsInstance(guest.ask("join", "den"), Joined)
+            if late:
+                self.done(boss, "ban", "eve")
+            self.done(guest, "login", f"eve {SECRET}")
+            self.assertEqual(boss.ask("users").users, ["boss"])
+            self.done(boss, "unban", "eve")
+            guest = self.house.visitor("guest")
+        guest.ask("join", "den")
+        self.done(boss, "ban", "guest")
+        self.done(guest, "login", f"two {SECRET}")
+        self.assertIsInstance(guest.ask("join", "den"), Joined)
+        self.done(guest, "login", f"eve {SECRET}")
+        self.assertEqual(boss.ask("users").users, ["boss"])
+
+    def test_invited_by_another_name(self) -> None:
+        """All bans that hit who was invited are of no account then."""
+        boss = self.house.owner("boss", "den")
+        mal, eve = self.house.visitor("mal", "den"), self.house.visitor("eve", "den")
+        self.house.owner("sock").ask("close")
+        self.done(boss, "ban", "mal")
+        mal.ask("close")
+        self.done(boss, "ban", "eve")
+        eve.ask("name", "mal")
+        self.done(boss, "invite", "mal")
+        self.assertIsInstance(eve.ask("join", "den"), Joined)
+        self.done(eve, "login", f"sock {SECRET}")
+        self.assertEqual(boss.ask("users").users, ["boss", "sock"])
+
     def test_twin_of_a_guest(self) -> None:
         """An owner gets in whatever names guests were given."""
         for name in ("guеst-9", "guest-9"):
