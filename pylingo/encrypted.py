@@ -5,7 +5,7 @@
 
 Twisted's own doors gather what is written in a turn of the reactor, and leave the sending to that.
 Here it was gathered before. To encrypt it at once, and to save two visits to the kernel for each
-write, is almost half of what a delivery over TLS costs.
+write, is about half of what a delivery over TLS costs.
 
 Nothing here knows certificates, or what is said.
 """
