@@ -277,6 +277,17 @@ class EncryptedDoorTests(SynchronousTestCase):
         bad.pump()
         self.assertEqual(events(bad.plain)[-1].re, 2)
 
+    def test_busy_without_a_rate(self) -> None:
+        """Where nobody has to wait for what they ask, nobody has for that."""
+        self.house.factory.rate = 0
+        busy = self.client()
+        busy.pump()
+        busy.send(request("hello", "", 1))
+        for byte in request("ping", "x" * 1_000, 2):
+            busy.write(bytes([byte]))
+        busy.pump()
+        self.assertEqual(events(busy.plain)[-1].re, 2)
+
     def test_large_at_first(self) -> None:
         """The largest record, in the pieces of a network, is nothing to be cut off for."""
         client = self.client()
