@@ -60,7 +60,9 @@ class Direct:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        if not self._full:
+        if self._full:
+            self._transport.write(data)
+        else:
             try:
                 sent = self._socket.send(data)
             except OSError:
@@ -69,15 +71,11 @@ class Direct:
             if sent == len(data):
                 return
             self._full = True
-            if self._producer is not None:
-                self._producer.pauseProducing()
             rest = _Rest(data[sent:], self._transport, self._taken)
             self._transport.registerProducer(rest, False)
-        else:
-            self._transport.write(data)
-            if self._producer is not None:
-                # TLS lets it go on after each handshake, whatever waits here.
-                self._producer.pauseProducing()
+        if self._producer is not None:
+            # Each time, for TLS lets it go on after a handshake, whatever waits here.
+            self._producer.pauseProducing()
 
     def _taken(self) -> None:
         self._full = False

@@ -226,6 +226,7 @@ class Caller:
     """
 
     def __init__(self, host: str, *, vouched: bool = True) -> None:
+        # A name may end so in the name system, and does not in a certificate.
         host = host.removesuffix(".")
         self._options = optionsForClientTLS(host)
         numeric = isIPAddress(host) or isIPv6Address(host)

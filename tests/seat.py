@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import looks
-from pylingo.connection import Connection
+from pylingo.connection import Connected, Connection, Disconnected
 from pylingo.conversation import Conversation
 from pylingo.looks import Line
 from pylingo.protocol import (
@@ -122,6 +122,16 @@ class Seat(SynchronousTestCase):
     def hear(self, *events: Any) -> None:
         for event in events:
             self.talk.heard(event)
+
+    def lose(self) -> None:
+        """The link is lost."""
+        self.line.linked = False
+        self.hear(Disconnected("The server went away.", final=False))
+
+    def come_back(self) -> None:
+        """It is there again."""
+        self.line.linked = True
+        self.hear(Connected(again=True))
 
     def enter(self, room: str = "lobby", *people: str) -> None:
         """Be in a room."""

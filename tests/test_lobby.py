@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from pylingo.connection import Connected, Disconnected
 from pylingo.conversation import HINT
 from pylingo.lobby import MENU
 from pylingo.protocol import (
@@ -39,14 +38,12 @@ class ArrivalTests(Seat):
     def test_enter_without_a_link(self) -> None:
         """Where there is no link at that moment, the menu comes as soon as there is one."""
         self.said()
-        self.line.linked = False
-        self.hear(Disconnected("The server went away.", final=False))
+        self.lose()
         self.talk.typed("")
         self.assertNotIn(MENU[0], self.said())
-        self.line.linked = True
-        self.hear(Connected(again=True))
+        self.come_back()
         self.assertEqual(self.said()[-5:], list(MENU))
-        self.hear(Connected(again=True))
+        self.come_back()
         self.assertNotIn(MENU[0], self.said())
 
     def test_enter_keeps_the_guest_name(self) -> None:
@@ -311,14 +308,12 @@ class LobbyTests(Seat):
         for choice in ("1", "2"):
             self.talk.typed(choice)
             self.said()
-            self.line.linked = False
-            self.hear(Disconnected("The server went away.", final=False))
+            self.lose()
             self.assertTrue(self.talk.cancel())
             self.assertNotIn(MENU[0], self.said())
-            self.line.linked = True
-            self.hear(Connected(again=True))
+            self.come_back()
             self.assertEqual(self.said()[-5:], list(MENU))
-        self.hear(Connected(again=True))
+        self.come_back()
         self.assertNotIn(MENU[0], self.said())
 
     def test_hint(self) -> None:

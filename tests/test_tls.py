@@ -382,7 +382,8 @@ class CallerTests(SynchronousTestCase):
     def test_vouched_for(self) -> None:
         """A certificate for the host is taken; the host is asked for by its name, not address."""
         server = self.server("DNS:localhost", "IP:127.0.0.1")
-        self.assertEqual(self.meet(tls.Caller("localhost"), server), b"localhost")
+        for host in ("localhost", "localhost."):
+            self.assertEqual(self.meet(tls.Caller(host), server), b"localhost")
         self.assertIsNone(self.meet(tls.Caller("127.0.0.1"), server))
 
     def test_not_vouched_for(self) -> None:
