@@ -193,14 +193,14 @@ async def deop(door: Door, body: str) -> None:
 async def bans(door: Door, body: str) -> Done:
     nothing_after("bans", body)
     await door.drained()
-    room = _empowered(door)
-    admin = door.chat.accounts.admin(door.user)
-    lines: list[str] = []
-    for sanction in _rules(door, room).bans.values():
-        host = f" [{sanction.host}]" if admin and sanction.host else ""
-        why = because(sanction.reason)
-        lines.append(f"{sanction.shown}{host} was banned by {sanction.by}{why}")
-    return Done(text="\n".join(fitting(lines, text_size)) or "Nobody is banned.")
+    return _listed(door, _rules(door, _empowered(door)).bans, "banned")
+
+
+@command("mutes", "", "List who is muted in your room.", cost=3)
+async def mutes(door: Door, body: str) -> Done:
+    nothing_after("mutes", body)
+    await door.drained()
+    return _listed(door, _rules(door, _empowered(door)).mutes, "muted")
 
 
 @command("announce", "TEXT", "Tell something to everyone on the server.")
@@ -211,6 +211,16 @@ def announce(door: Door, body: str) -> Done:
         Notice(text=f"{door.user.name} to everyone: {names.message(body)}"), but=door.user
     )
     return Done(text="Everyone was told.")
+
+
+def _listed(door: Door, those: Sanctions, what: str) -> Done:
+    admin = door.chat.accounts.admin(door.user)
+    lines: list[str] = []
+    for sanction in those.values():
+        host = f" [{sanction.host}]" if admin and sanction.host else ""
+        why = because(sanction.reason)
+        lines.append(f"{sanction.shown}{host} was {what} by {sanction.by}{why}")
+    return Done(text="\n".join(fitting(lines, text_size)) or f"Nobody is {what}.")
 
 
 def _empowered(door: Door) -> Room | None:

@@ -39,7 +39,7 @@ COMMANDS = (
     "hello", "name", "list", "rooms", "join", "create", "users", "who", "leave", "exit", "help",
     "say", "me", "msg", "history", "resume", "ping", "pong", "register", "login", "password",
     "topic", "lock", "unlock", "invite", "kick", "ban", "unban", "mute", "unmute", "op", "deop",
-    "bans", "announce", "enter",
+    "bans", "mutes", "announce", "enter",
 )  # fmt: skip
 USUAL = ("say", "join", "msg", "name", "users", "history", "leave", "me", "kick", "topic", "op")
 PLACES = ("lobby", "lobby", "duel", "garden")

@@ -671,8 +671,10 @@ class ReaderTests(TestCase):
             lobby.rules.bans.add(
                 Sanction(f"u{number}", f"u{number}", f"~{10**9 + number}", "", "ana", "x" * 900)
             )
+        lobby.rules.mutes.update(lobby.rules.bans)
         for command, body, many in (
-            ("history", "", 4), ("list", "", 30), ("bans", "", 3), ("join", "lobby", 4),
+            ("history", "", 4), ("list", "", 30), ("bans", "", 3), ("mutes", "", 3),
+            ("join", "lobby", 4),
         ):  # fmt: skip
             peer = await self.reader(f"reader-of-{command}")
             user = self.house.registry.users[f"reader-of-{command}"]

@@ -378,6 +378,20 @@ class BanTests(HouseTestCase):
         for event in ana.heard:
             self.assertNotIn(HERE, str(event))
 
+    def test_list_of_mutes(self) -> None:
+        """`mutes` shows the same of who is silenced, in the room or, to an admin, everywhere."""
+        ana = self.house.visitor("ana", "den")
+        self.assertEqual(ana.ask("mutes").text, "Nobody is muted.")
+        self.house.visitor("eve", "den", host=HERE)
+        self.done(ana, "mute", "eve shouts")
+        self.assertEqual(ana.ask("mutes").text, "eve was muted by ana: shouts")
+        self.assertEqual(ana.ask("bans").text, "Nobody is banned.")
+        boss = self.house.owner("boss")
+        self.assertEqual(boss.ask("mutes").text, "Nobody is muted.")
+        self.done(boss, "mute", "eve")
+        self.assertEqual(boss.ask("mutes").text, "eve was muted by boss")
+        self.error(ana, "bad_argument", "mutes", "den")
+
     def test_longest_list(self) -> None:
         """The longest list of bans fits a frame."""
         ana = self.house.visitor("ana", "den")
@@ -904,7 +918,7 @@ class AdminTests(HouseTestCase):
         for command, body in (
             ("topic", "x"), ("lock", "x"), ("unlock", ""), ("mute", "eve"), ("unmute", "eve"),
             ("op", "eve"), ("deop", "eve"), ("kick", "eve"), ("ban", "eve"), ("unban", "eve"),
-            ("deop", "ana"), ("invite", "eve"), ("bans", ""),
+            ("deop", "ana"), ("invite", "eve"), ("bans", ""), ("mutes", ""),
         ):  # fmt: skip
             self.assertIsInstance(self.boss.ask(command, body), Done | Topic, command)
         self.error(ana, "forbidden", "topic", "y")

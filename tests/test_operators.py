@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
     "op": ("victim", {"banned": "not_in_room", "admin outside": "not_in_room"}),
     "deop": ("maker", {"banned": "not_in_room", "admin outside": "not_in_room"}),
     "bans": ("", {"banned": "not_in_room", "admin outside": OK}),
+    "mutes": ("", {"banned": "not_in_room", "admin outside": OK}),
     "announce": ("all hear", {"admin": OK, "admin outside": OK, "operator": "forbidden",
                               "op by name": "forbidden"}),
     "say": ("hi", {"*": OK, "muted": "forbidden", "banned": "not_in_room",

@@ -208,4 +208,4 @@ class RequestsTests(SynchronousTestCase):
             if "not_in_room" in [event.code for event in bob.of(Error)[-2:]]:
                 refused.add(word)
             bob.heard.clear()
-        self.assertEqual(refused - {"users", "who", "history", "bans"}, HERE)
+        self.assertEqual(refused - {"users", "who", "history", "bans", "mutes"}, HERE)
