@@ -180,7 +180,7 @@ ELSEWHERE = {
     "j": "join",
     "part": "leave",
     "names": "users",
-    **dict.fromkeys(("query", "w", "whisper", "tell", "pm", "dm"), "msg"),
+    **dict.fromkeys(("query", "w", "whisper", "tell", "pm", "dm", "r", "reply"), "msg"),
     **dict.fromkeys(("emote", "action"), "me"),
     "hist": "history",
 }

@@ -50,6 +50,7 @@ from pylingo.protocol import (
     LARGEST_EVENT,
     LARGEST_MESSAGE_ID,
     LARGEST_REQUEST,
+    LONGEST_TEXT,
     AnyEvent,
     ChatError,
     Closing,
@@ -315,7 +316,7 @@ class Connection:
         if self._final is not None:
             return fail(ChatError("gone", self._final))
         if len(frame := encode(request)) - 4 > LARGEST_REQUEST:
-            trouble = "That is too long to be sent. Send it in several parts."
+            trouble = f"A message has at most {LONGEST_TEXT} bytes. Send it in several parts."
             self._tell(Error(code="too_long", text=trouble, fatal=False))
             return fail(ChatError("too_long", trouble))
         if command.casefold() == "pong":

@@ -49,6 +49,7 @@ from pylingo.protocol import (
 from pylingo.questions import EXIT, Questions, choice
 from pylingo.requests import LEAVES, MOVES, ONCE, SAID
 
+BACK = "-- /history shows what was said before."
 HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
 KEYS = (
     "-- Tab completes commands, rooms and names; after /history it goes further back.",
@@ -73,6 +74,8 @@ SHOWN = 200
 """Characters that are shown of a message that was refused."""
 IGNORE = CommandHelp("ignore", (), "NAME", "Hide what somebody says, or show it again.")
 """A command of our own."""
+HIDING = ("unignore", "block", "unblock")
+"""What else people type for it."""
 
 
 class View(Protocol):
@@ -197,10 +200,19 @@ class Conversation:
     def _secret(self, line: str) -> bool:
         """Whether a command has a password in it, or is like one that has."""
         command, *words = choice(line).split() or [""]
-        if all(command not in (row.name, *row.aliases) for row in self.commands):
+        if command not in self._all_words():
             meant = get_close_matches(command, [*SECRETS, "join", "j"], 1, MISTYPED)
             command = meant[0] if meant else command
         return command in SECRETS or (command in ("join", "j") and len(words) > 1)
+
+    def _means_ignore(self, command: str) -> bool:
+        """Whether there is no such command, and ours is the one most like it."""
+        known = self._all_words()
+        near = get_close_matches(command, [*known, *HIDING], 1, MISTYPED)
+        return command not in known and not {IGNORE.name, *HIDING}.isdisjoint(near)
+
+    def _all_words(self) -> list[str]:
+        return [word for row in self.commands for word in (row.name, *row.aliases)]
 
     def complete(self, text: str) -> list[tuple[str, int, str]]:
         """What could stand where `text` ends: each with how much of it is replaced, and a help."""
@@ -379,8 +391,11 @@ class Conversation:
         match event:
             case Help() if len(event.commands) > 1:
                 self.show([[("class:info", line)] for line in KEYS])
-            case Joined() if event.users is not None and not self._hinted:
+            case Joined(users=[*_]) | Resumed(room=str()) if not self._hinted:
                 self._hinted = True
+                if isinstance(event, Resumed):
+                    # It was on a screen that is gone.
+                    self.tell(BACK)
                 self.tell(HINT)
             case Left() if not self._leaving:
                 self._lobby.offer()
@@ -565,6 +580,11 @@ class Conversation:
             return
         if command == "help" and words in (["ignore"], ["/ignore"]):
             self.show(looks.lines(Help(commands=[IGNORE]), self.user))
+            return
+        if self._means_ignore(command):
+            # The server, which does not know ours, would suggest another.
+            meant = f"There is no command /{looks.tidy(command)}. Did you mean /ignore?"
+            self.tell(f"!! {meant} /help lists all commands.")
             return
         if not self.linked and command not in SAID:
             self.tell(f"-- /{command} waits until you are connected again.")

@@ -26,6 +26,7 @@ MENU = (
     "   3  list the rooms",
     "   4  exit",
 )
+NAMING = "-- Type the name that others are to see, or just Enter for the one in brackets."
 CHOICES = frozenset({"1", "2", "3", "4", EXIT})
 Resume: TypeAlias = "Callable[[str], Deferred[AnyEvent] | None]"
 
@@ -173,8 +174,12 @@ class Lobby:
     # Who to be.
 
     def _take_name(self, name: str) -> None:
-        if choice(name) == EXIT:
+        if choice(name) in (EXIT, "quit"):
             self._visitor.leave()
+            return
+        if choice(name) in ("help", "?"):
+            self._visitor.tell(NAMING)
+            self._ask_name("Your name")
             return
         if not name:
             self.settle()
@@ -207,7 +212,8 @@ class Lobby:
     def _ask_name(self, which: str) -> None:
         self._questions.ask(f"{which} [{looks.tidy(self._visitor.user)}]: ", self._take_name)
 
-    def _log_in(self, name: str, password: str) -> None:
+    def _log_in(self, name: str, answer: str) -> None:
+        password = _bare(answer, "/login", name)
         if password:
             self._claim(name, "login", f"{name} {password}")
         else:
@@ -270,7 +276,8 @@ class Lobby:
         else:
             self._head()
 
-    def _unlock(self, room: str, password: str) -> None:
+    def _unlock(self, room: str, answer: str) -> None:
+        password = _bare(answer, "/join", room)
         self.go("join", password and f"{room} {password}")
 
     def _list(self) -> Deferred[None]:
@@ -281,6 +288,13 @@ class Lobby:
         if listed is not None:
             self._numbered = self.rooms
             self._visitor.show(looks.rooms(listed, numbered=True))
+
+
+def _bare(answer: str, command: str, whose: str) -> str:
+    """The password in an `answer`, which may be all of the command that the refusal has named."""
+    word, rest = first_word(answer)
+    named, password = first_word(rest)
+    return password.strip() if choice(word) == command and same_room(named, whose) else answer
 
 
 def code(why: Failure) -> str:

@@ -604,6 +604,9 @@ class Screen(TwistedProtocol):
             if self._desk.urgent and self._desk.keeps(typed):
                 # It ends at once; the line can be brought back in the next run.
                 event.current_buffer.append_to_history()
+            elif typed:
+                # It may have been meant for what was marked, to copy that.
+                event.app.clipboard.set_text(typed)
             # At first, for a line may come back that was begun before the question.
             self._empty()
             if self._desk.cancel():

@@ -265,6 +265,18 @@ class RoomTests(Seat):
         self.assertEqual(len(self.said()), 1)
         self.assertEqual(self.line.asked, [])
 
+    def test_meant_to_ignore(self) -> None:
+        """Who mistypes our own command is not told of the server's that is most like it."""
+        self.talk.commands.append(CommandHelp("lock", (), "PASSWORD", "Lock your room."))
+        for word in ("ingore", "unignore", "Block"):
+            self.said()
+            self.talk.typed(f"/{word} bob")
+            self.assertIn("Did you mean /ignore?", self.said()[0])
+            self.assertEqual(self.line.asked, [])
+        for word in ("clock", "leav", "xyz"):
+            self.talk.typed(f"/{word} bob")
+            self.assertEqual(self.line.asked[-1], (word, "bob"))
+
     def test_ignored_on_the_way_out(self) -> None:
         """Nor is anything said to one by reasons for leaving."""
         self.talk.typed("/ignore bob")

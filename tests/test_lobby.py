@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from pylingo.conversation import HINT
-from pylingo.lobby import MENU
+from pylingo.conversation import BACK, HINT
+from pylingo.lobby import MENU, NAMING
 from pylingo.protocol import (
     AnyEvent,
     ChatError,
@@ -141,6 +141,21 @@ class ArrivalTests(Seat):
         """`exit` is no name, but leads out, as in the menu."""
         self.talk.typed("Exit")
         self.assertTrue(self.line.closing)
+        self.assertEqual(self.line.asked, [])
+
+    def test_quit(self) -> None:
+        """Nor is `quit`."""
+        self.talk.typed("quit")
+        self.assertTrue(self.line.closing)
+        self.assertEqual(self.line.asked, [])
+
+    def test_help(self) -> None:
+        """Who asks for help at the question gets it, and not the name Help."""
+        for asked in ("Help", "?"):
+            self.said()
+            self.talk.typed(asked)
+            self.assertEqual(self.said(), [NAMING])
+            self.assertEqual(self.talk.prompt, "Your name [guest-1]: ")
         self.assertEqual(self.line.asked, [])
 
     def test_typed_ahead(self) -> None:
@@ -320,7 +335,18 @@ class LobbyTests(Seat):
         """In the first room it is said, once, how to go on."""
         for count in (1, 0):
             self.hear(Joined(room="tea", user="ana", users=["ana"], count=1, topic="", re=1))
-            self.assertEqual(self.said().count(HINT), count)
+            said = self.said()
+            self.assertEqual(said.count(HINT), count)
+            self.assertNotIn(BACK, said)
+
+    def test_hint_on_coming_back(self) -> None:
+        """Who comes back on a new screen is told so, and how to see what was on the one before."""
+        for count in (1, 0):
+            self.hear(
+                Resumed(user="ana", room="tea", users=["ana"], count=1, topic="", session="t", re=1)
+            )
+            said = self.said()
+            self.assertEqual((said.count(BACK), said.count(HINT)), (count, count))
 
     def test_on_the_way(self) -> None:
         """While the server lets one in, or asks for a password, a line is no choice."""
@@ -575,6 +601,21 @@ class LobbyTests(Seat):
         self.talk.typed("")
         self.assertEqual(self.said()[-5:], list(MENU))
 
+    def test_locked_room_by_command(self) -> None:
+        """Whoever answers with the command that the refusal has named gets in, too."""
+        for answer in ("/join attic sesame", "/JOIN #Attic  sesame "):
+            self.talk.typed("/join attic")
+            self.refuse("forbidden")
+            self.talk.typed(answer)
+            self.assertEqual(self.line.asked[-1], ("join", "attic sesame"))
+            self.refuse("wrong_password")
+            self.talk.typed("/join attic")
+            self.assertEqual(self.said()[-5:], list(MENU), "that is no password")
+        self.talk.typed("/join attic")
+        self.refuse("forbidden")
+        self.talk.typed("/join den sesame")
+        self.assertEqual(self.line.asked[-1], ("join", "attic /join den sesame"))
+
     def test_wrong_password_at_once(self) -> None:
         """A wrong password beside the room's name is neither shown nor sent once more."""
         self.talk.typed("2")
@@ -707,6 +748,16 @@ class GoalTests(Seat):
                 self.refuse(code)
         self.settle()
         self.assertEqual(self.line.asked[-1], ("join", "2"))
+
+    def test_own_by_command(self) -> None:
+        """Whoever answers with the command that the refusal has named is logged in as well."""
+        self.refuse("name_registered")
+        self.talk.typed("/Login Ana open sesame")
+        self.assertEqual(self.line.asked[-1], ("login", "ana open sesame"))
+        self.refuse("wrong_password")
+        self.talk.typed("/login ana")
+        self.assertEqual(self.talk.prompt, "Another name [guest-1]: ")
+        self.assertEqual(len(self.line.asked), 2, "that is no password")
 
     def test_not_own(self) -> None:
         """Nothing instead of the password is for another name."""

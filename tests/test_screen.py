@@ -585,6 +585,24 @@ class TypingTests(ScreenTests):
         await self.typed("one", "one")
 
     @played
+    async def test_cleared(self) -> None:
+        """Who pressed Ctrl-C to copy something gets the line back with Ctrl-Y."""
+        await self.type("a long draft" + CTRL_C)
+        await self.before("[lobby] ana> ")
+        await self.type("\x19\r")
+        await self.typed("a long draft")
+
+    @played
+    async def test_cleared_secret(self) -> None:
+        """What was typed unseen does not come back."""
+        await self.hide()
+        self.desk.cancelled = self.unhide
+        await self.type("sesame" + CTRL_C)
+        await self.before("[lobby] ana> ")
+        await self.type("x\x19y\r")
+        await self.typed("xy")
+
+    @played
     async def test_words(self) -> None:
         """Words may have letters of any script; what is cut out of them can be put back."""
         await self.type("été déjà-vu\x1bb\x1bb\x1b[1;5DX")
