@@ -15,6 +15,7 @@ Nothing here knows terminals or command lines.
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -237,7 +238,8 @@ class Connection:
         """Why the link was lost, as it was told last."""
         self._ids = map(f"{secrets.token_hex(4)}-{{}}".format, count(1))
         self._requests = Requests(self._send, lambda: self.room)
-        self._seen: dict[int, None] = {}
+        self._seen: OrderedDict[int, None] = OrderedDict()
+        """A dict would look for its oldest among all that were taken out of it."""
         self._last_sign = 0.0
         self._last_said = 0.0
         self._looked = 0.0
@@ -774,7 +776,7 @@ class Connection:
             return False
         self._seen[id] = None
         if len(self._seen) > REMEMBERED:
-            del self._seen[next(iter(self._seen))]
+            self._seen.popitem(last=False)
         if self.ticket is not None and id > self.ticket.last:
             self.ticket = Ticket(self.ticket.session, id)
         return True

@@ -251,7 +251,7 @@ class Conversation:
         if command.casefold() in whom and " " not in rest:
             # It is all of the name, whatever may stand before one that is only mentioned.
             replaced = len(rest)
-            if command.casefold() == "/msg":
+            if command.casefold() == "/msg" and self._peers:
                 others = (name for name in people if names.kept(name) not in self._peers)
                 people = dict.fromkeys([*reversed(self._peers.values()), *others])
         after = " " if len(word) < len(text) else ": "

@@ -669,10 +669,14 @@ def _hung(line: Line, columns: int) -> Line:
     Where it is sure which characters begin a row, it stays one line, to be copied as such.
     """
     text = plain(line)
+    if text.isascii() and text.isprintable() and not _BEGINNING.search(text, columns - 1):
+        return line  # What looks like a beginning, if anything, is in the first row.
     # Without what takes no room on a terminal.
     visible = [at for at, character in enumerate(text) if _columns(character)]
     seen = "".join(text[at] for at in visible)
     beginnings = {visible[found.start()] for found in _BEGINNING.finditer(seen)}
+    if 2 * max(beginnings, default=0) + 1 < columns:
+        return line  # So it is here, too, however wide the terminal draws what is before it.
     sure = not _doubtful(text)
     hung: Line = []
     at = least = most = 0

@@ -983,6 +983,9 @@ class PrintingTests(ScreenTests):
         self.assertEqual(plain(_hung([("", command)], 80)), command)
         self.assertEqual(plain(_hung([("", command)], 60)), command.replace(" --", "   --"))
         self.assertEqual(plain(_hung([("", command)], 61)), command)
+        for before, indent in ((47, ""), (48, "  "), (49, "")):
+            said = "12:00 <ana> " + "x" * before
+            self.assertEqual(plain(_hung([("", said + "-- you")], 60)), f"{said}{indent}-- you")
         forged = "12:00 <ana> " + "x" * 67 + "＜" + "y" * 77 + "10:00 <bob> I quit"
         self.assertEqual(plain(_hung([("", forged)], 80)), forged.replace("＜", "   ＜"))
         # Before the wide one, which does not fit, a column stays free.
