@@ -247,7 +247,7 @@ class ChatProtocol(Int32StringReceiver):
         # be a proxy, which ends it because it has heard nothing for long.
         if self.factory.now - self.heard_at < ASLEEP and self._behind < ASLEEP:
             self.settle()
-        self.heard_at, self._behind = self.factory.now, 0
+        self._behind = 0
         self._said_all = True
         if self.closing:
             self.outbox.drained().addCallback(self._hang_up)

@@ -137,9 +137,10 @@ class InboxTests(HouseTestCase):
         self.house.wait(15)
         ana.drop()
         elsewhere = self.login()
-        ben.ask("msg", "ana two")
-        self.assertEqual(self.inbox(elsewhere), ["two"])
-        self.house.wait(15)
+        for text in ("two", "three"):
+            ben.ask("msg", f"ana {text}")
+            self.assertEqual(self.inbox(elsewhere), [text])
+            self.house.wait(15)
         self.assertEqual(self.inbox(self.login()), [])
 
     def test_behind_a_proxy(self) -> None:
@@ -157,6 +158,18 @@ class InboxTests(HouseTestCase):
             elsewhere = self.login()
             self.assertEqual(self.inbox(elsewhere), ["there?"], ends)
             elsewhere.ask("close")
+
+    def test_behind_a_proxy_at_the_end(self) -> None:
+        """So it does where that one ends it just before the server does."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben", "tea")
+        ben.ask("msg", "ana there?")
+        self.house.wait(20, alive=False)
+        self.house.commits.hold()
+        ben.begin("say", "hi")
+        ana.wire.door.readConnectionLost()
+        ana.wire.door.close("shutdown", "The server is shutting down.")
+        self.house.commits.release()
+        self.assertEqual(self.inbox(self.login()), ["there?"])
 
     def test_held_up(self) -> None:
         """That the server could not read for a while is no word from anybody."""
@@ -190,16 +203,31 @@ class InboxTests(HouseTestCase):
         self.house.factory.rate = 0
         self.assertEqual(self.inbox(self.login()), ["there?"])
 
-    def test_asleep_no_more(self) -> None:
-        """When it says something, it has read that."""
-        ana, ben = self.house.owner("ana"), self.house.visitor()
-        self.house.wait(40, alive=False)
+    def test_asleep_while_it_waits(self) -> None:
+        """That the server keeps somebody waiting is no word from there."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
         ben.ask("msg", "ana there?")
-        self.house.wait(4, alive=False)
-        ana.send(request("pong"))
-        self.house.wait(2, alive=False)
+        self.house.wait(1, alive=False)
+        self.house.reads.hold()
+        ana.begin("join", "tea")
+        self.house.wait(10, alive=False)
         ana.drop()
-        self.assertEqual(self.inbox(self.login()), [])
+        self.house.reads.release()
+        self.assertEqual(self.inbox(self.login()), ["there?"])
+
+    def test_asleep_no_more(self) -> None:
+        """When it says something that was not on its way by then, it has read that."""
+        for seconds, again in ((3, ["there?"]), (4, [])):
+            ana, ben = self.house.owner("ana"), self.house.visitor(f"ben-{seconds}")
+            self.house.wait(40, alive=False)
+            ben.ask("msg", "ana there?")
+            self.house.wait(seconds, alive=False)
+            ana.send(request("pong"))
+            self.house.wait(2, alive=False)
+            ana.drop()
+            ana = self.login()
+            self.assertEqual(self.inbox(ana), again)
+            ana.ask("close")
 
     def test_arrived_at_the_end(self) -> None:
         """Nor does what has arrived when the connection is closed, from whichever side."""
@@ -213,6 +241,35 @@ class InboxTests(HouseTestCase):
             self.house.settle()
             ana = self.login()
             self.assertEqual(self.inbox(ana), [])
+
+    def test_arrived_just_before_the_end(self) -> None:
+        """So it is where nobody has looked at it since it spoke last."""
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        for ending in ("ours", "theirs", "login"):
+            ben.ask("msg", "ana now")
+            self.assertEqual(self.inbox(ana), ["now"])
+            self.house.wait(5, alive=False)
+            ana.send(request("pong"))
+            if ending == "ours":
+                ana.wire.door.close("idle", "You were silent.")
+            elif ending == "theirs":
+                ana.wire.door.readConnectionLost()
+            self.house.settle()
+            ana = self.login()
+            self.assertEqual(self.inbox(ana), [], ending)
+
+    def test_arrived_at_the_account_of_before(self) -> None:
+        """What has arrived before a login says nothing about what came with it."""
+        self.house.owner("bob").ask("close")
+        ana, ben = self.house.owner("ana"), self.house.visitor("ben")
+        ben.ask("msg", "bob there?")
+        ben.ask("msg", "ana now")
+        self.house.wait(4, alive=False)
+        ana.ask("login", f"bob {SECRET}")
+        self.assertEqual(self.inbox(ana), ["now", "there?"])
+        self.house.wait(2, alive=False)
+        ana.drop()
+        self.assertEqual(self.inbox(self.login("bob")), ["there?"])
 
     def test_arrived_before_another_login(self) -> None:
         """Nor does it when that connection goes on with another account, or another session."""
