@@ -151,8 +151,9 @@ class ChatProtocol(Int32StringReceiver):
     """Whether the request that is carried out was answered."""
     _barren = -SPARE
     """Bytes of TLS that have come past what it may take."""
-    _taken: tuple[str, int, float] | None = None
-    """What was told to an account up to an id, and the peer's system has taken; and since when."""
+    _taken: tuple[int, float] | None = None
+    """Up to which id what was told to the account was taken by the peer's system; and since when.
+    `settle` forgets it, before the account is another one."""
     _running: Deferred[None] | None = None
 
     def __init__(self, factory: ChatFactory, address: IAddress | None) -> None:
@@ -202,7 +203,6 @@ class ChatProtocol(Int32StringReceiver):
             (length,) = length_at(data, done)
             start = done + 4
             if length > self.MAX_LENGTH:
-                self._unread = b""
                 self.lengthLimitExceeded(length)
                 return
             if size - start < length:
@@ -267,7 +267,6 @@ class ChatProtocol(Int32StringReceiver):
             self._running.cancel()
         if self._debt is not None:
             self._debt.cancel()
-            self._debt = None
         if self.welcomed:
             # The session may go on from elsewhere by now.
             who = f"{self.user.name} at {self.host or 'this machine'}"
@@ -385,8 +384,8 @@ class ChatProtocol(Int32StringReceiver):
         if self._stall is not None:
             self._stall = None
         if self._taken is not None:
-            account, told, at = self._taken
-            self._taken = account, told, at + lag
+            told, at = self._taken
+            self._taken = told, at + lag
 
     def settle(self) -> None:
         """The peer has just spoken: what its system had taken by then has arrived."""
@@ -400,17 +399,15 @@ class ChatProtocol(Int32StringReceiver):
         That a system has taken it is not enough: that may be a proxy's, or of a machine that is
         asleep. The peer must have spoken since.
         """
-        if not self.welcomed or self.user.account is None:
-            return
         if self._taken is not None:
-            account, told, at = self._taken
-            if self._behind or account != self.user.account:
+            told, at = self._taken
+            if self._behind:
                 self._taken = None
             elif self.heard_at >= at + ON_ITS_WAY:
                 self._taken = None
                 self.chat.accounts.arrived(self.user, told)
         if self._taken is None and not self._behind and self._handed_over():
-            self._taken = self.user.account, self.user.told, self.factory.now + 1.0
+            self._taken = self.user.told, self.factory.now + 1.0
 
     def _handed_over(self) -> bool:
         """Whether something was said to the user alone, and is on the peer's side by now."""
@@ -462,9 +459,7 @@ class ChatProtocol(Int32StringReceiver):
             if command.waits or (self.chat.log.full and not command.open):
                 self._wait(command, body)
             else:
-                reply = command.function(self, body)
-                if reply is not None:
-                    self._answer(reply)
+                self._answer(command.function(self, body))
         except ChatError as error:
             self._refuse(command.explain(error, body))
         except Exception:  # noqa: BLE001 - a bug in one command is no reason to end the chat
