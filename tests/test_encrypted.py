@@ -154,6 +154,17 @@ class DirectTests(SynchronousTestCase):
         self.direct.registerProducer(cast(Any, self), True)
         self.assertEqual(self.told, ["pause"])
 
+    def test_no_producer_any_more(self) -> None:
+        """What it has not taken follows although nobody waits for that any more."""
+        while not self.told:
+            self.direct.write(b"x" * 1000)
+        self.direct.unregisterProducer()
+        while self.pipe.producer is not None:
+            self.pipe.turn()
+            self.read()
+        self.direct.write(b"then")
+        self.assertEqual((self.read()[-4:], self.told), (b"then", ["pause"]))
+
     def test_gone(self) -> None:
         """That the socket is closed is for the transport to find out."""
         self.pipe.socket.close()
@@ -267,7 +278,7 @@ class EncryptedDoorTests(SynchronousTestCase):
         long = request("ping", "x" * 10_000, 2)
         for byte in long[:2_000]:
             bad.write(bytes([byte]))
-        bad.pump()
+        bad.pump(pieces=100)
         doors = [door for door in self.house.factory.doors if door.paused]
         self.assertEqual([door.transport for door in doors], [bad.wire.door])
         bad.send(long[2_000:])
@@ -276,6 +287,30 @@ class EncryptedDoorTests(SynchronousTestCase):
         self.house.wait(60)
         bad.pump()
         self.assertEqual(events(bad.plain)[-1].re, 2)
+
+    def test_busy_with_requests(self) -> None:
+        """Who says as much as it sends does not, however much that is."""
+        self.house.factory.burst = 1_510
+        client = self.client()
+        client.pump()
+        for number in range(1_500):
+            client.write(request("pong" if number else "hello"))
+        client.pump()
+        self.assertFalse(any(door.paused for door in self.house.factory.doors))
+
+    def test_busy_and_gone(self) -> None:
+        """One that goes while it has to wait for both leaves nothing behind."""
+        client = self.client()
+        client.pump()
+        client.send(request("hello"))
+        calls = len(self.house.clock.getDelayedCalls())
+        client.write(request("pong") * 50)
+        for byte in request("ping", "x" * 10_000)[:2_000]:
+            client.write(bytes([byte]))
+        client.pump()
+        client.wire.lose(ConnectionDone())
+        self.house.settle()
+        self.assertEqual(len(self.house.clock.getDelayedCalls()), calls)
 
     def test_busy_without_a_rate(self) -> None:
         """Where nobody has to wait for what they ask, nobody has for that."""

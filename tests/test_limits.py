@@ -194,6 +194,23 @@ class TalkerTests(SynchronousTestCase):
         self.house.wait(QUIET + STALLED + 2, alive=False)
         self.assertFalse(ana.closed)
 
+    def test_waiting_to_be_read_again(self) -> None:
+        """When it takes something again, its time to do so begins anew."""
+        waits = [70]
+        self.patch(Outbox, "unsent", lambda _: waits[0])
+        ana = self.house.visitor()
+        ana.wire.arrive(request("pong") * 1000)
+        for seconds, waits[0] in ((2, 70), (2, 0), (STALLED - 2, 70)):
+            self.house.wait(seconds, alive=False)
+        self.assertFalse(ana.closed)
+
+    def test_on_its_way(self) -> None:
+        """One that is read is not too slow for what is on its way to it, however long."""
+        self.patch(Outbox, "unsent", lambda _: 70)
+        ana = self.house.visitor("ana")
+        self.house.wait(STALLED + 5, alive=False)
+        self.assertFalse(ana.closed)
+
     def test_options(self) -> None:
         """Rate and burst are as they were set."""
         self.house = House(rate=1, burst=5)
@@ -589,6 +606,27 @@ class ReaderTests(TestCase):
         self.assertEqual(self.house.factory.slow, 0)
         await self.pass_by(20, lambda: good.send(request("pong")))
         self.assertEqual(self.house.factory.slow, 1)
+        await self.until(lambda: not self.doors)
+
+    async def test_last_words(self) -> None:
+        """What ends a connection can be read though one sends more; then one may go oneself."""
+        peer = await self.reader("ana")
+        peer.send(b"\0\0\0\1{" + request("say", "dropped"))
+        data = b""
+        while b'"bad_frame"' not in data:
+            data += self.take(peer, 1 << 16)
+            await self.delay(0.002)
+        if self.doors[0].plain:
+            peer.setblocking(True)
+            self.assertEqual(peer.recv(1), b"")
+            self.assertEqual(len(self.doors), 1)
+        peer.close()
+        await self.until(lambda: not self.doors)
+
+    async def test_said_all(self) -> None:
+        """Who has shut its side, and has all answers, is not waited for."""
+        peer = await self.reader("ana")
+        peer.shutdown(socket.SHUT_WR)
         await self.until(lambda: not self.doors)
 
     async def test_gone_for_good(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -31,6 +32,7 @@ from pylingo.protocol import (
     encode,
 )
 from pylingo.rules import Sanction
+from pylingo.server import GONE
 from tests.house import (
     HERE,
     SECRET,
@@ -40,6 +42,7 @@ from tests.house import (
     codes,
     events,
     frame,
+    notes,
     request,
     texts,
     wait,
@@ -108,6 +111,14 @@ class FrameTests(DoorTestCase):
             self.assertEqual((error.code, error.fatal, error.re), ("too_long", True, None))
             self.assertTrue(visitor.closed)
 
+    def test_too_long_and_whole(self) -> None:
+        """So it is where all of it has come at once: it is not carried out."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ana.hear()
+        ben.send(frame(b'{"command":"say","body":"hi","x":"' + b"y" * LARGEST_REQUEST + b'"}'))
+        self.assertEqual(codes(ben.hear()), ["too_long"])
+        self.assertEqual(texts(ana.hear()), [])
+
     def test_other_protocol(self) -> None:
         """What speaks something else is told so, after the welcome."""
         visitor = self.visitor()
@@ -161,6 +172,15 @@ class FrameTests(DoorTestCase):
         ana.hear()
         ben.send(frame(b"x"), request("say", "too late", 1))
         ben.send(request("say", "much too late", 2))
+        self.assertEqual(texts(ana.hear()), [])
+
+    def test_nothing_after_too_much(self) -> None:
+        """So it is where it was an answer that is more than may wait."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ana.hear()
+        self.patch(outbox, "MOST_WAITING", 10)
+        ben.stall()
+        ben.send(request("ping") + request("say", "too late"))
         self.assertEqual(texts(ana.hear()), [])
 
     def test_ids(self) -> None:
@@ -313,6 +333,14 @@ class FirstTests(DoorTestCase):
         self.ban()
         self.assertEqual(codes([self.visitor().ask("name", "Eve")]), ["forbidden"])
 
+    def test_nothing_to_say(self) -> None:
+        """Who shuts its side without having spoken is let go, and was no user."""
+        visitor = self.visitor()
+        visitor.wire.door.readConnectionLost()
+        self.house.settle()
+        self.assertTrue(visitor.closed)
+        self.assertEqual((visitor.wire.value(), self.house.registry.users), (b"", {}))
+
     def test_never_spoke(self) -> None:
         """Who goes without having spoken was no user."""
         self.visitor().drop()
@@ -388,8 +416,7 @@ class OrderTests(DoorTestCase):
         ana, ben = self.visitor("ana", "attic"), self.visitor("ben", "lobby")
         self.house.commits.hold()
         self.house.reads.hold()
-        ana.begin("join", "lobby")
-        ana.begin("ping")
+        ana.send(request("join", "lobby"), request("join", "cellar"))
         ana.drop()
         self.house.reads.release()
         self.house.commits.release()
@@ -420,6 +447,22 @@ class OrderTests(DoorTestCase):
                 self.assertIsInstance(talker.reply(n), Sent)
             self.assertIsInstance(talker.reply("p"), Pong)
         self.assertEqual(len(texts(heard)), 15)
+
+    def test_full_and_left(self) -> None:
+        """Who says it leaves has left, though it does not wait for what is to be stored before."""
+        ana = self.visitor("ana", "lobby")
+        other, _ = self.house.user("other", "attic")
+        self.house.settle()
+        self.house.commits.hold()
+        other.say("x")
+        self.house.settle()
+        for _ in range(MOST_UNSTORED):
+            other.say("x")
+        ana.begin("close")
+        ana.drop()
+        self.house.commits.release()
+        self.house.settle()
+        self.assertEqual(list(self.house.registry.users), ["other"])
 
     def test_full_and_gone(self) -> None:
         """One of them that goes meanwhile does not keep the others waiting."""
@@ -453,6 +496,19 @@ class BugTests(DoorTestCase):
         self.assertEqual((reply.code, reply.fatal), ("internal", False))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertIsInstance(ana.ask("ping"), Pong)
+
+    def test_disk(self) -> None:
+        """What is the disk's fault, and no bug, is noted as a sentence."""
+
+        def fail(*_: Any) -> None:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+
+        self.add("fail", fail)
+        ana, said = self.visitor("ana"), notes(self)
+        self.assertEqual(ana.ask("fail").code, "internal")
+        self.assertEqual(said, ["a command of ana failed: database or disk is full"])
 
     def test_later(self) -> None:
         """So is one in a command that waits."""
@@ -489,6 +545,27 @@ class BugTests(DoorTestCase):
             going[-1].errback(why)
             self.assertEqual(texts(ana.hear()), ["hi"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_too_much_kept_back(self) -> None:
+        """Where that is more than may wait, the end is told last, and what went wrong is not."""
+        going: Deferred[None] = Deferred()
+
+        async def explode(door: Any, _: str) -> None:
+            door.hold()
+            await going
+
+        self.add("explode", explode)
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ana.hear()
+        ana.begin("explode")
+        ben.ask("say", "hi")
+        self.patch(outbox, "MOST_WAITING", 100)
+        ana.stall()
+        going.errback(ChatError("forbidden", "No."))
+        ana.unstall()
+        (last,) = ana.hear()
+        assert isinstance(last, Closing)
+        self.assertEqual(last.reason, "slow")
 
     def test_refusals(self) -> None:
         """A command that waits may refuse; a fatal refusal ends the connection."""
@@ -632,6 +709,39 @@ class CloseTests(DoorTestCase):
         ben.ask("say", "hi")
         self.assertIsInstance(ana.hear()[-1], Closing)
 
+    def test_too_much_at_the_end(self) -> None:
+        """Where the last frame is more than may wait, nothing is given up for that."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        ben.hear()
+        ben.stall()
+        ana.ask("say", "hi")
+        self.patch(outbox, "MOST_WAITING", ben.wire.door.outbox.size)
+        ben.wire.door.close("idle", "Nothing was heard from you for a minute.")
+        ben.unstall()
+        heard = ben.hear()
+        self.assertEqual((texts(heard), type(heard[-1])), (["hi"], Closing))
+        self.assertEqual(self.house.factory.slow, 0)
+
+    def test_too_much_before_the_past(self) -> None:
+        """Nor does a room's past follow, where the answer to joining was more than may wait."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben")
+        ana.ask("say", "hi")
+        self.house.reads.hold()
+        ben.begin("join", "lobby")
+        ben.stall()
+        self.patch(outbox, "MOST_WAITING", 10)
+        self.house.reads.release()
+        ben.unstall()
+        self.assertEqual([type(event) for event in ben.hear()], [Closing])
+
+    def test_reason(self) -> None:
+        """Whyever it is that a connection is closed, the log has the reason."""
+        said = notes(self)
+        ana = self.visitor("ana")
+        ana.wire.door.close("idle", "Nothing was heard from you for a minute.")
+        self.house.settle()
+        self.assertIn("ana at this machine disconnected: idle", said)
+
     def test_bound(self) -> None:
         """A peer that does not take its last frame is dropped after a few seconds."""
         ana = self.visitor("ana", "lobby")
@@ -643,16 +753,17 @@ class CloseTests(DoorTestCase):
         self.assertTrue(ana.closed)
 
     def test_slow_at_the_end(self) -> None:
-        """One that takes what it asked for, slowly, gets all of it."""
+        """One that takes what it asked for, slowly, gets all of it, and nothing more."""
         ana = self.visitor("ana", "lobby")
         taken = [0]
         self.patch(Outbox, "progress", lambda _: (taken[0], 0))
         ana.stall()
         ana.wire.door.readConnectionLost()
-        for _ in range(5):
+        for _ in range(8):
             self.house.wait(2, alive=False)
             taken[0] += 10
             self.assertFalse(ana.closed)
+        self.assertEqual(ana.wire.door.outbox.frames, [])
         self.house.wait(5, alive=False)
         self.assertTrue(ana.closed)
 
@@ -830,6 +941,15 @@ class BoundTests(DoorTestCase):
         self.assertIsInstance(ana.hear()[-1], Closing)
         self.assertTrue(ana.closed)
 
+    def test_fast_and_wrong(self) -> None:
+        """One that would have to wait for what ends the connection is noticed to go as well."""
+        self.house = House(burst=1)
+        ana = self.visitor("ana")
+        self.house.wait(1, alive=False)
+        ana.stall()
+        ana.send(request("ping"), frame(b"{"))
+        self.assertEqual(ana.wire.producerState, "producing")
+
     def test_fast_and_closed(self) -> None:
         """One that has to wait, and is closed meanwhile, is noticed to go."""
         ana = self.visitor("ana", "lobby")
@@ -934,6 +1054,15 @@ class BoundTests(DoorTestCase):
         self.house.commits.release()
         self.assertEqual(codes(surplus.hear()), ["server_full"])
 
+    def test_full_of_the_refused(self) -> None:
+        """Those that are to be told so take nobody's place."""
+        self.house = House(most_users=2)
+        ana, ben = self.visitor("ana"), self.visitor("ben")
+        self.visitor()
+        ben.drop()
+        self.assertIsInstance(self.visitor().ask("hello"), Welcome)
+        self.assertFalse(ana.closed)
+
     def test_flood(self) -> None:
         """Of very many connections past the bound, most are cut off at once."""
         self.house = House(most_users=1)
@@ -1033,8 +1162,12 @@ class CleanTests(DoorTestCase):
         talker.say("old")
         self.house.settle()
         self.house.break_disk()
+        said = notes(self)
         self.house.clock.advance(2 * DAY)
         self.house.wait(61)
+        self.assertIn(
+            "old messages could not be removed: attempt to write a readonly database", said
+        )
         self.house.mend_disk()
         self.house.wait(61)
         rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
@@ -1113,9 +1246,18 @@ class StopTests(DoorTestCase):
         self.assertTrue(silent.closed)
         self.assertIsInstance(ana.hear()[-1], Closing)
         self.assertNoResult(stopping)
-        self.house.wait(4, alive=False)
+        self.house.wait(GONE, alive=False)
         self.successResultOf(stopping)
         self.assertTrue(ben.closed)
+
+    def test_silent(self) -> None:
+        """One that has not spoken yet finds an end, and no error, where the system can do that."""
+        for plain in (True, False):
+            self.house = House()
+            silent = self.visitor()
+            silent.wire.door.plain = plain
+            self.successResultOf(self.stop())
+            self.assertEqual((silent.closed, silent.wire.disconnected), (True, not plain))
 
     def test_slow_disk(self) -> None:
         """It ends within 5 s although the disk does not."""
