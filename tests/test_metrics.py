@@ -222,10 +222,16 @@ class SiteTests(ServiceTestCase):
             self.assertEqual(head.split()[1], "200")
         head, body = await self.get("/health", port)
         self.assertEqual((head.split()[1], body), ("200", "ok\n"))
-        head, _ = await self.get("/nothing", port)
-        self.assertEqual(head.split()[1], "404")
-        head, _ = await self.get("/", port)
-        self.assertEqual(head.split()[1], "404")
+        self.assertIn("text/plain", head)
+        for path in ("/nothing", "/"):
+            head, body = await self.get(path, port)
+            self.assertEqual((head.split()[1], body), ("404", "there are /metrics and /health\n"))
+
+    async def test_not_logged(self) -> None:
+        """What is asked for every few seconds is not in the log each time."""
+        port = self.serve()
+        await self.get("/health", port)
+        self.assertEqual([text for text in self.logged if "GET" in text], [])
 
     async def test_own_machine(self) -> None:
         """They are for this machine alone, unless the endpoint says otherwise."""

@@ -86,8 +86,7 @@ class DatabaseTests(SynchronousTestCase):
         """Nobody but its owner can read it, nor the files beside it."""
         self.open(self.path).writer.execute("DELETE FROM batches")
         for path in Path(self.path).parent.glob(Path(self.path).name + "*"):
-            if not path.name.endswith("-lock"):
-                self.assertEqual(path.stat().st_mode & 0o077, 0, path)
+            self.assertEqual(path.stat().st_mode & 0o077, 0, path)
 
     def test_copied(self) -> None:
         """What is written goes on to be in the file while others copy it, and when they have."""
@@ -108,7 +107,9 @@ class DatabaseTests(SynchronousTestCase):
         for name in (self.path, f"{self.path}-wal"):
             database.check()
             os.rename(name, f"{name}-away")
-            self.assertRaises(sqlite3.OperationalError, database.check)
+            error = self.assertRaises(sqlite3.OperationalError, database.check)
+            self.assertIn("restart the server", str(error))
+            self.assertTrue(schema.trouble(error))
             shutil.copy(f"{name}-away", name)
             self.assertRaises(sqlite3.OperationalError, database.check)
             os.rename(f"{name}-away", name)
@@ -135,6 +136,26 @@ class DatabaseTests(SynchronousTestCase):
                 rows = moved.execute("SELECT * FROM batches").fetchall()
             self.assertEqual(rows, batches(3))
             self.assertEqual(Path(path).read_bytes(), new)
+
+    def test_replaced(self) -> None:
+        """Nor does it where its file was removed, and not only moved."""
+        Database(f"{self.path}-new").close()
+        new = Path(f"{self.path}-new").read_bytes()
+        database = self.open(self.path)
+        database.writer.execute("INSERT INTO batches VALUES (?, ?, ?, ?)", BATCH)
+        os.remove(self.path)
+        Path(self.path).write_bytes(new)
+        database.close()
+        rows = self.open(self.path).reader.execute("SELECT * FROM batches").fetchall()
+        self.assertEqual(rows, [])
+
+    def test_no_folder_any_more(self) -> None:
+        """Where something else is in the place of its folder, it is not there any more."""
+        os.mkdir(self.path)
+        database = self.open(os.path.join(self.path, "chat.sqlite3"))
+        os.rename(self.path, f"{self.path}-away")
+        Path(self.path).touch()
+        self.assertRaises(sqlite3.OperationalError, database.check)
 
     def test_moved_to_another_disk(self) -> None:
         """Where it was copied and removed, what was written last stays for it."""
@@ -260,13 +281,15 @@ class DatabaseTests(SynchronousTestCase):
         old = sqlite3.connect(self.path)
         old.executescript("".join(schema.STEPS[:8]) + "PRAGMA user_version = 8;")
         row = "INSERT INTO sessions (id, token, name, room, since, seen) VALUES (?, '', ?, ?, 0, 0)"
-        old.executemany(row, [(1, "Örs", "Übersicht"), (2, "ana", None), (3, "no name", "Tea")])
+        names = [(1, "Örs", "Übersicht"), (2, "ana", ""), (3, "no name", "Tea"), (4, "ben", None)]
+        old.executemany(row, names)
         old.execute("UPDATE sessions SET room = CAST(x'4eff' AS TEXT) WHERE id = 2")
         old.commit()
         old.close()
         rows = self.open(self.path).reader.execute("SELECT key, room_key FROM sessions")
         self.assertEqual(
-            rows.fetchall(), [("örs", "übersicht"), ("ana", "n\ufffd"), ("no name", "tea")]
+            rows.fetchall(),
+            [("örs", "übersicht"), ("ana", "n\ufffd"), ("no name", "tea"), ("ben", None)],
         )
 
     def test_wide_signs(self) -> None:
@@ -380,6 +403,25 @@ class DatabaseTests(SynchronousTestCase):
         self.refused(self.path)
         Path(self.path).unlink()
         self.open(self.path)
+
+    def test_remedy(self) -> None:
+        """The sentence about one of no use says what to do, which depends on what is wrong."""
+        for code, remedy in (
+            (sqlite3.SQLITE_BUSY, "try again"),
+            (sqlite3.SQLITE_LOCKED, "try again"),
+            (sqlite3.SQLITE_CANTOPEN, "to the user"),
+            (sqlite3.SQLITE_READONLY_DIRECTORY, "to the user"),
+            (sqlite3.SQLITE_PERM, "to the user"),
+            (sqlite3.SQLITE_FULL, "Make room"),
+            (sqlite3.SQLITE_CORRUPT, "put a copy back"),
+            (None, "put a copy back"),
+        ):
+            error = sqlite3.OperationalError("no good")
+            if code is not None:
+                error.sqlite_errorcode = code
+            text = schema.unusable(self.path, error)
+            for part in (self.path, "no good", remedy, "--database"):
+                self.assertIn(part, text, code)
 
     def test_locked(self) -> None:
         """One that another program has locked is waited for, then refused."""

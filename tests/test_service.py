@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import resource
@@ -18,8 +19,10 @@ from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import deferLater
@@ -72,7 +75,8 @@ class OptionsTests(SynchronousTestCase):
     def test_empty(self) -> None:
         """What is empty, as from a variable that is not set, is not the same as none at all."""
         for option in ("--password-file", "--tls", "--motd", "--interface"):
-            self.assertIn(option, self.refused(option, ""))
+            remedy = "Give an address" if option == "--interface" else "Name a file"
+            self.assertIn(f"{option} is empty. {remedy}", self.refused(option, ""))
 
     def test_defaults(self) -> None:
         """Without options it is as the manual says."""
@@ -106,7 +110,8 @@ class OptionsTests(SynchronousTestCase):
     def test_interface(self) -> None:
         """An interface may be one of either kind of address."""
         self.assertIn(LOCAL, parsed("--interface", LOCAL)["endpoints"][0])
-        self.assertTrue(parsed("--interface", "::1")["endpoints"][0].startswith("tcp6:"))
+        (endpoint,) = parsed("--interface", "::1")["endpoints"]
+        self.assertTrue(endpoint.startswith("tcp6:") and endpoint.endswith(":interface=\\:\\:1"))
 
     def test_endpoints(self) -> None:
         """Endpoints take the place of port and interface."""
@@ -184,11 +189,21 @@ class OptionsTests(SynchronousTestCase):
 
     def test_every_interface(self) -> None:
         """Without an interface it is every one, of IPv6 too where that is there."""
-        self.patch(service, "_both", lambda: True)
-        self.assertTrue(parsed()["endpoints"][0].startswith("tcp6:5000:"))
-        self.patch(service, "_both", lambda: False)
+        for both in (True, False):
+            self.patch(service, "_both", lambda both=both: both)
+            kind = "tcp6:5000:" if both else "tcp:5000:"
+            self.assertTrue(parsed()["endpoints"][0].startswith(kind))
+            (endpoint,) = parsed("--interface", "127.0.0.1")["endpoints"]
+            self.assertTrue(endpoint.startswith("tcp:5000:"))
+
+    def test_no_six(self) -> None:
+        """Where the system knows nothing of IPv6, it is that of IPv4."""
+
+        def none(*_: object) -> socket.socket:
+            raise OSError("Address family not supported by protocol")
+
+        self.patch(socket, "socket", none)
         self.assertTrue(parsed()["endpoints"][0].startswith("tcp:5000:"))
-        self.assertTrue(parsed("--interface", "127.0.0.1")["endpoints"][0].startswith("tcp:5000:"))
 
     def test_metrics_are_for_this_machine(self) -> None:
         """Unless their endpoint says otherwise, encrypted or not."""
@@ -209,6 +224,7 @@ class OptionsTests(SynchronousTestCase):
                 port = self.successResultOf(door.listen(Factory()))
                 self.addCleanup(port.stopListening)
                 self.assertEqual(port.getHost().host, where, endpoint)
+        self.assertIsNotNone(parsed("--metrics", f"unix:{self.mktemp()}")["metrics"])
 
     def test_encrypted(self) -> None:
         """What is logged of encryption is true of endpoints, too."""
@@ -219,8 +235,16 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("certificate", self.refused("--metrics", f"tls:{folder}:0"))
         self.assertIn("certificate", self.refused("--endpoint", f"haproxy:tls:{folder}:0"))
         tls.make(folder / "default.pem")
-        for endpoint in (f"tls:{folder}:0", f"haproxy:tls:{folder}:0"):
+        default = folder / "default.pem"
+        for endpoint in (
+            f"tls:{folder}:0",
+            f"haproxy:tls:{folder}:0",
+            f"ssl:0:privateKey={default}:certKey={default}",
+        ):
             self.assertEqual(parsed("--endpoint", endpoint).encrypted, "encrypted")
+            twice = ("--tls", str(default), "--endpoint", endpoint)
+            self.assertIn("already", self.refused("--endpoint", "tcp:0", *twice))
+        self.assertEqual(parsed("--tls", str(default)).encrypted, "encrypted")
         tls.make(folder / "root.pem")
         certificate, key = re.split(b"(?=-----BEGIN PRIV)", (folder / "root.pem").read_bytes())
         (folder / "damaged.pem").write_text("nonsense")
@@ -228,13 +252,10 @@ class OptionsTests(SynchronousTestCase):
         (folder / "root.pem").write_bytes(certificate)
         self.assertEqual(parsed("--endpoint", f"tls:{folder}:0").encrypted, "encrypted")
         (folder / "key.pem").unlink()
-        default = (folder / "default.pem").read_bytes()
-        for chain in (certificate, default + certificate):
+        for chain in (certificate, default.read_bytes() + certificate):
             (folder / "root.pem").write_bytes(chain)
             self.assertIn("root.pem", self.refused("--endpoint", f"tls:{folder}:0"))
         (folder / "root.pem").unlink()
-        twice = ("--tls", str(folder / "default.pem"), "--endpoint", f"tls:{folder}:0")
-        self.assertIn("already", self.refused("--endpoint", "tcp:0", *twice))
         both = parsed("--endpoint", f"tls:{folder}:0", "--endpoint", "tcp:0")
         self.assertEqual(both.encrypted, "partly encrypted")
         self.assertIn("endpoint", self.refused("--endpoint", "ssl:0:privateKey=nowhere.pem"))
@@ -283,6 +304,15 @@ class MakeServiceTests(SynchronousTestCase):
         service = makeService(parsed("--database", path, "--port", "0"))
         self.assertTrue(IService.providedBy(service))
         Database(path).close()
+
+    def test_terminal(self) -> None:
+        """When its terminal is closed, it stops; where that is to be ignored, it is."""
+        options = parsed("--database", MEMORY, "--port", "0")
+        for before in (signal.SIG_IGN, signal.SIG_DFL):
+            signal.signal(signal.SIGHUP, before)
+            makeService(options)
+            stops = callable(signal.getsignal(signal.SIGHUP))
+            self.assertEqual(stops, before is signal.SIG_DFL)
 
     def test_other_letters(self) -> None:
         """A log on standard output has each line, whatever letters that has."""
@@ -358,6 +388,16 @@ class NoThread(threading.Thread):
         raise RuntimeError("can't start new thread")
 
 
+class Shut:
+    """An endpoint where one cannot listen."""
+
+    def __init__(self, why: Exception) -> None:
+        self._why = why
+
+    def listen(self, _: IProtocolFactory) -> Deferred[IListeningPort]:
+        return fail(self._why)
+
+
 class ServiceTests(ServiceTestCase):
     async def test_talk(self) -> None:
         """Two people talk over real sockets, and what they said is in the database."""
@@ -373,6 +413,20 @@ class ServiceTests(ServiceTestCase):
         self.addCleanup(database.close)
         rows = database.reader.execute("SELECT id, text FROM messages").fetchall()
         self.assertEqual(rows, [(sent.id, "hi")])
+
+    async def test_options(self) -> None:
+        """The server is as the options say."""
+        path = Path(self.mktemp())
+        path.write_text("sesame")
+        factory = self.start(
+            "--linger", "1", "--keep-days", "2", "--rate", "3", "--burst", "4", "--max-users", "5",
+            "--max-per-host", "6", "--motd", str(path), "--password-file", str(path),
+        ).factory  # fmt: skip
+        self.assertEqual((factory.linger, factory.keep_days), (1, 2))
+        self.assertEqual((factory.rate, factory.burst), (3, 4))
+        self.assertEqual((factory.most_users, factory.most_per_host), (5, 6))
+        chat = factory.chat
+        self.assertEqual((chat.motd, chat.password), ("sesame", "sesame"))
 
     async def test_stop(self) -> None:
         """Everyone hears that the server stops; it ends within 5 s though one does not read."""
@@ -485,6 +539,7 @@ class ServiceTests(ServiceTestCase):
         chat = ChatService(options, reactor)
         chat.startService()
         chat.hold_signals()
+        self.assertIs(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
         handler: Any = signal.getsignal(signal.SIGTERM)
         handler(signal.SIGTERM, None)
         self.assertEqual(raised, [])
@@ -585,6 +640,22 @@ class ServiceTests(ServiceTestCase):
             self.assertIn("another place with --endpoint", str(end.code))
             self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, ()), set())
             await service.stopService()
+
+    async def test_remedy(self) -> None:
+        """What the system says about a place is followed by what to do about it."""
+        for error, remedy in (
+            (OSError(errno.EADDRINUSE, "in use"), "another port"),
+            (OSError(errno.EACCES, "denied"), "above 1023"),
+            (OSError(errno.EADDRNOTAVAIL, "not ours"), "--interface away"),
+            (OSError(errno.EINVAL, "no scope"), "--interface away"),
+            (socket.gaierror("no such name"), "--interface away"),
+            (OSError(errno.EMFILE, "too many files"), "with --endpoint"),
+        ):
+            options = parsed("--port", "0", "--database", MEMORY)
+            options["doors"] = [Shut(CannotListenError(LOCAL, 80, error))]
+            service = ChatService(options, reactor)
+            end = self.assertRaises(SystemExit, service.privilegedStartService)
+            self.assertIn(remedy, str(end.code))
 
     async def test_started_at_once(self) -> None:
         """It serves where nothing is done with privileges first, as under `twist`."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions
@@ -65,6 +65,11 @@ class MakeTests(SynchronousTestCase):
             self.path.unlink(missing_ok=True)
             tls.make(self.path)
             self.assertTrue(tls.serve(self.path))
+        self.patch(socket, "gethostname", lambda: "chat.example")
+        self.path.unlink()
+        tls.make(self.path)
+        said = openssl("x509", "-in", str(self.path), "-noout", "-text")
+        self.assertIn("DNS:chat.example, DNS:localhost", said)
 
     def test_no_place(self) -> None:
         """Where it cannot be written, the sentence says where, why, and what to do."""
@@ -95,11 +100,12 @@ class MakeTests(SynchronousTestCase):
         tls.make(self.path)
 
     def test_openssl(self) -> None:
-        """The fingerprint is the one that openssl shows; the certificate is good for years."""
+        """The fingerprint is the one openssl shows; the certificate is good now, and for years."""
         tls.make(self.path)
         _, shown = tls.serve(self.path)
         said = openssl("x509", "-in", str(self.path), "-noout", "-fingerprint", "-sha256")
         self.assertIn(shown, said)
+        openssl("verify", "-CAfile", str(self.path), str(self.path))
         openssl("x509", "-in", str(self.path), "-noout", "-checkend", str(5 * 365 * 86_400))
         self.assertIn("localhost", openssl("x509", "-in", str(self.path), "-noout", "-text"))
 
@@ -166,6 +172,11 @@ class ServeTests(SynchronousTestCase):
         _, other = self.made("-newkey", "rsa:2048")
         key, certificate = self.made("-newkey", "rsa:2048")
         self.assertEqual(self.serve(certificate, other, key), self.serve(certificate, key))
+        path = self.folder / "chain.pem"
+        path.write_bytes(certificate + other + key)
+        options, _ = tls.serve(path)
+        (behind,) = options.extraCertChain
+        self.assertEqual(crypto.dump_certificate(crypto.FILETYPE_PEM, behind), other)
 
     def test_refused(self) -> None:
         """What does not fit is refused with a sentence."""
@@ -204,6 +215,9 @@ class OptionTests(SynchronousTestCase):
     def test_auto(self) -> None:
         """`auto` makes a certificate beside the database on the first start, and keeps it."""
         database = Path(self.mktemp()).absolute()
+        self.assertFalse(Path("pylingo.pem").exists())
+        parsed("--tls", "auto", "--database", ":memory:")
+        Path("pylingo.pem").unlink()
         first = parsed("--tls", "auto", "--database", f"{database}.sqlite3")["certificate"]
         path = Path(f"{database}.pem")
         made = path.read_bytes()
@@ -378,6 +392,14 @@ class CallerTests(SynchronousTestCase):
                 with contextlib.suppress(SSL.WantReadError):
                     other.bio_write(one.bio_read(65536))
         return far.get_servername()
+
+    def test_no_root(self) -> None:
+        """What another has signed is no root, whether its key is there or not."""
+        self.server("DNS:localhost")
+        names = ("x.pem", "ca.pem")
+        files = [self.folder, *(self.folder / name for name in names)]
+        self.assertIsNone(tls.root(files[:2]))
+        self.assertEqual(tls.root(files), files[2])
 
     def test_vouched_for(self) -> None:
         """A certificate for the host is taken; the host is asked for by its name, not address."""
