@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -481,6 +482,15 @@ class ServiceTests(ServiceTestCase):
         for caller in callers:
             await caller.lost
             self.assertIsInstance(caller.heard[-1], Closing)
+
+    async def test_stops_while_it_reads(self) -> None:
+        """What is still being read from the disk then is not waited for."""
+        service = self.start("--database", self.mktemp())
+        numbers = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 3000000)"
+        long = f"{numbers} SELECT max(x) FROM n"
+        reading = service.factory.chat.log.read(lambda c: c.execute(long).fetchone())
+        await service.stopService()
+        await self.assertFailure(reading, sqlite3.OperationalError)
 
     async def test_gone_at_once(self) -> None:
         """When both sides have closed, the server keeps nothing of the connection."""
