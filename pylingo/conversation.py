@@ -53,7 +53,7 @@ BACK = "-- /history shows what was said before."
 HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
 KEYS = (
     "-- Tab completes commands, rooms and names; after /history it goes further back.",
-    "-- Alt-Enter begins a new line.",
+    "-- Alt-Enter begins a new line, as do Escape and then Enter.",
     "-- To begin a message with a slash, type two: //help is heard as /help.",
     "-- /ignore NAME hides what somebody says, and shows it again.",
     "-- Leave out a PASSWORD to be asked for it, unseen (/join: in no room only).",

@@ -42,6 +42,7 @@ from prompt_toolkit.formatted_text import (
 )
 from prompt_toolkit.history import History
 from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.key_binding.bindings.named_commands import get_by_name
 from prompt_toolkit.key_binding.key_bindings import Binding
@@ -92,6 +93,18 @@ _DOUBTFUL = re.compile(
 """What became wide in Unicode 16, or is of different widths in different tables."""
 _CURSOR = re.compile(r"\x1b\[(\d{1,5});(\d{1,5})R")
 """How a terminal says where the cursor is; it is asked that each time something was printed."""
+_KEY = re.compile(
+    r"\x1b\[200~.*?(?:\x1b\[201~|\Z)"
+    # Of the console, of rxvt, a mouse that another program has left on, and all others.
+    r"|\x1b\[\[[A-E]|\x1b\[\d+\$|\x1b\[M(?:[^\x00-\x1f]{3})?|\x1b\[[0-?]*[ -/]*[@-Z\\-~]"
+    r"|\x1bO(?:[2-8][P-S]|[A-DFHMP-Sa-d])"
+    # What another program had asked the terminal.
+    r"|\x1b[]P][^\x07\x1b]*(?:\x07|\x1b\\)",
+    re.DOTALL,
+)
+"""What is pasted, which stays as it is; or a key of several characters (ECMA-48, 5.4)."""
+_MEANT = {"\x1b[P": "\x1b[3~", "\x1bOM": "\r"}
+"""What prompt_toolkit does not know as what it does: Delete in st, Shift-Enter in Konsole."""
 _PASTED, _PASTED_END = "\x1b[200~", "\x1b[201~"
 """What a terminal puts around what is pasted."""
 _INTERRUPT = "\x03"
@@ -287,6 +300,8 @@ class Screen(TwistedProtocol):
         if self._pasting and keys == _INTERRUPT:
             # The end got lost on the way, and until it comes no key does anything.
             keys = _PASTED_END + keys
+        elif not self._pasting:
+            keys = _KEY.sub(_known, keys)
         seen = self._tail + keys
         if _PASTED in seen or _PASTED_END in seen:
             self._pasting = seen.rfind(_PASTED) > seen.rfind(_PASTED_END)
@@ -621,6 +636,13 @@ class Screen(TwistedProtocol):
                 self.show([info("Press Ctrl-C once more to leave.")])
 
         return keys
+
+
+def _known(found: re.Match[str]) -> str:
+    """A key as prompt_toolkit knows it; of any other it would type all but the first character."""
+    key = found[0]
+    pasted = key.startswith((_PASTED, _PASTED_END))
+    return key if pasted or key in ANSI_SEQUENCES else _MEANT.get(key, "")
 
 
 def _cut(command: Binding, event: KeyPressEvent) -> None:

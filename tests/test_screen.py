@@ -638,6 +638,38 @@ class TypingTests(ScreenTests):
         await self.typed("one Xtwo", "one Xtwo", "Xété déjà")
 
     @played
+    async def test_unknown_keys(self) -> None:
+        """Keys that only some terminals have, and what others had asked for, type nothing."""
+        for number, key in enumerate((
+            "\x1b[2;5~", "\x1b[7^", "\x1b[3$", "\x1b[4h", "\x1b[J", "\x1bO5P", "\x1bOc\x1b[25~",
+            "\x1b[97;5u", "\x1b[I", "\x1b[<64;5;5M", "\x1b[M !!", "\x1b[M", "\x1b[?62;4c",
+            "\x1b[?2026;2$y", "\x1b]11;rgb:0000/0000/0000\x1b\\", "\x1b]11;rgb:0/0/0\x07",
+            "\x1bP>|XTerm(388)\x1b\\",
+        )):  # fmt: skip
+            await self.type("one")
+            await self.type(key)
+            await self.type("two\r")
+            await self.typed(*["onetwo"] * (number + 1))
+
+    @played
+    async def test_keys_of_some(self) -> None:
+        """Delete in st, and Enter with Shift in Konsole, do what they say."""
+        await self.type("one\x01\x1b[PX\x1bOM")
+        await self.typed("Xne")
+
+    @played
+    async def test_keys_in_what_is_pasted(self) -> None:
+        """What is pasted stays as it is, also in several pieces, and keys behind it are keys."""
+        await self.type(f"{pasted('a[P')}\x1b[2;5~b\r")
+        await self.typed("a[Pb")
+        await self.type("\x1b[200~c\x1b[J")
+        await self.type("d\x1b[2;5~e\x1b[201~")
+        await self.type("\x1b[2;5~f\r")
+        await self.until(lambda: len(self.desk.lines) == 2)
+        heard = self.desk.lines[-1].replace("\x1b", "")
+        self.assertEqual(heard, "c[Jd[2;5~ef")
+
+    @played
     async def test_pasted_without_end(self) -> None:
         """Ctrl-C ends what was pasted and has no end: it may have got lost on the way."""
         await self.type("\x1b[200~one\rtwo")
