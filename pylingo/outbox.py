@@ -309,12 +309,15 @@ class Outbox:
 
     def send(self, frames: bytes) -> None:
         """Send `frames` now; nothing waits ahead of them."""
-        # The transport's own buffer has no bound.
-        end = _whole(frames, MOST_WAITING) if len(frames) > MOST_WAITING else len(frames)
-        self._turn.sent += end
-        self.transport.write(frames[:end])
-        if end < len(frames):
-            self.put(frames[end:])
+        # In pieces: a transport's own buffer has no bound, and what is in it does not come back.
+        start, size = 0, len(frames)
+        while start < min(size, MOST_WAITING) and not self.blocked:
+            end = size if size - start <= PIECE else _whole(frames, start + PIECE, start)
+            self._turn.sent += end - start
+            self.transport.write(frames[start:end])
+            start = end
+        if start < size:
+            self.put(frames[start:])
 
     def clear(self) -> None:
         """Forget what has not been handed on; what has been ends with a whole frame."""
@@ -460,9 +463,8 @@ def _direct(hear: object) -> TypeGuard[SocketOutbox]:
     return type(hear) is SocketOutbox and hear.open and not hear.frames
 
 
-def _whole(frames: bytes, place: int) -> int:
-    """Where the frame ends that has the byte at `place`."""
-    end = 0
+def _whole(frames: bytes, place: int, end: int = 0) -> int:
+    """Where the frame ends that has the byte at `place`; an earlier one is known to `end`."""
     while end <= place:
         end += 4 + int.from_bytes(frames[end : end + 4], "big")
     return end

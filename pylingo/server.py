@@ -335,8 +335,9 @@ class ChatProtocol(Int32StringReceiver):
         if owed and not self.closing:
             return  # It is the log that it waits for.
         if self.closing or not self.welcomed:
-            if owed and self._stuck(now) == 0 and self._waits():
-                # It is slow, and may have asked for much before it said that it goes.
+            if owed and self._waits() and self._stuck(now) < STALLED:
+                # It is slow, and may have asked for much before it said that it goes. What it takes
+                # of what its system has shows only now and then.
                 self.deadline = now + LAST_FRAME
             if now >= self.deadline:
                 self._hurry()

@@ -314,7 +314,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertGreater(self.owner.overflows, 0)
 
     def test_large(self) -> None:
-        """A transport is not handed more than may wait, for it has no bound of its own."""
+        """A transport is not handed more than it takes, for it has no bound of its own."""
         taken: list[bytes] = []
 
         def write(data: bytes) -> None:
@@ -322,16 +322,26 @@ class OutboxTests(SynchronousTestCase):
             self.box.pauseProducing()
 
         self.patch(self.transport, "write", write)
-        frame = encode(Notice(text="x" * 100_000))
-        few, many = MOST_WAITING // len(frame) + 1, 2 * MOST_WAITING // len(frame) + 2
+        frame = encode(Notice(text="x" * (PIECE // 4)))
+        few, many = MOST_WAITING // len(frame), MOST_WAITING // len(frame) + 6
         self.box.put(frame * few)
         self.clock.advance(0)
-        self.assertEqual((taken, self.owner.overflows), ([frame * few], 0))
+        self.assertEqual((taken, self.owner.overflows), ([frame * 4], 0))
+        self.assertEqual(self.box.size, len(frame) * (few - 4))
         self.box.resumeProducing()
-        self.box.put(frame * many)
+        self.assertEqual(taken[1:], [frame * 4])
+        self.box.put(frame * (many - few + 8))
+        self.assertEqual(self.owner.overflows, 1)
+        self.assertEqual(self.box.size, len(frame) * many)
+
+    def test_large_at_once(self) -> None:
+        """One that takes all for now is not handed more in one turn than may wait."""
+        frame = encode(Notice(text="x" * (PIECE // 4)))
+        most = 4 * (MOST_WAITING // len(frame) // 4 + 1)
+        self.box.send(frame * (most + 3))
+        self.assertEqual(self.transport.value(), frame * most)
         self.clock.advance(0)
-        self.assertEqual((taken[1:], self.owner.overflows), ([frame * few], 1))
-        self.assertEqual(self.box.size, len(frame) * (many - few))
+        self.assertEqual(self.transport.value(), frame * (most + 3))
 
     def test_kind(self) -> None:
         """Only a plain connection is sent to directly."""

@@ -32,7 +32,7 @@ from pylingo.protocol import (
     encode,
 )
 from pylingo.rules import Sanction
-from pylingo.server import GONE
+from pylingo.server import GONE, LAST_FRAME, STALLED
 from tests.house import (
     HERE,
     SECRET,
@@ -743,13 +743,19 @@ class CloseTests(DoorTestCase):
         self.assertIn("ana at this machine disconnected: idle", said)
 
     def test_bound(self) -> None:
-        """A peer that does not take its last frame is dropped after a few seconds."""
-        ana = self.visitor("ana", "lobby")
-        ana.stall()
+        """A peer that does not take its last frame is dropped; later if it said that it goes."""
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
+        for peer in (ana, ben):
+            peer.stall()
         ana.begin("close")
+        ben.wire.door.close("kicked", "You were kicked.")
         self.house.wait(1, alive=False)
+        self.assertFalse(ana.closed or ben.closed)
+        self.house.wait(LAST_FRAME + 1, alive=False)
+        self.assertTrue(ben.closed)
+        self.house.wait(STALLED - LAST_FRAME - 4, alive=False)
         self.assertFalse(ana.closed)
-        self.house.wait(4, alive=False)
+        self.house.wait(LAST_FRAME + 4, alive=False)
         self.assertTrue(ana.closed)
 
     def test_slow_at_the_end(self) -> None:
@@ -759,12 +765,12 @@ class CloseTests(DoorTestCase):
         self.patch(Outbox, "progress", lambda _: (taken[0], 0))
         ana.stall()
         ana.wire.door.readConnectionLost()
-        for _ in range(8):
-            self.house.wait(2, alive=False)
+        for _ in range(4):
+            self.house.wait(STALLED - 2, alive=False)
             taken[0] += 10
             self.assertFalse(ana.closed)
         self.assertEqual(ana.wire.door.outbox.frames, [])
-        self.house.wait(5, alive=False)
+        self.house.wait(STALLED + LAST_FRAME + 2, alive=False)
         self.assertTrue(ana.closed)
 
     def test_deaf(self) -> None:
