@@ -179,7 +179,7 @@ class Database:
                 # Closed after the connections: to close it ends their locks on the file, too.
                 last = opened.enter_context(ExitStack())
                 self.writer = opened.enter_context(closing(_connect(path)))
-                self.reader = opened.enter_context(closing(_connect(path)))
+                self.reader = opened.enter_context(closing(_connect(path, checked=True)))
                 self._file = os.open(path, os.O_RDONLY)
                 last.callback(os.close, self._file)
                 # On some network volumes SQLite has no write-ahead log.
@@ -291,7 +291,7 @@ def _guard(path: str) -> IO[bytes]:
     return guard
 
 
-def _connect(path: str) -> sqlite3.Connection:
+def _connect(path: str, *, checked: bool = False) -> sqlite3.Connection:
     connection = None
     if path != MEMORY:
         if _size(path) == 0 < _size(f"{path}-wal"):
@@ -322,7 +322,7 @@ def _connect(path: str) -> sqlite3.Connection:
         connection.execute(f"PRAGMA journal_size_limit = {SMALL}")
         # What is removed is overwritten; on some systems that is so anyway.
         connection.execute("PRAGMA secure_delete = ON")
-        if path != MEMORY and Path(path).stat().st_size < SMALL:
+        if not checked and path != MEMORY and Path(path).stat().st_size < SMALL:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError(found)

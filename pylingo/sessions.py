@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Container
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -245,8 +245,11 @@ class Sessions:
             # Count again, because messages that were refused since are not in there any more. That
             # takes a while, so make room for some more.
             self._many = sum(map(len, self._said.values()))
-            while self._many > MOST_RESENT * 9 // 10:
-                self._take_said(next(iter(self._said)))
+            # A dict looks for its first among all that were taken out of it, so do that once.
+            for session in tuple(self._said):
+                if self._many <= MOST_RESENT * 9 // 10:
+                    break
+                self._take_said(session)
 
     def close(self, user: User, reason: str = "bye", last: Closing | None = None) -> None:
         """End the user, as `User.quit`, and the session for good."""
@@ -326,10 +329,10 @@ def _save(connection: sqlite3.Connection, row: tuple[object, ...]) -> None:
     connection.execute(f"INSERT OR REPLACE INTO sessions VALUES ({marks})", row)
 
 
-def _shut_out(connection: sqlite3.Connection, key: str, here: Container[int]) -> None:
-    rows = connection.execute("SELECT id FROM sessions WHERE room_key = ?", (key,)).fetchall()
-    out = [row for row in rows if row[0] not in here]
-    connection.executemany("UPDATE sessions SET room = NULL, room_key = NULL WHERE id = ?", out)
+def _shut_out(connection: sqlite3.Connection, key: str, here: Iterable[int]) -> None:
+    out = "room_key = ? AND id NOT IN (SELECT value FROM json_each(?))"
+    query = f"UPDATE sessions SET room = NULL, room_key = NULL WHERE {out}"
+    connection.execute(query, (key, str([*here])))
 
 
 def _gone(connection: sqlite3.Connection, name: Name) -> Gone | None:
