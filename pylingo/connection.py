@@ -318,7 +318,9 @@ class Connection:
         if self._final is not None:
             return fail(ChatError("gone", self._final))
         if len(frame := encode(request)) - 4 > LARGEST_REQUEST:
-            trouble = f"A message has at most {LONGEST_TEXT} bytes. Send it in several parts."
+            trouble = "That is too long to be sent. Send it in several parts."
+            if command.casefold() in SAID and len(request.body.encode()) > LONGEST_TEXT:
+                trouble = f"A message has at most {LONGEST_TEXT} bytes. Send it in several parts."
             self._tell(Error(code="too_long", text=trouble, fatal=False))
             return fail(ChatError("too_long", trouble))
         if command.casefold() == "pong":

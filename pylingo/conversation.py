@@ -53,7 +53,7 @@ BACK = "-- /history shows what was said before."
 HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
 KEYS = (
     "-- Tab completes commands, rooms and names; after /history it goes further back.",
-    "-- Alt-Enter begins a new line, as do Escape and then Enter.",
+    "-- Alt-Enter begins a new line, as do Escape and, at once, Enter.",
     "-- To begin a message with a slash, type two: //help is heard as /help.",
     "-- /ignore NAME hides what somebody says, and shows it again.",
     "-- Leave out a PASSWORD to be asked for it, unseen (/join: in no room only).",
@@ -64,6 +64,8 @@ STAMPED = Joined | Resumed | Left | Renamed | Notice | Connected | Disconnected
 """What is shown with the time although it has none: it happens now."""
 SECRETS = {"login": 2, "register": 1, "password": 1, "enter": 1, "lock": 1}
 """How many words follow the commands that end with a password."""
+NEAR = 0.75
+"""How similar a command that there is not must be to ours; so similar as the server's must be."""
 MISTYPED = 0.6
 """How similar a command that there is not must be to one of those to be taken for it."""
 MOST_PENDING = 500
@@ -208,7 +210,7 @@ class Conversation:
     def _means_ignore(self, command: str) -> bool:
         """Whether there is no such command, and ours is the one most like it."""
         known = self._all_words()
-        near = get_close_matches(command, [*known, *HIDING], 1, MISTYPED)
+        near = get_close_matches(command, [*known, *HIDING], 1, NEAR)
         return command not in known and not {IGNORE.name, *HIDING}.isdisjoint(near)
 
     def _all_words(self) -> list[str]:
@@ -391,11 +393,13 @@ class Conversation:
         match event:
             case Help() if len(event.commands) > 1:
                 self.show([[("class:info", line)] for line in KEYS])
-            case Joined(users=[*_]) | Resumed(room=str()) if not self._hinted:
+            case Joined(users=[*_]) if not self._hinted:
                 self._hinted = True
-                if isinstance(event, Resumed):
-                    # It was on a screen that is gone.
-                    self.tell(BACK)
+                self.tell(HINT)
+            case Resumed(room=str()) if not self._hinted and (self.linked or not known[0]):
+                # Not over a new link: what was said before was on a screen that is gone.
+                self._hinted = True
+                self.tell(BACK)
                 self.tell(HINT)
             case Left() if not self._leaving:
                 self._lobby.offer()

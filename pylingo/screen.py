@@ -97,7 +97,7 @@ _KEY = re.compile(
     r"\x1b\[200~.*?(?:\x1b\[201~|\Z)"
     # Of the console, of rxvt, a mouse that another program has left on, and all others.
     r"|\x1b\[\[[A-E]|\x1b\[\d+\$|\x1b\[M(?:[^\x00-\x1f]{3})?|\x1b\[[0-?]*[ -/]*[@-Z\\-~]"
-    r"|\x1bO(?:[2-8][P-S]|[A-DFHMP-Sa-d])"
+    r"|\x1bO(?:[2-8][P-S]|[A-DFHMP-Sa-d](?![A-Za-z]))"
     # What another program had asked the terminal.
     r"|\x1b[]P][^\x07\x1b]*(?:\x07|\x1b\\)",
     re.DOTALL,
@@ -300,7 +300,7 @@ class Screen(TwistedProtocol):
         if self._pasting and keys == _INTERRUPT:
             # The end got lost on the way, and until it comes no key does anything.
             keys = _PASTED_END + keys
-        elif not self._pasting:
+        elif not self._pasting and _PASTED not in self._tail + keys[: len(_PASTED) - 1]:
             keys = _KEY.sub(_known, keys)
         seen = self._tail + keys
         if _PASTED in seen or _PASTED_END in seen:
@@ -360,11 +360,8 @@ class Screen(TwistedProtocol):
                 if self._app.layout.is_searching:
                     stop_search()
             self._draft = buffer.document
-            if buffer.text in buffer.history.get_strings():
-                # An earlier line is just looked at, which can be found again.
-                buffer.history_forward(count=sys.maxsize)
-            if buffer.text:
-                self._draft = buffer.document
+            if drafted := self._drafted():
+                self._draft = drafted
             self._empty()
         elif self._draft is not None and not self._desk.hidden:
             # With nothing to be undone: that would be the secret.
@@ -373,6 +370,13 @@ class Screen(TwistedProtocol):
             # What was cut out of it is not to be seen later either.
             self._app.clipboard = InMemoryClipboard()
         self._app.invalidate()
+
+    def _drafted(self) -> Document | None:
+        """What is being typed; an earlier line that is just looked at can be found again."""
+        buffer = self._session.default_buffer
+        if buffer.text in buffer.history.get_strings():
+            buffer.history_forward(count=sys.maxsize)
+        return buffer.document if buffer.text else None
 
     def ring(self) -> None:
         """Ring the bell once."""
@@ -619,9 +623,9 @@ class Screen(TwistedProtocol):
             if self._desk.urgent and self._desk.keeps(typed):
                 # It ends at once; the line can be brought back in the next run.
                 event.current_buffer.append_to_history()
-            elif typed:
+            elif drafted := self._drafted():
                 # It may have been meant for what was marked, to copy that.
-                event.app.clipboard.set_text(typed)
+                event.app.clipboard.set_text(drafted.text)
             # At first, for a line may come back that was begun before the question.
             self._empty()
             if self._desk.cancel():

@@ -670,6 +670,12 @@ class TalkTests(SynchronousTestCase):
         (event,) = self.ana.of(Error)
         self.assertEqual(event.code, "too_long")
         self.assertIn("8192 bytes", event.text)
+        self.ana.heard.clear()
+        for command, body in (("topic", "x" * 20_000), ("say", '"' * 8_190)):
+            asked = self.ana.connection.request(command, body)
+            self.assertEqual(self.failureResultOf(asked, ChatError).value.code, "too_long")
+        for event in self.ana.of(Error):
+            self.assertNotIn("8192 bytes", event.text)
         self.assertTrue(self.ana.connection.linked)
         self.assertEqual(self.ana.connection.unanswered, 0)
 

@@ -273,7 +273,7 @@ class RoomTests(Seat):
             self.talk.typed(f"/{word} bob")
             self.assertIn("Did you mean /ignore?", self.said()[0])
             self.assertEqual(self.line.asked, [])
-        for word in ("clock", "leav", "xyz"):
+        for word in ("clock", "leav", "xyz", "info", "back"):
             self.talk.typed(f"/{word} bob")
             self.assertEqual(self.line.asked[-1], (word, "bob"))
 

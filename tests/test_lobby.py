@@ -339,6 +339,20 @@ class LobbyTests(Seat):
             self.assertEqual(said.count(HINT), count)
             self.assertNotIn(BACK, said)
 
+    def test_no_hint_in_between(self) -> None:
+        """Who comes back over a new link, as somebody else, is told that; the screen is there."""
+        self.lose()
+        self.line.user, self.line.room = "guest-5", "tea"
+        self.said()
+        self.talk.heard(
+            Resumed(
+                user="guest-5", room="tea", users=["guest-5"], count=1, topic="", session="t", re=1
+            )
+        )
+        said = self.said()
+        self.assertNotIn(BACK, said)
+        self.assertIn("was taken, or logged in", said[-1])
+
     def test_hint_on_coming_back(self) -> None:
         """Who comes back on a new screen is told so, and how to see what was on the one before."""
         for count in (1, 0):

@@ -593,6 +593,20 @@ class TypingTests(ScreenTests):
         await self.typed("a long draft")
 
     @played
+    async def test_cleared_while_looking(self) -> None:
+        """It is what was typed, and not an earlier line that was just looked at."""
+        await self.type("one\r")
+        await self.typed("one")
+        await self.type("my draft\x15")
+        await self.press(UP, lambda: self.glass.before == "[lobby] ana> one")
+        await self.type(CTRL_C + "\x19\r")
+        await self.typed("one", "my draft")
+        await self.type("another" + UP)
+        await self.before("[lobby] ana> my draft")
+        await self.type(CTRL_C + "\x19\r")
+        await self.typed("one", "my draft", "another")
+
+    @played
     async def test_cleared_secret(self) -> None:
         """What was typed unseen does not come back."""
         await self.hide()
@@ -668,6 +682,23 @@ class TypingTests(ScreenTests):
         await self.until(lambda: len(self.desk.lines) == 2)
         heard = self.desk.lines[-1].replace("\x1b", "")
         self.assertEqual(heard, "c[Jd[2;5~ef")
+        # Its mark may come in two pieces, too.
+        whole = "\x1b[200~a\x1b]0;t\x07b\x1b[J\x1b[201~\r"
+        for count, place in enumerate(range(1, 6), 3):
+            await self.type(whole[:place])
+            await self.type(whole[place:])
+            await self.until(partial(self.entered, count))
+            self.assertEqual(self.desk.lines[-1], "a\x1b]0;t\x07b\x1b[J")
+
+    def entered(self, count: int) -> bool:
+        """Whether so many lines were entered."""
+        return len(self.desk.lines) == count
+
+    @played
+    async def test_no_key(self) -> None:
+        """Escape, with words behind it, is no key: nothing of them is done."""
+        await self.type("hello \x1bOMG really\r")
+        await self.typed("hello OMG really")
 
     @played
     async def test_pasted_without_end(self) -> None:

@@ -486,7 +486,7 @@ class ServiceTests(ServiceTestCase):
     async def test_stops_while_it_reads(self) -> None:
         """What is still being read from the disk then is not waited for."""
         service = self.start("--database", self.mktemp())
-        numbers = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 3000000)"
+        numbers = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 30000000)"
         long = f"{numbers} SELECT max(x) FROM n"
         reading = service.factory.chat.log.read(lambda c: c.execute(long).fetchone())
         await service.stopService()
