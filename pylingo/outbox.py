@@ -464,7 +464,7 @@ def _direct(hear: object) -> TypeGuard[SocketOutbox]:
 
 
 def _whole(frames: bytes, place: int, end: int = 0) -> int:
-    """Where the frame ends that has the byte at `place`; an earlier one is known to `end`."""
+    """Where the frame ends that has the byte at `place`; an earlier one ends at `end`."""
     while end <= place:
         end += 4 + int.from_bytes(frames[end : end + 4], "big")
     return end

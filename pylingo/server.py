@@ -460,7 +460,9 @@ class ChatProtocol(Int32StringReceiver):
             if command.waits or (self.chat.log.full and not command.open):
                 self._wait(command, body)
             else:
-                self._answer(command.function(self, body))
+                reply = command.function(self, body)
+                if reply is not None:  # As for nearly all: what is said is answered later.
+                    self._answer(reply)
         except ChatError as error:
             self._refuse(command.explain(error, body))
         except Exception:  # noqa: BLE001 - a bug in one command is no reason to end the chat

@@ -424,10 +424,8 @@ class OrderTests(DoorTestCase):
         self.assertEqual(ben.ask("users").users, ["ben", "ana"])
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    def test_full(self) -> None:
-        """When the disk is slower than the talkers, they wait, all of them, and lose nothing."""
-        talkers = [self.visitor(f"talker-{n}", "lobby") for n in range(3)]
-        _, heard = self.house.user("listener", "lobby")
+    def fill(self) -> None:
+        """Let somebody elsewhere say as much as may wait, while nothing is stored."""
         other, _ = self.house.user("other", "attic")
         self.house.settle()
         self.house.commits.hold()
@@ -435,6 +433,12 @@ class OrderTests(DoorTestCase):
         self.house.settle()
         for _ in range(MOST_UNSTORED):
             other.say("x")
+
+    def test_full(self) -> None:
+        """When the disk is slower than the talkers, they wait, all of them, and lose nothing."""
+        talkers = [self.visitor(f"talker-{n}", "lobby") for n in range(3)]
+        _, heard = self.house.user("listener", "lobby")
+        self.fill()
         for talker in talkers:
             talker.send(*(request("say", f"{n}", n) for n in range(5)), request("ping", "", "p"))
         self.assertEqual([talker.wire.producerState for talker in talkers], ["paused"] * 3)
@@ -451,13 +455,7 @@ class OrderTests(DoorTestCase):
     def test_full_and_left(self) -> None:
         """Who says it leaves has left, though it does not wait for what is to be stored before."""
         ana = self.visitor("ana", "lobby")
-        other, _ = self.house.user("other", "attic")
-        self.house.settle()
-        self.house.commits.hold()
-        other.say("x")
-        self.house.settle()
-        for _ in range(MOST_UNSTORED):
-            other.say("x")
+        self.fill()
         ana.begin("close")
         ana.drop()
         self.house.commits.release()
@@ -467,13 +465,7 @@ class OrderTests(DoorTestCase):
     def test_full_and_gone(self) -> None:
         """One of them that goes meanwhile does not keep the others waiting."""
         talkers = [self.visitor(f"talker-{n}", "lobby") for n in range(3)]
-        other, _ = self.house.user("other", "attic")
-        self.house.settle()
-        self.house.commits.hold()
-        other.say("x")
-        self.house.settle()
-        for _ in range(MOST_UNSTORED):
-            other.say("x")
+        self.fill()
         waiting = [talker.begin("say", "hi") for talker in talkers]
         talkers[1].drop()
         self.house.commits.release()
