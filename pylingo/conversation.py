@@ -65,7 +65,7 @@ STAMPED = Joined | Resumed | Left | Renamed | Notice | Connected | Disconnected
 SECRETS = {"login": 2, "register": 1, "password": 1, "enter": 1, "lock": 1}
 """How many words follow the commands that end with a password."""
 NEAR = 0.75
-"""How similar a command that there is not must be to ours; so similar as the server's must be."""
+"""How similar a command that there is not must be to ours to be taken for it, as by the server."""
 MISTYPED = 0.6
 """How similar a command that there is not must be to one of those to be taken for it."""
 MOST_PENDING = 500

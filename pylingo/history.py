@@ -25,6 +25,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import closing
+from functools import lru_cache
 from heapq import merge
 from itertools import chain, islice
 from math import inf
@@ -368,6 +369,8 @@ class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):
 _log = Logger()
 _encode = msgspec.json.Encoder().encode
 _lines = msgspec.json.Decoder(list[Line])
+_kept = lru_cache(maxsize=4096)(names.kept)
+"""Many messages are to the same few, and what is not ASCII takes long."""
 
 
 def _decode(said: str) -> list[Line]:
@@ -470,7 +473,7 @@ def _kinds(line: Line, place: str, target: str) -> set[bool | str]:
     """What it was, for `resending`; to an account, by the name they had or by the account's."""
     if place[0] == "#":
         return {line.action}
-    return {names.kept(target), place[1:]} if place[0] == "@" else {names.kept(target)}
+    return {_kept(target), place[1:]} if place[0] == "@" else {_kept(target)}
 
 
 def _before(connection: sqlite3.Connection, place: str, upto: int) -> Iterator[Message | Private]:

@@ -114,7 +114,6 @@ def room(text: str, *, known: bool = False) -> Name:
     return _name(text.strip().lstrip("#\uff03\ufe5f"), "room's name", known=known)
 
 
-@lru_cache(maxsize=4096)
 def kept(text: str) -> str:
     """The key of a name that was stored, or heard; of what would be none today, all of it."""
     try:
