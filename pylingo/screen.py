@@ -12,61 +12,39 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sys
-from codecs import getincrementaldecoder
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import ExitStack, suppress
-from functools import cache, partial
-from string import ascii_uppercase
 from typing import Any, Protocol, cast
-from unicodedata import category
 
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.application.run_in_terminal import in_terminal, run_in_terminal
-from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.clipboard import InMemoryClipboard
-from prompt_toolkit.completion import (
-    CompleteEvent,
-    Completer,
-    Completion,
-    get_common_complete_suffix,
-)
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import Condition, has_completions, shift_selection_mode
-from prompt_toolkit.formatted_text import (
-    FormattedText,
-    fragment_list_to_text,
-    to_formatted_text,
-)
+from prompt_toolkit.filters import Condition, is_searching
+from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import History
 from prompt_toolkit.input import create_pipe_input
-from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-from prompt_toolkit.key_binding.bindings.named_commands import get_by_name
-from prompt_toolkit.key_binding.key_bindings import Binding
 from prompt_toolkit.layout import Dimension
-from prompt_toolkit.layout.controls import SearchBufferControl, UIContent
-from prompt_toolkit.layout.processors import (
-    Processor,
-    TabsProcessor,
-    Transformation,
-    TransformationInput,
-)
+from prompt_toolkit.layout.controls import SearchBufferControl
+from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.search import stop_search
 from prompt_toolkit.shortcuts import PromptSession
 from prompt_toolkit.styles import Attrs, Style
-from prompt_toolkit.utils import get_cwidth
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from pylingo.looks import COLOURS, Line, info, plain
+from pylingo.columns import PIECES, Pieces, doubtful, hung, measured
+from pylingo.keys import Keyboard, editing
+from pylingo.looks import COLOURS, Line, info
 
 MENU = 6
 """Lines that a menu of completions has, where the screen is large enough."""
@@ -78,37 +56,6 @@ SIZE = Size(rows=24, columns=80)
 """That of a terminal that does not know how many it has."""
 SOON = 0.01
 """Seconds until more keys are handed on, where there are very many."""
-
-_BLANK = r"[<＜\s\u2800\u3164\uffa0]"
-_SIGN = "[‼\u01c3\u02d7─━\u1438‐-―−﹘﹣－‹«<〈《⟨❬❰＜［〔【〖⟦＊∗⁎✱✲✳»›！]"
-_BEGINNING = re.compile(
-    rf"(?=\w\w?(?:[^\w\s\x00-/;-\x7f]|[\u02d0\ua4fd])\w\w{_BLANK}"
-    rf"|\w{{1,6}}[^\w\s]\w\w[^\w\s]\w\w{_BLANK}|<|--|!!|\[|\*{_BLANK}|{_SIGN})"
-)
-"""Where stands what our own lines begin with, or what looks like that: a time, a date, a sign."""
-_DOUBTFUL = re.compile(
-    "[\xad\u115f\u2630-\u2637\u268a-\u268f\u3164\u3248-\u324f\u4dc0-\u4dff\uffa0"
-    "\U0001d300-\U0001d37f]"
-)
-"""What became wide in Unicode 16, or is of different widths in different tables."""
-_CURSOR = re.compile(r"\x1b\[(\d{1,5});(\d{1,5})R")
-"""How a terminal says where the cursor is; it is asked that each time something was printed."""
-_KEY = re.compile(
-    r"\x1b\[200~.*?(?:\x1b\[201~|\Z)"
-    # Of the console, of rxvt, a mouse that another program has left on, and all others.
-    r"|\x1b\[\[[A-E]|\x1b\[\d+\$|\x1b\[M(?:[^\x00-\x1f]{3})?|\x1b\[[0-?]*[ -/]*[@-Z\\-~]"
-    r"|\x1bO(?:[2-8][P-S]|[A-DFHMP-Sa-d](?![A-Za-z]))"
-    # What another program had asked the terminal.
-    r"|\x1b[]P][^\x07\x1b]*(?:\x07|\x1b\\)",
-    re.DOTALL,
-)
-"""What is pasted, which stays as it is; or a key of several characters (ECMA-48, 5.4)."""
-_MEANT = {"\x1b[P": "\x1b[3~", "\x1bOM": "\r"}
-"""What prompt_toolkit does not know as what it does: Delete in st, Shift-Enter in Konsole."""
-_PASTED, _PASTED_END = "\x1b[200~", "\x1b[201~"
-"""What a terminal puts around what is pasted."""
-_INTERRUPT = "\x03"
-"""Ctrl-C."""
 
 _NAMES = [
     "ansired",
@@ -123,19 +70,6 @@ _NAMES = [
 ]
 """Without the bright ones that nobody can read on white."""
 assert len(_NAMES) == COLOURS
-
-PIECES = {
-    0x200D: "+",
-    0xFE0F: "\u200b",
-    **{0x1F3FB + n: "＋" for n in range(5)},
-    **{0x1F1E6 + n: letter for n, letter in enumerate(ascii_uppercase)},
-}
-"""What stands in the line that is typed for what joins several characters into one picture.
-
-Terminals disagree about how many columns such a picture has; the cursor, and the prompt with it,
-would be where nobody looks for them."""
-ENDLESS = 10**6
-"""Rows of a line that has no room at all beside what stands before it."""
 
 STYLE = Style.from_dict(
     {
@@ -238,13 +172,9 @@ class Screen(TwistedProtocol):
         self._interrupted = -PATIENCE
         self._draft: Document | None = None
         """What was being typed when something hidden was asked."""
-        self._decoder = getincrementaldecoder("utf-8")("replace")
+        self._keyboard = Keyboard(self._placed)
         self._typed = bytearray()
         """Keys that were not handed on yet."""
-        self._pasting = False
-        """Whether what is pasted has begun, and not ended."""
-        self._tail = ""
-        """The last keys, which may be the first half of a mark around that."""
         self._left = False
         self._row = 0
         """In which row the prompt begins, or somewhat below it; 0 if the terminal never said it."""
@@ -256,8 +186,8 @@ class Screen(TwistedProtocol):
 
     def connectionMade(self) -> None:
         self._input = self._resources.enter_context(create_pipe_input())
-        self._keyboard: int = cast(Any, self._input).pipe.write_fd
-        os.set_blocking(self._keyboard, False)
+        self._inlet: int = cast(Any, self._input).pipe.write_fd
+        os.set_blocking(self._inlet, False)
         stream: Any = _Stream(self.transport)
         self._output = self._output_type(stream, self._known_size, term=self._term)
         self._session: PromptSession[str] = PromptSession(
@@ -272,7 +202,7 @@ class Screen(TwistedProtocol):
             is_password=Condition(lambda: self._desk.hidden),
             history=self._history,
             key_bindings=self._keys(),
-            input_processors=[TabsProcessor(char1=" ", char2=" "), _Pieces()],
+            input_processors=[TabsProcessor(char1=" ", char2=" "), Pieces()],
             bottom_toolbar=lambda: f" {self._desk.bar} ",
             erase_when_done=True,
         )
@@ -286,7 +216,7 @@ class Screen(TwistedProtocol):
         self._window = self._app.layout.current_window
         self._window.height = self._height
         control = cast(Any, self._window.content)
-        control.create_content = _measured(control.create_content)
+        control.create_content = measured(control.create_content)
         running = asyncio.ensure_future(
             self._session.prompt_async(
                 handle_sigint=False, set_exception_handler=False, pre_run=self._begun
@@ -295,38 +225,24 @@ class Screen(TwistedProtocol):
         Deferred.fromFuture(running).addBoth(self._ended)
 
     def dataReceived(self, data: bytes) -> None:
-        # What is not UTF-8 could be drawn, but neither sent nor stored.
-        keys = _CURSOR.sub(self._take_cursor, self._decoder.decode(data))
-        if self._pasting and keys == _INTERRUPT:
-            # The end got lost on the way, and until it comes no key does anything.
-            keys = _PASTED_END + keys
-        elif not self._pasting and _PASTED not in self._tail + keys[: len(_PASTED) - 1]:
-            keys = _KEY.sub(_known, keys)
-        seen = self._tail + keys
-        if _PASTED in seen or _PASTED_END in seen:
-            self._pasting = seen.rfind(_PASTED) > seen.rfind(_PASTED_END)
-        self._tail = seen[1 - len(_PASTED) :]
-        self._typed += keys.encode()
+        self._typed += self._keyboard.read(data).encode()
         self._feed()
 
-    def _take_cursor(self, said: re.Match[str]) -> str:
-        """What the terminal says is no key, and must not come between two, as Escape and Enter."""
-        row, column = int(said[1]), int(said[2])
+    def _placed(self, row: int, column: int) -> None:
         if row == 1 < column <= 16 and not self._app.renderer.waiting_for_cpr:
-            return ""  # It is F3 with Shift, Control or Alt, which terminals write in the same way.
+            return  # It is F3 with Shift, Control or Alt, which terminals write in the same way.
         self._row = row
         # At the end, too, this is waited for.
-        self._app.renderer.report_absolute_cursor_row(self._row)
+        self._app.renderer.report_absolute_cursor_row(row)
         if not self._left:
             self._app.invalidate()
-        return ""
 
     def _feed(self) -> None:
         """Hand on what is taken at once: to wait for the rest would be to wait for ourselves."""
         if self._left:
             return
         with suppress(BlockingIOError):
-            del self._typed[: os.write(self._keyboard, self._typed)]
+            del self._typed[: os.write(self._inlet, self._typed)]
         if self._typed:
             asyncio.get_running_loop().call_later(SOON, self._feed)
 
@@ -427,7 +343,7 @@ class Screen(TwistedProtocol):
     def _print(self) -> None:
         lines, self._lines = self._lines, []
         columns = self._known_size().columns
-        told = (_hung(line, columns) for line in lines)
+        told = (hung(line, columns) for line in lines)
         text = FormattedText([piece for line in told for piece in (*line, ("", "\n"))])
         print_formatted_text(self._output, text, STYLE, color_depth=self._app.color_depth)
 
@@ -446,7 +362,7 @@ class Screen(TwistedProtocol):
         if isinstance(search, SearchBufferControl):
             found = buffer.document_for_search(search.searcher_search_state)
             seen += search.buffer.text, found.text
-        self._marked = any(_doubtful(text.translate(PIECES)) for text in seen)
+        self._marked = any(doubtful(text.translate(PIECES)) for text in seen)
         if not (before or self._marked):
             return
         renderer, rows = self._app.renderer, self._known_size().rows
@@ -496,11 +412,6 @@ class Screen(TwistedProtocol):
             pieces.append(("class:pending", f"… {line} (sending)\n"))
         return FormattedText([*pieces, ("class:prompt", self._desk.prompt.translate(PIECES))])
 
-    def _alone(self) -> bool:
-        """Whether no other key has come with the one that is looked at."""
-        keys = self._session.app.key_processor
-        return not (keys.input_queue or keys.key_buffer[1:])
-
     def _empty(self, left: Document | None = None) -> None:
         """Take away what is typed, but for what is `left`.
 
@@ -512,11 +423,9 @@ class Screen(TwistedProtocol):
             buffer.load_history_if_not_yet_loaded()
 
     def _keys(self) -> KeyBindings:
-        keys = KeyBindings()
-        typing = Condition(lambda: not self._session.app.layout.is_searching)
-        hidden = Condition(lambda: self._desk.hidden)
-        # Escape is also how each key with Alt begins.
-        alone = Condition(self._alone)
+        """Those that edit the line, and those that lead out of it."""
+        keys = editing(hidden=Condition(lambda: self._desk.hidden))
+        typing = ~is_searching
 
         @keys.add("enter", filter=typing)
         @keys.add("c-o", filter=typing)
@@ -527,81 +436,6 @@ class Screen(TwistedProtocol):
                 buffer.append_to_history()
             self._empty()
             self._desk.typed(text)
-
-        @keys.add("escape", "enter", filter=typing)
-        def _(event: KeyPressEvent) -> None:
-            event.current_buffer.newline(copy_margin=False)
-
-        @keys.add("c-p", filter=typing & ~has_completions)
-        def _(event: KeyPressEvent) -> None:
-            event.current_buffer.history_backward(count=event.arg)
-
-        @keys.add("c-n", filter=typing & ~has_completions)
-        def _(event: KeyPressEvent) -> None:
-            event.current_buffer.history_forward(count=event.arg)
-
-        @keys.add("tab", filter=typing)
-        def _(event: KeyPressEvent) -> None:
-            # At once, for the next key may be there already.
-            buffer = event.current_buffer
-            if buffer.complete_state is not None:
-                buffer.complete_next()
-                return
-            asked = CompleteEvent(completion_requested=True)
-            found = [*buffer.completer.get_completions(buffer.document, asked)]
-            if len(found) == 1:
-                buffer.apply_completion(found[0])
-            elif found:
-                buffer.insert_text(get_common_complete_suffix(buffer.document, found))
-                buffer.start_completion()
-
-        @keys.add("escape", filter=typing & has_completions & alone, eager=True)
-        def _(event: KeyPressEvent) -> None:
-            event.current_buffer.cancel_completion()
-
-        # Where something is selected, they end that at first, and come again.
-        @keys.add("c-left", filter=~shift_selection_mode)
-        @keys.add("escape", "left")
-        @keys.add("escape", "b")
-        def _(event: KeyPressEvent) -> None:
-            event.current_buffer.cursor_position -= _word_before(event)
-
-        @keys.add("c-right", filter=~shift_selection_mode)
-        @keys.add("escape", "right")
-        @keys.add("escape", "f")
-        def _(event: KeyPressEvent) -> None:
-            event.current_buffer.cursor_position += _word_after(event)
-
-        @keys.add("escape", "backspace")
-        def _(event: KeyPressEvent) -> None:
-            cut = event.current_buffer.delete_before_cursor(max(0, _word_before(event)))
-            _keep(event, cut, "")
-
-        @keys.add("c-delete")
-        @keys.add("escape", "d")
-        def _(event: KeyPressEvent) -> None:
-            _keep(event, "", event.current_buffer.delete(max(0, _word_after(event))))
-
-        for key, name in (("c-u", "unix-line-discard"), ("c-k", "kill-line")):
-            keys.add(key)(partial(_cut, get_by_name(name)))
-
-        def stay(_: KeyPressEvent) -> None:
-            """What is typed stays as it is."""
-
-        # Scrolling is the terminal's, and a line is never entered as a comment.
-        for pressed in (("pageup",), ("pagedown",), ("escape", "#")):
-            keys.add(*pressed)(stay)
-        # A macro would keep a password that is typed.
-        keys.add("c-x", "(")(stay)
-        # prompt_toolkit fails to go up or down by less than one line.
-        counted = Condition(lambda: (self._app.key_processor.arg or "1").startswith(("-", "0")))
-        for key in ("up", "down", "s-up", "s-down"):
-            keys.add(key, filter=counted)(stay)
-        # To bring back, or look for, another line: none belongs into a password.
-        for key in ("up", "down", "c-p", "c-n", "c-r", "c-s"):
-            keys.add(key, filter=hidden)(stay)
-        for key in ("<", ">", ".", "_", "c-y"):
-            keys.add("escape", key, filter=hidden)(stay)
 
         @keys.add("c-z")
         def _(_: KeyPressEvent) -> None:
@@ -642,111 +476,6 @@ class Screen(TwistedProtocol):
         return keys
 
 
-def _known(found: re.Match[str]) -> str:
-    """A key as prompt_toolkit knows it; of any other it would type all but the first character."""
-    key = found[0]
-    pasted = key.startswith((_PASTED, _PASTED_END))
-    return key if pasted or key in ANSI_SEQUENCES else _MEANT.get(key, "")
-
-
-def _cut(command: Binding, event: KeyPressEvent) -> None:
-    """Cut as prompt_toolkit does; where there is nothing to cut, what was cut before is kept."""
-    clipboard, event.app.clipboard = event.app.clipboard, InMemoryClipboard()
-    try:
-        command.call(event)
-    finally:
-        cut, event.app.clipboard = event.app.clipboard.get_data(), clipboard
-    if cut.text:
-        clipboard.set_data(cut)
-
-
-def _keep(event: KeyPressEvent, before: str, after: str) -> None:
-    """Keep what was cut, around what the same key has cut just before, to be put back."""
-    if before or after:
-        kept = event.app.clipboard.get_data().text if event.is_repeat else ""
-        event.app.clipboard.set_text(before + kept + after)
-
-
-def _word_before(event: KeyPressEvent) -> int:
-    """How far it is from the cursor back to where a word begins."""
-    found = _words(event.current_buffer).find_previous_word_beginning(count=event.arg)
-    if found is None:
-        return event.current_buffer.cursor_position if event.arg > 0 else 0
-    return -found
-
-
-def _word_after(event: KeyPressEvent) -> int:
-    """How far it is from the cursor to where a word ends."""
-    return _words(event.current_buffer).find_next_word_ending(count=event.arg) or 0
-
-
-def _words(buffer: Buffer) -> Document:
-    """What is typed, with the words of every script made of letters that prompt_toolkit knows."""
-    known = (
-        c if c.isascii() or c.isspace() else "-" if category(c).startswith("P") else "x"
-        for c in buffer.text
-    )
-    return Document("".join(known), buffer.cursor_position)
-
-
-def _hung(line: Line, columns: int) -> Line:
-    """`line`, indented where the terminal may go on with what looks like a line of its own.
-
-    Where it is sure which characters begin a row, it stays one line, to be copied as such.
-    """
-    text = plain(line)
-    if text.isascii() and text.isprintable() and not _BEGINNING.search(text, columns - 1):
-        return line  # What looks like a beginning, if anything, is in the first row.
-    # Without what takes no room on a terminal.
-    visible = [at for at, character in enumerate(text) if _columns(character)]
-    seen = "".join(text[at] for at in visible)
-    beginnings = {visible[found.start()] for found in _BEGINNING.finditer(seen)}
-    if 2 * max(beginnings, default=0) + 1 < columns:
-        return line  # So it is here, too, however wide the terminal draws what is before it.
-    sure = not _doubtful(text)
-    hung: Line = []
-    at = least = most = 0
-    before = ""
-    for style, piece in line:
-        shown = ""
-        for character in piece:
-            size = _columns(character)
-            # Where a wide one does not fit into a row, a column of that stays free.
-            free = 0 if sure else most // columns + 1
-            if sure and size == 2 and most % columns == columns - 1:
-                least = most = most + 1
-                # What is put before it here would go there.
-                shown += " " if at in beginnings else ""
-            if at in beginnings and (most + free) // columns > max(0, least - 1) // columns:
-                # A row may begin here: as many columns, or a multiple, may lie before it.
-                least, most = (least + 2, most + 2) if sure else (2, 2)
-                shown += "  " if sure else "\n  "
-            shown += character
-            doubtful = not sure and (before == "\u200d" or _doubtful(character))
-            least += 0 if doubtful else size
-            most += 2 if doubtful else size
-            at, before = at + 1, character
-        hung.append((style, shown))
-    return hung
-
-
-def _columns(character: str) -> int:
-    """How many it takes; a soft hyphen is shown by few terminals."""
-    return 0 if character == "\xad" else get_cwidth(character)
-
-
-def _doubtful(text: str) -> bool:
-    """Whether terminals disagree about how many columns it takes.
-
-    Some give a column of their own to the spacing marks of Hindi, Tamil and others, and some, as
-    prompt_toolkit does, none. What is new in Unicode they may not know yet.
-    """
-    return not text.isascii() and (
-        any(ord(c) in PIECES or category(c) in ("Mc", "Cn") for c in text)
-        or _DOUBTFUL.search(text) is not None
-    )
-
-
 class _Terminal(Vt100_Output):
     """A terminal whose scrollback is for what was said, and not for prompts of before."""
 
@@ -778,51 +507,6 @@ class _AtOnce:
         loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         loaded.set_result(None)
         return loaded
-
-
-class _Pieces(Processor):
-    """Shows the `PIECES` of pictures in the line that is typed."""
-
-    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
-        fragments = transformation_input.fragments
-        return Transformation([(style, text.translate(PIECES)) for style, text, *_ in fragments])
-
-
-def _measured(create: Callable[..., UIContent]) -> Callable[..., UIContent]:
-    """What `create` makes, with the rows that its lines will really have.
-
-    prompt_toolkit forgets the column at the end of a row that is left free where a wide character
-    does not fit, so that the last row, and the cursor in it, would not be seen.
-    """
-
-    def measured(*given: Any, **named: Any) -> UIContent:
-        content: Any = create(*given, **named)
-        content.get_height_for_line = cache(partial(_rows, content))
-        return cast(UIContent, content)
-
-    return measured
-
-
-def _rows(
-    content: UIContent, line: int, width: int, prefix: Any, slice_stop: int | None = None
-) -> int:
-    def before(row: int) -> str:
-        return fragment_list_to_text(to_formatted_text(prefix(line, row))) if prefix else ""
-
-    row = column = 0
-    for character in before(0):
-        size = get_cwidth(character)
-        if column + size > width:
-            row, column = row + 1, 0
-        column += size
-    for character in fragment_list_to_text(content.get_line(line))[:slice_stop]:
-        size = get_cwidth(character)
-        if column + size > width:
-            row, column = row + 1, get_cwidth(before(row + 1))
-            if column + size > width:
-                return ENDLESS
-        column += size
-    return row + 1
 
 
 class _Completer(Completer):

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from string import ascii_uppercase
-from time import process_time
 from typing import Any
 from unicodedata import category
 
@@ -15,8 +14,7 @@ import pyte
 from prompt_toolkit.history import InMemoryHistory
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo.looks import plain
-from pylingo.screen import Screen, _hung
+from pylingo.screen import Screen
 from tests.journey import Glass
 
 BOUND = 10.0
@@ -1006,19 +1004,6 @@ class PrintingTests(ScreenTests):
         self.setUp()
         self.at(unseen)
 
-        # As many columns as fill a row, by one of the ways in which terminals count them.
-        begun, forged = "12:00 <eve> ", "12:00 <ana> it was me"
-        flags, family, hindi = "\U0001f1e9\U0001f1ea", "\U0001f469\u200d\U0001f467", "\u0915\u093f"
-        unknown = "\u0378"
-        for filler in (
-            flags * 24, flags * 12, family * 24, family * 12, hindi * 24, hindi * 48, unknown * 24
-        ):  # fmt: skip
-            hung = _hung([("", begun + filler + forged)], 60)
-            self.assertIn(f"\n  {forged}", plain(hung))
-        # In each of three rows a column stays free for a wide character that does not fit.
-        hung = _hung([("", f"{begun}\xad{'x' * 49}{'日' * 90}{forged}")], 61)
-        self.assertIn(f"\n  {forged}", plain(hung))
-
         async def harmless() -> None:
             for text in ("and so on", "/and/so/on", "12.30 and so on"):
                 self.screen.show([[("", said + text)]])
@@ -1027,41 +1012,6 @@ class PrintingTests(ScreenTests):
 
         self.setUp()
         self.at(harmless)
-
-    def test_short_and_doubtful(self) -> None:
-        """What fits, whatever a terminal makes of it, is not broken; nor is our own beginning."""
-        for text in (
-            "J'adore ❤\ufe0f – à huit heures",
-            "um acht ❤\ufe0f im Café «Sonne»",
-            "मीटिंग 17:30 बजे [4]",
-        ):
-            line = [("", f"12:00 <ana> {text}")]
-            self.assertEqual(_hung(line, 60), line)
-        mention = "2026-11-20 01:29 » <ana> ❤\ufe0f hi me, are you there, or where"
-        self.assertTrue(plain(_hung([("", mention)], 40)).startswith("2026-11-20 01:29 » <ana> "))
-
-    def test_copied(self) -> None:
-        """What terminals agree about stays one line, and is indented only where a row begins."""
-        command = "12:00 <ana> ✅ run " + "x" * 40 + " --all"
-        self.assertEqual(plain(_hung([("", command)], 80)), command)
-        self.assertEqual(plain(_hung([("", command)], 60)), command.replace(" --", "   --"))
-        self.assertEqual(plain(_hung([("", command)], 61)), command)
-        for before, indent in ((47, ""), (48, "  "), (49, "")):
-            said = "12:00 <ana> " + "x" * before
-            self.assertEqual(plain(_hung([("", said + "-- you")], 60)), f"{said}{indent}-- you")
-        forged = "12:00 <ana> " + "x" * 67 + "＜" + "y" * 77 + "10:00 <bob> I quit"
-        self.assertEqual(plain(_hung([("", forged)], 80)), forged.replace("＜", "   ＜"))
-        # Before the wide one, which does not fit, a column stays free.
-        wide = "12:00 <ana> " + "x" * 7 + "日本語日本語日本語日-- you"
-        self.assertEqual(plain(_hung([("", wide)], 20)), wide.replace("--", "  --"))
-        self.assertEqual(plain(_hung([("", wide)], 19)), wide)
-
-    def test_forged_at_length(self) -> None:
-        """To look for that takes no longer for each character where there are many."""
-        for text in ("1" * 50_000, "1-" * 25_000, "\u0301" * 50_000, "<" * 50_000, "1:" * 25_000):
-            begun = process_time()
-            _hung([("", f"12:00 <ana> {text}")], 80)
-            self.assertLess(process_time() - begun, 5.0, text[:2])
 
     def test_scrollback(self) -> None:
         """The terminal's own scrollback is used: there is no other screen, nor a mouse."""

@@ -1,0 +1,64 @@
+"""Columns: what could be taken for a line of its own is indented where a row may begin."""
+
+from __future__ import annotations
+
+from time import process_time
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo.columns import hung
+from pylingo.looks import plain
+
+
+class HungTests(SynchronousTestCase):
+    """Lines that are longer than the terminal is wide."""
+
+    def test_forged(self) -> None:
+        """What looks like a line of another's is indented, however the terminal counts columns."""
+        # As many columns as fill a row, by one of the ways in which terminals count them.
+        begun, forged = "12:00 <eve> ", "12:00 <ana> it was me"
+        flags, family, hindi = "\U0001f1e9\U0001f1ea", "\U0001f469\u200d\U0001f467", "\u0915\u093f"
+        unknown = "\u0378"
+        for filler in (
+            flags * 24, flags * 12, family * 24, family * 12, hindi * 24, hindi * 48, unknown * 24
+        ):  # fmt: skip
+            shown = hung([("", begun + filler + forged)], 60)
+            self.assertIn(f"\n  {forged}", plain(shown))
+        # In each of three rows a column stays free for a wide character that does not fit.
+        shown = hung([("", f"{begun}\xad{'x' * 49}{'日' * 90}{forged}")], 61)
+        self.assertIn(f"\n  {forged}", plain(shown))
+
+    def test_short_and_doubtful(self) -> None:
+        """What fits, whatever a terminal makes of it, is not broken; nor is our own beginning."""
+        for text in (
+            "J'adore ❤\ufe0f – à huit heures",
+            "um acht ❤\ufe0f im Café «Sonne»",
+            "मीटिंग 17:30 बजे [4]",
+        ):
+            line = [("", f"12:00 <ana> {text}")]
+            self.assertEqual(hung(line, 60), line)
+        mention = "2026-11-20 01:29 » <ana> ❤\ufe0f hi me, are you there, or where"
+        self.assertTrue(plain(hung([("", mention)], 40)).startswith("2026-11-20 01:29 » <ana> "))
+
+    def test_copied(self) -> None:
+        """What terminals agree about stays one line, and is indented only where a row begins."""
+        command = "12:00 <ana> ✅ run " + "x" * 40 + " --all"
+        self.assertEqual(plain(hung([("", command)], 80)), command)
+        self.assertEqual(plain(hung([("", command)], 60)), command.replace(" --", "   --"))
+        self.assertEqual(plain(hung([("", command)], 61)), command)
+        for before, indent in ((47, ""), (48, "  "), (49, "")):
+            said = "12:00 <ana> " + "x" * before
+            self.assertEqual(plain(hung([("", said + "-- you")], 60)), f"{said}{indent}-- you")
+        forged = "12:00 <ana> " + "x" * 67 + "＜" + "y" * 77 + "10:00 <bob> I quit"
+        self.assertEqual(plain(hung([("", forged)], 80)), forged.replace("＜", "   ＜"))
+        # Before the wide one, which does not fit, a column stays free.
+        wide = "12:00 <ana> " + "x" * 7 + "日本語日本語日本語日-- you"
+        self.assertEqual(plain(hung([("", wide)], 20)), wide.replace("--", "  --"))
+        self.assertEqual(plain(hung([("", wide)], 19)), wide)
+
+    def test_forged_at_length(self) -> None:
+        """To look for that takes no longer for each character where there are many."""
+        for text in ("1" * 50_000, "1-" * 25_000, "\u0301" * 50_000, "<" * 50_000, "1:" * 25_000):
+            begun = process_time()
+            hung([("", f"12:00 <ana> {text}")], 80)
+            self.assertLess(process_time() - begun, 5.0, text[:2])

@@ -1,0 +1,63 @@
+"""Keys: what a terminal sends becomes keys that are known, and nothing else is typed."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pylingo.keys import Keyboard
+
+
+class KeyboardTests(SynchronousTestCase):
+    """Bytes as they come from terminals."""
+
+    def setUp(self) -> None:
+        self.places: list[tuple[int, int]] = []
+        self.keyboard = Keyboard(lambda row, column: self.places.append((row, column)))
+
+    def test_text(self) -> None:
+        """Text is as it was typed, also where a character comes in two pieces."""
+        self.assertEqual(self.keyboard.read("zoë".encode()[:-1]), "zo")
+        self.assertEqual(self.keyboard.read("zoë".encode()[-1:]), "ë")
+
+    def test_no_text(self) -> None:
+        """What is not UTF-8 is shown as such."""
+        self.assertEqual(self.keyboard.read(b"a\xffb"), "a\N{REPLACEMENT CHARACTER}b")
+
+    def test_known(self) -> None:
+        """A key that is known stays what it is."""
+        self.assertEqual(self.keyboard.read(b"\x1b[A\x1b[3~x\x1b[1;5C"), "\x1b[A\x1b[3~x\x1b[1;5C")
+
+    def test_meant(self) -> None:
+        """A key that some terminal writes in its own way is the one that was meant."""
+        self.assertEqual(self.keyboard.read(b"a\x1b[Pb\x1bOM"), "a\x1b[3~b\r")
+
+    def test_unknown(self) -> None:
+        """A key that is not known types nothing."""
+        self.assertEqual(self.keyboard.read(b"a\x1b[57399ub\x1b[<0;3;4Mc"), "abc")
+
+    def test_said_to_others(self) -> None:
+        """Nor does what another program had asked the terminal."""
+        self.assertEqual(self.keyboard.read(b"a\x1b]11;rgb:0000/0000/0000\x07b\x1b[?62;4cc"), "abc")
+
+    def test_cursor(self) -> None:
+        """Where the cursor is, is no key, and does not come between two."""
+        self.assertEqual(self.keyboard.read(b"\x1b\x1b[12;7R\r"), "\x1b\r")
+        self.assertEqual(self.places, [(12, 7)])
+
+    def test_pasted(self) -> None:
+        """What is pasted stays as it is, also what looks like a key."""
+        pasted = "\x1b[200~a\x1b[57399ub\x1b[201~"
+        self.assertEqual(self.keyboard.read(pasted.encode() + b"\x1b[57399u"), pasted)
+
+    def test_pasted_in_pieces(self) -> None:
+        """So it does in whatever pieces it comes."""
+        pasted = b"\x1b[200~a\x1b[57399ub\x1b[201~"
+        for at in range(len(pasted)):
+            keyboard = Keyboard(lambda *_: None)
+            read = keyboard.read(pasted[:at]) + keyboard.read(pasted[at:])
+            self.assertEqual(read, pasted.decode(), at)
+
+    def test_endless(self) -> None:
+        """Where the end of what is pasted got lost, Ctrl-C ends it."""
+        self.keyboard.read(b"\x1b[200~lost")
+        self.assertEqual(self.keyboard.read(b"\x03"), "\x1b[201~\x03")
