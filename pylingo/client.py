@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
         # Until there is something to end in good order: nobody is to see a traceback.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Nothing of Twisted is loaded for --help, which should answer at once.
-    dumb = os.environ.get("TERM") == "dumb"
+    dumb = os.environ.get("TERM") in ("dumb", "unknown")
     if sys.stdin.isatty() and sys.stdout.isatty() and not (dumb or options.json):
         from twisted.internet import asyncioreactor
 

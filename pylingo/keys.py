@@ -35,12 +35,14 @@ _KEY = re.compile(
     r"\x1b\[200~.*?(?:\x1b\[201~|\Z)"
     # Of the console, of rxvt, a mouse that another program has left on, and all others.
     r"|\x1b\[\[[A-E]|\x1b\[\d+\$|\x1b\[M(?:[^\x00-\x1f]{3})?|\x1b\[[0-?]*[ -/]*[@-Z\\-~]"
-    r"|\x1bO(?:[2-8][P-S]|[A-DFHMP-Sa-d](?![A-Za-z]))"
+    r"|\x1bO(?:[2-8][A-DFHP-S]|[A-DFHMP-Sa-d](?![A-Za-z]))"
     # What another program had asked the terminal.
     r"|\x1b[]P][^\x07\x1b]*(?:\x07|\x1b\\)",
     re.DOTALL,
 )
 """What is pasted, which stays as it is; or a key of several characters (ECMA-48, 5.4)."""
+_HALF = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*|O[2-8]?)?\Z")
+"""What may be the first half of one, or of what the terminal says."""
 _MEANT = {"\x1b[P": "\x1b[3~", "\x1bOM": "\r"}
 """What prompt_toolkit does not know as what it does: Delete in st, Shift-Enter in Konsole."""
 _PASTED, _PASTED_END = "\x1b[200~", "\x1b[201~"
@@ -57,6 +59,8 @@ class Keyboard:
     """
 
     def __init__(self, placed: Callable[[int, int], None]) -> None:
+        self.half = ""
+        """What more may come of, on a slow line: the next `read` goes on with it."""
         self._placed = placed
         self._decoder = getincrementaldecoder("utf-8")("replace")
         self._pasting = False
@@ -67,7 +71,19 @@ class Keyboard:
     def read(self, data: bytes) -> str:
         """The keys in what came last."""
         # What is not UTF-8 could be drawn, but neither sent nor stored.
-        keys = _CURSOR.sub(self._place, self._decoder.decode(data))
+        keys = self.half + self._decoder.decode(data)
+        self.half = ""
+        if not self._pasting and (half := _HALF.search(keys)):
+            self.half, keys = half[0], keys[: half.start()]
+        return self._known(keys)
+
+    def rest(self) -> str:
+        """What nothing more has come of, so it was Escape, or the like."""
+        keys, self.half = self.half, ""
+        return self._known(keys)
+
+    def _known(self, keys: str) -> str:
+        keys = _CURSOR.sub(self._place, keys)
         if self._pasting and keys == _INTERRUPT:
             # The end got lost on the way, and until it comes no key does anything.
             keys = _PASTED_END + keys
@@ -173,7 +189,17 @@ def editing(hidden: Filter) -> KeyBindings:
     for key in ("<", ">", ".", "_", "c-y"):
         keys.add("escape", key, filter=hidden)(stay)
 
+    # Of keys that it knows, and has no use for, prompt_toolkit would type the characters.
+    @keys.add("<any>", filter=Condition(_written_long))
+    def _(event: KeyPressEvent) -> None:
+        """Nothing is typed."""
+
     return keys
+
+
+def _written_long() -> bool:
+    """Whether terminals write the key that is looked at with several characters."""
+    return get_app().key_processor.key_buffer[0].data.startswith("\x1b")
 
 
 def _alone() -> bool:

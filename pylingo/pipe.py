@@ -46,6 +46,8 @@ from pylingo.requests import HERE, LEAVES, MOVES, SAID, same_room
 
 BEGIN = "-- /help shows the commands. To begin: /name NAME, then /join ROOM. exit leaves."
 """What a person is told who is asked no questions."""
+MOST_TYPED = 4095
+"""Bytes of a line that Linux takes from a terminal; of more it drops the rest, and tells nobody."""
 MOST_UNANSWERED = 64
 """Lines that are sent ahead of their replies."""
 
@@ -71,6 +73,7 @@ class Pipe(LineReceiver):
         filed: bool = False,
         person: bool = False,
         shared: bool = False,
+        typed: bool = False,
     ) -> None:
         self.connection: Connection
         self._clock = clock
@@ -81,6 +84,8 @@ class Pipe(LineReceiver):
         self._person = person
         self._shared = shared
         """Whether errors go where the output goes, where writing does not wait."""
+        self._typed = typed
+        """Whether the lines come from a terminal."""
         self._status = 0
         self._ended = False
         self._output = True
@@ -107,6 +112,12 @@ class Pipe(LineReceiver):
             LineReceiver.dataReceived(self, data)
 
     def lineReceived(self, line: bytes) -> None:
+        if self._typed and len(line) == MOST_TYPED:
+            self._complain(
+                f"The terminal cuts lines at {MOST_TYPED} bytes. That line was not sent. "
+                "Send it in several parts, or from a file."
+            )
+            return
         text = line.decode(errors="replace").rstrip("\r")
         if not self._begun:
             # Some editors put a mark before the first line.
@@ -271,6 +282,7 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         filed=_filed(1),
         person=person,
         shared=os.path.sameopenfile(1, 2),
+        typed=os.isatty(0),
     )
     ended: Deferred[None] = Deferred()
 

@@ -54,6 +54,8 @@ PATIENCE = 2.0
 """Seconds within which a second Ctrl-C ends it."""
 SIZE = Size(rows=24, columns=80)
 """That of a terminal that does not know how many it has."""
+HALF = 0.05
+"""Seconds that the other half of a key may take to come, over a slow line."""
 SOON = 0.01
 """Seconds until more keys are handed on, where there are very many."""
 
@@ -225,7 +227,17 @@ class Screen(TwistedProtocol):
         Deferred.fromFuture(running).addBoth(self._ended)
 
     def dataReceived(self, data: bytes) -> None:
-        self._typed += self._keyboard.read(data).encode()
+        self._take(self._keyboard.read(data))
+        if half := self._keyboard.half:
+            asyncio.get_running_loop().call_later(HALF, self._take_half, half)
+
+    def _take_half(self, half: str) -> None:
+        # If it has become another one, that is waited for.
+        if half == self._keyboard.half:
+            self._take(self._keyboard.rest())
+
+    def _take(self, keys: str) -> None:
+        self._typed += keys.encode()
         self._feed()
 
     def _placed(self, row: int, column: int) -> None:

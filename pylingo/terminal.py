@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+import termios
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -237,7 +238,7 @@ class Tty:
         self._wait()
         self._found = [fcntl.fcntl(file, fcntl.F_GETFL) for file in self._files]
         self._raw = raw_mode(self._files[0])
-        self._raw.__enter__()
+        self._take()
         return self
 
     def __exit__(self, *why: object) -> None:
@@ -258,7 +259,15 @@ class Tty:
 
     def again(self) -> None:
         """Somebody else has stopped us; the shell has changed the modes meanwhile."""
+        self._take()
+
+    def _take(self) -> None:
         self._raw.__enter__()
+        # After `stty cooked` it would strip each byte of a bit.
+        with contextlib.suppress(termios.error):
+            modes = termios.tcgetattr(self._files[0])
+            modes[0] &= ~(termios.ISTRIP | termios.INPCK)
+            termios.tcsetattr(self._files[0], termios.TCSANOW, modes)
 
     def suspend(self) -> None:
         """Give it back to the shell; this returns when the shell lets us go on."""

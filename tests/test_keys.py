@@ -57,6 +57,23 @@ class KeyboardTests(SynchronousTestCase):
             read = keyboard.read(pasted[:at]) + keyboard.read(pasted[at:])
             self.assertEqual(read, pasted.decode(), at)
 
+    def test_in_pieces(self) -> None:
+        """A key is the same in whatever pieces it comes."""
+        for key, known in (
+            ("\x1b[A", "\x1b[A"), ("\x1bOB", "\x1bOB"), ("\x1b[1;5C", "\x1b[1;5C"),
+            ("\x1b[P", "\x1b[3~"), ("\x1bOM", "\r"), ("\x1b[57399u", ""), ("\x1b[I", ""),
+            ("\x1b[5;7R", ""), ("\x1bx", "\x1bx"), ("\x1b\r", "\x1b\r"), ("\x1bO5D", ""),
+        ):  # fmt: skip
+            for at in range(len(key)):
+                read = self.keyboard.read(key[:at].encode()) + self.keyboard.read(key[at:].encode())
+                self.assertEqual((read, self.keyboard.half), (known, ""), (key, at))
+
+    def test_no_key_after_all(self) -> None:
+        """What nothing more comes of is what it is."""
+        self.assertEqual(self.keyboard.read(b"a\x1b"), "a")
+        self.assertEqual(self.keyboard.rest(), "\x1b")
+        self.assertEqual((self.keyboard.rest(), self.keyboard.half), ("", ""))
+
     def test_endless(self) -> None:
         """Where the end of what is pasted got lost, Ctrl-C ends it."""
         self.keyboard.read(b"\x1b[200~lost")

@@ -65,13 +65,14 @@ class PipeTests(SynchronousTestCase):
 
     json = False
     person = False
+    typed = False
 
     def setUp(self) -> None:
         self.errors = io.StringIO()
         self.wire = Wire()
         self.output = StringTransport()
         self.clock = Clock()
-        self.pipe = Pipe(self.json, self.errors, self.clock, person=self.person)
+        self.pipe = Pipe(self.json, self.errors, self.clock, person=self.person, typed=self.typed)
         self.pipe.connection = cast(Connection, self.wire)
         self.pipe.makeConnection(self.output)
         self.status: list[int] = []
@@ -123,6 +124,19 @@ class PersonTests(PipeTests):
         self.refuse()
         self.pipe.dataReceived(b"exit\n")
         self.assertEqual(self.wire.asked[-1], ("leave", ""))
+
+
+class TypedTests(PipeTests):
+    """Lines come from a terminal."""
+
+    typed = True
+
+    def test_cut(self) -> None:
+        """A line that the terminal has cut is not sent as if it were all; the sender is told."""
+        self.pipe.dataReceived(b"x" * 4094 + b"\n" + b"y" * 4095 + b"\nand so on\n")
+        self.assertEqual([text[:1] for _, text in self.wire.asked], ["x", "a"])
+        self.assertIn("The terminal cuts lines at 4095 bytes.", self.complaints)
+        self.assertEqual(self.end(), 1)
 
 
 class InputTests(PipeTests):

@@ -12,6 +12,7 @@ from unicodedata import category
 
 import pyte
 from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.screen import Screen
@@ -656,7 +657,8 @@ class TypingTests(ScreenTests):
             "\x1b[2;5~", "\x1b[7^", "\x1b[3$", "\x1b[4h", "\x1b[J", "\x1bO5P", "\x1bOc\x1b[25~",
             "\x1b[97;5u", "\x1b[I", "\x1b[<64;5;5M", "\x1b[M !!", "\x1b[M", "\x1b[?62;4c",
             "\x1b[?2026;2$y", "\x1b]11;rgb:0000/0000/0000\x1b\\", "\x1b]11;rgb:0/0/0\x07",
-            "\x1bP>|XTerm(388)\x1b\\",
+            "\x1bP>|XTerm(388)\x1b\\", "\x1b[5;2~", "\x1b[6;5~", "\x1b[24;5~", "\x1b[1;6A",
+            "\x1b[3;6~", "\x1bO5D",
         )):  # fmt: skip
             await self.type("one")
             await self.type(key)
@@ -668,6 +670,23 @@ class TypingTests(ScreenTests):
         """Delete in st, and Enter with Shift in Konsole, do what they say."""
         await self.type("one\x01\x1b[PX\x1bOM")
         await self.typed("Xne")
+
+    @played
+    async def test_known_and_of_no_use(self) -> None:
+        """No key that terminals write with several characters types any of them."""
+        for key in ANSI_SEQUENCES:
+            if len(key) > 2 and not key.startswith("\x1b[20"):  # That is what is pasted.
+                await self.type(key)
+                await asyncio.sleep(0)
+                self.assertNotIn("\x1b", self.screen._session.default_buffer.text, repr(key))
+
+    @played
+    async def test_in_pieces(self) -> None:
+        """On a slow line a key comes in pieces."""
+        for piece in ("one\x01", "\x1b", "[", "P", "X\x1b[", "3", "~"):
+            await self.type(piece)
+        await self.type("\r")
+        await self.typed("Xe")
 
     @played
     async def test_keys_in_what_is_pasted(self) -> None:

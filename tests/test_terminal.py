@@ -67,6 +67,16 @@ class TtyTests(SynchronousTestCase):
             int("whatever")
         self.assertEqual(self.state(), self.found)
 
+    def test_whole_bytes(self) -> None:
+        """Every byte is whole, whatever was set before, as by `stty cooked`."""
+        modes = termios.tcgetattr(self.theirs)
+        modes[0] |= termios.ISTRIP | termios.INPCK
+        termios.tcsetattr(self.theirs, termios.TCSANOW, modes)
+        before = self.state()
+        with Tty(self.theirs):
+            self.assertFalse(termios.tcgetattr(self.theirs)[0] & (termios.ISTRIP | termios.INPCK))
+        self.assertEqual(self.state(), before)
+
     def test_suspended(self) -> None:
         """While the program is stopped the shell has it as it was found; then it is ours again."""
         stopped: list[Any] = []
