@@ -10,7 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP6ClientEndpoint
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+)
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from pylingo.connection import Connection
@@ -35,10 +39,14 @@ async def dial(
         await made.start()
         return made
 
-    bare: IStreamClientEndpoint = HostnameEndpoint(reactor, options.host, options.port)
+    # That of another script in capitals it would refuse.
+    bare: IStreamClientEndpoint = HostnameEndpoint(reactor, options.host.lower(), options.port)
     if "%" in options.host:
-        # That one would forget the interface.
+        # It would forget the interface.
         bare = TCP6ClientEndpoint(reactor, options.host, options.port)
+    elif "_" in options.host:
+        # It would refuse what no domain can be called, but a container can.
+        bare = TCP4ClientEndpoint(reactor, options.host, options.port)
     if not options.tls:
         return await start(bare)
 
@@ -52,10 +60,13 @@ async def dial(
     where = options.where
     pin = tls.Pin(where, tls.KnownHosts(own(user_config_path) / "known_hosts"))
     try:
-        vouched, pinned = tls.Caller(options.host), tls.Caller(options.host, vouched=False)
+        host = options.host.lower()
+        vouched, pinned = tls.Caller(host), tls.Caller(host, vouched=False)
     except ValueError:
         raise ChatError(
-            "unreachable", f"{where} is not a name that a host can have. Check the spelling."
+            "unreachable",
+            f"{where} is not a name that a certificate can be for. Check the spelling, or give "
+            "the address.",
         ) from None
     if pin.expected is None:
         try:

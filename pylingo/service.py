@@ -130,10 +130,10 @@ class Options(BaseOptions):
             raise UsageError(f"--admin {name}: {error}") from None
 
     def postOptions(self) -> None:
-        for option in ("interface", "motd", "password-file", "tls"):
+        for option in ("interface", "metrics", "motd", "password-file", "tls"):
             if self[option] == "":
                 # As from a variable that is not set: it must not mean that there is none.
-                what = "Give an address" if option == "interface" else "Name a file"
+                what = "Give an address" if option in ("interface", "metrics") else "Name a file"
                 raise UsageError(f"--{option} is empty. {what}, or leave the option out.")
         if not self["endpoints"]:
             interface = (self["interface"] or "").replace(":", "\\:")
@@ -484,9 +484,14 @@ def _remedy(trouble: Exception) -> str:
     """What to do when there is no listening at a place."""
     error = getattr(trouble, "socketError", None)
     why = getattr(error, "errno", None)
+    file = isinstance(getattr(trouble, "port", None), bytes)
     if why == errno.EADDRINUSE:
+        if file:
+            return "If no server uses that file, remove it; or choose another."
         return "Stop what listens there, or choose another port."
     if why == errno.EACCES:
+        if file:
+            return "Choose a folder where the server may write."
         return "Choose a port above 1023; those below are for the administrator."
     if why in (errno.EADDRNOTAVAIL, errno.EINVAL) or isinstance(error, socket.gaierror):
         return "Choose an address of this machine, or leave --interface away for all of them."

@@ -50,18 +50,37 @@ class Try:
         return fail(ChatError(code, why))
 
 
-class ZoneTests(SynchronousTestCase):
-    def test_zone(self) -> None:
-        """An address of the own network is reached through the interface that it names."""
-        reactor = MemoryReactorClock()
+class AddressTests(SynchronousTestCase):
+    def endpoint(self, address: str, reactor: MemoryReactorClock) -> Any:
+        """What is connected for that address."""
+        used: list[Any] = []
 
         def connect(endpoint: Any, **_: object) -> Any:
-            endpoint.connect(Factory())
+            used.append(endpoint)
             return Try("", None, None)
 
-        options = client.parse(["[fe80::1%eth0]:5001"])
-        self.successResultOf(ensureDeferred(dial(options, reactor, connect, None)))
-        self.assertEqual(reactor.tcpClients[0][:2], ("fe80::1%eth0", 5001))
+        self.successResultOf(ensureDeferred(dial(client.parse([address]), reactor, connect, None)))
+        self.flushWarnings()  # This reactor has no names of its own.
+        return used[0]
+
+    def test_zone(self) -> None:
+        """An address of the own network is reached through the interface that it names."""
+        self.connects("[fe80::1%eth0]:5001", "fe80::1%eth0")
+
+    def test_container(self) -> None:
+        """A name that no domain can have is left to the system, which may know it."""
+        self.connects("chat_server:5001", "chat_server")
+
+    def connects(self, address: str, host: str) -> None:
+        reactor = MemoryReactorClock()
+        self.endpoint(address, reactor).connect(Factory())
+        self.assertEqual(reactor.tcpClients[0][:2], (host, 5001))
+
+    def test_capitals(self) -> None:
+        """A name in another script is the same in capitals."""
+        for name in ("bücher.example", "Bücher.Example", "BÜCHER.EXAMPLE"):
+            endpoint = self.endpoint(name, MemoryReactorClock())
+            self.assertEqual(str(endpoint), "<HostnameEndpoint xn--bcher-kva.example:5000>")
 
 
 class DialTests(SynchronousTestCase):

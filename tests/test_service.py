@@ -75,9 +75,10 @@ class OptionsTests(SynchronousTestCase):
 
     def test_empty(self) -> None:
         """What is empty, as from a variable that is not set, is not the same as none at all."""
-        for option in ("--password-file", "--tls", "--motd", "--interface"):
-            remedy = "Give an address" if option == "--interface" else "Name a file"
-            self.assertIn(f"{option} is empty. {remedy}", self.refused(option, ""))
+        for option in ("--password-file", "--tls", "--motd"):
+            self.assertIn(f"{option} is empty. Name a file", self.refused(option, ""))
+        for option in ("--interface", "--metrics"):
+            self.assertIn(f"{option} is empty. Give an address", self.refused(option, ""))
 
     def test_defaults(self) -> None:
         """Without options it is as the manual says."""
@@ -663,6 +664,18 @@ class ServiceTests(ServiceTestCase):
         ):
             options = parsed("--port", "0", "--database", MEMORY)
             options["doors"] = [Shut(CannotListenError(LOCAL, 80, error))]
+            service = ChatService(options, reactor)
+            end = self.assertRaises(SystemExit, service.privilegedStartService)
+            self.assertIn(remedy, str(end.code))
+
+    async def test_remedy_for_a_file(self) -> None:
+        """Where the place is a file, no port is to blame."""
+        for error, remedy in (
+            (OSError(errno.EADDRINUSE, "in use"), "If no server uses that file, remove it"),
+            (OSError(errno.EACCES, "denied"), "a folder where the server may write"),
+        ):
+            options = parsed("--port", "0", "--database", MEMORY)
+            options["doors"] = [Shut(CannotListenError(None, b"door", error))]
             service = ChatService(options, reactor)
             end = self.assertRaises(SystemExit, service.privilegedStartService)
             self.assertIn(remedy, str(end.code))
