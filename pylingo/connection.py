@@ -24,6 +24,7 @@ from itertools import count
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from msgspec import Meta
+from msgspec.structs import replace
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet import error
 from twisted.internet.defer import (
@@ -93,6 +94,8 @@ SILENT = "Nothing was heard for too long."
 """Why a link without a sign of life is given up."""
 FINAL = frozenset({"bye", "kicked", "banned", "replaced"})
 """Reasons of the server to close, after which the client does not come back by itself."""
+OURS = frozenset({"gone", "unsure", "unreachable", "untrusted"})
+"""Codes of errors that are ours to make; no server says them."""
 UNSURE = "The link broke before the answer came. Check whether it was done before you try again."
 
 
@@ -571,6 +574,10 @@ class Connection:
         late, self._looked = now - self._looked >= PULSE, now
         if wire is None:
             return
+        if self.closing is not None:
+            # It has taken its leave, and does not hang up.
+            self.stop()
+            return
         most = SILENCE if wire.welcomed else FIRST_EVENT
         if late:
             # It is we who were held up: what came meanwhile is not read yet.
@@ -708,6 +715,7 @@ class Connection:
                 return
             text = "Only a newer client understands the server's answer."
             event = Error(code="bad_frame", text=text, fatal=False, re=event.re)
+        event = self._credible(event)
         match event:
             case Ping():
                 self._send(encode(Request("pong")))
@@ -746,11 +754,31 @@ class Connection:
             wire.refused = event.text
             self._fail_start(event.text, event.code)
 
+    def _credible(self, event: AnyEvent) -> AnyEvent:
+        """`event`, or what to make of what no PyLingo server says."""
+        if isinstance(event, Error) and event.code in OURS:
+            event = replace(event, code="internal")
+        bye = isinstance(event, Closing) and event.reason == "bye"
+        if isinstance(event, Error | Closing) and not (bye or names.clean(event.text).strip()):
+            event = replace(event, text=f"{self.where} does not say why.")
+        answers = event.re is not None and not isinstance(event, Sent | Error)
+        if answers and any(
+            one.request.re == event.re and one.command in SAID for one in self._requests
+        ):
+            text = "The server's answer is none to a message. Check whether it was said."
+            event = Error(code="bad_frame", text=text, fatal=False, re=event.re)
+        return event
+
     def _answered(self, pending: Pending, event: AnyEvent) -> None:
         if isinstance(event, Error):
             pending.reply.errback(ChatError(event.code, event.text, fatal=event.fatal))
             return
-        if isinstance(event, Sent) and self._remember(event.id) and self._echo:
+        if (
+            isinstance(event, Sent)
+            and self._remember(event.id)
+            and self._echo
+            and pending.command in SAID  # What else was asked may be a password.
+        ):
             self._hear_own(event, pending)
         pending.reply.callback(event)
 
@@ -823,6 +851,9 @@ def _sentence(why: Failure, where: str) -> str:
     if why.check(error.TimeoutError, error.TCPTimedOutError):
         return f"{where} does not answer. Check the address, the network and the firewall."
     reason = why.getErrorMessage().rstrip(".")
+    if isinstance(why.value, error.ConnectError) and isinstance(why.value.args[0], Failure):
+        # The reactor's own words, where it did not ask the system what it was.
+        reason = "a firewall or a router refuses it"
     return f"{where} cannot be reached: {reason}. Check the address and the network."
 
 

@@ -405,12 +405,12 @@ class Conversation:
                 self._lobby.offer()
             case Connected() if self.room is None and (known[1] or self._lobby.owed):
                 if known[1]:
-                    self.tell(f"-- You are not in {looks.tidy(known[1])} any more.")
+                    self.tell(f"-- You are not in {known[1]} any more.")
                 self._lobby.offer()
             case Resumed() if known[0] not in ("", event.user) and not self.linked:
                 # Or it was changed in a request that was not answered any more.
                 if event.user.startswith("guest-"):
-                    was, now = looks.tidy(known[0]), looks.tidy(event.user)
+                    was, now = known[0], event.user
                     self.tell(
                         f"!! {was} was taken, or logged in, elsewhere, and you are {now} now: "
                         f"/login {was} if it is yours, or /name NAME"
@@ -572,7 +572,8 @@ class Conversation:
 
     def tell(self, text: str) -> None:
         """Show a line of our own; what begins with `!!` is trouble."""
-        self.show([[("class:error" if text.startswith("!!") else "class:info", text)]])
+        style = "class:error" if text.startswith("!!") else "class:info"
+        self.show([[(style, looks.tidy(text))]])
 
     # Commands.
 
@@ -587,7 +588,7 @@ class Conversation:
             return
         if self._means_ignore(command):
             # The server, which does not know ours, would suggest another.
-            meant = f"There is no command /{looks.tidy(command)}. Did you mean /ignore?"
+            meant = f"There is no command /{command}. Did you mean /ignore?"
             self.tell(f"!! {meant} /help lists all commands.")
             return
         if not self.linked and command not in SAID:

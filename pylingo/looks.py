@@ -16,6 +16,7 @@ from zlib import crc32
 from pylingo import names
 from pylingo.connection import Connected, Disconnected, Heard
 from pylingo.protocol import (
+    LONGEST_TEXT,
     WIRE,
     Closing,
     CommandHelp,
@@ -48,6 +49,8 @@ SPACELESS = (
 """How Unicode calls letters of scripts without spaces between words, or that join what follows."""
 WIDEST = 16
 """Columns by which the later lines of a message are indented at most, to stand below the first."""
+WIDEST_USAGE = 40
+"""Columns that are left, at most, for how a command is used beside what it is for."""
 COLOURS = 9
 """How many colours names are told apart by."""
 
@@ -74,6 +77,8 @@ def colour(name: str) -> str:
 
 def mentions(text: str, me: str) -> bool:
     """Whether `me` is named in `text`, as a word of its own."""
+    # No message is longer; where marks are stacked, each character more takes longer.
+    text = text[:LONGEST_TEXT]
     text, me = (unicodedata.normalize("NFKC", names.composed(one)).casefold() for one in (text, me))
     start = text.find(me) if me else -1
     while start >= 0:
@@ -276,7 +281,7 @@ def _help(commands: Sequence[CommandHelp]) -> Iterator[Line]:
     if len(commands) > 1:
         commands = [row for row in commands if row.name not in WIRE]
     usages = [f"/{tidy(row.name)} {tidy(row.arguments)}".rstrip() for row in commands]
-    width = max(map(len, usages), default=0)
+    width = min(WIDEST_USAGE, max(map(len, usages), default=0))
     for usage, row in zip(usages, commands, strict=True):
         also = f" (also /{', /'.join(map(tidy, row.aliases))})" if row.aliases else ""
         yield [("class:command", f"   {usage:{width}}  "), ("class:info", tidy(row.help) + also)]

@@ -35,6 +35,8 @@ LONGEST_TEXT = 8_192
 """Bytes of UTF-8 in the text of one message."""
 LONGEST_ID = 64
 """Characters of a request's id, or digits if it is an integer."""
+LONGEST_SHOWN = 1_024
+"""Characters of a name, as a client takes it from a server; ours have 32 at most."""
 DEEPEST = 500
 """How deep objects and arrays may nest in a request, whichever Python reads it."""
 LARGEST_ID = 10**LONGEST_ID
@@ -45,6 +47,8 @@ WIRE = frozenset({"hello", "resume", "pong"})
 """Commands that a client gives by itself, and that no person needs."""
 
 RequestId: TypeAlias = int | str
+_Name: TypeAlias = Annotated[str, Meta(max_length=LONGEST_SHOWN)]
+_Count: TypeAlias = Annotated[int, Meta(ge=0, le=LARGEST_MESSAGE_ID)]
 _Id: TypeAlias = int | Annotated[str, Meta(max_length=LONGEST_ID)]
 
 
@@ -109,8 +113,8 @@ class CommandHelp(Struct, frozen=True):
 class RoomSummary(Struct, frozen=True):
     """One row of the list of rooms."""
 
-    name: str
-    count: int
+    name: _Name
+    count: _Count
     topic: str
     locked: bool
 
@@ -118,7 +122,7 @@ class RoomSummary(Struct, frozen=True):
 class Welcome(Event, frozen=True):
     server: str
     version: int
-    user: str
+    user: _Name
     session: str
     commands: Sequence[CommandHelp]
     motd: str
@@ -133,16 +137,16 @@ class Stored(Event, frozen=True):
 
 
 class Message(Stored, frozen=True):
-    room: str
-    user: str
+    room: _Name
+    user: _Name
     text: str
     action: bool = False
     replayed: bool = False
 
 
 class Private(Stored, frozen=True):
-    user: str
-    to: str
+    user: _Name
+    to: _Name
     text: str
     replayed: bool = False
 
@@ -152,22 +156,22 @@ class Sent(Stored, frozen=True):
 
 
 class Joined(Event, frozen=True):
-    room: str
-    user: str
-    users: Sequence[str] | None = None
-    count: int | None = None
+    room: _Name
+    user: _Name
+    users: Sequence[_Name] | None = None
+    count: _Count | None = None
     topic: str | None = None
 
 
 class Left(Event, frozen=True):
-    room: str
-    user: str
+    room: _Name
+    user: _Name
     reason: str
 
 
 class Renamed(Event, frozen=True):
-    user: str
-    to: str
+    user: _Name
+    to: _Name
 
 
 class Rooms(Event, frozen=True):
@@ -175,9 +179,9 @@ class Rooms(Event, frozen=True):
 
 
 class Users(Event, frozen=True):
-    room: str
-    users: Sequence[str]
-    operators: Sequence[str] = ()
+    room: _Name
+    users: Sequence[_Name]
+    operators: Sequence[_Name] = ()
 
 
 class Help(Event, frozen=True):
@@ -187,31 +191,31 @@ class Help(Event, frozen=True):
 class History(Event, frozen=True):
     """The last messages, or those before one; `older` if there are more before them."""
 
-    room: str
+    room: _Name
     messages: Sequence[Message]
     older: bool = False
 
 
 class Resumed(Event, frozen=True):
-    user: str
-    room: str | None
-    users: Sequence[str]
-    count: int
+    user: _Name
+    room: _Name | None
+    users: Sequence[_Name]
+    count: _Count
     topic: str
     session: str
 
 
 class Topic(Event, frozen=True):
-    room: str
+    room: _Name
     topic: str
-    user: str
+    user: _Name
 
 
 class Done(Event, frozen=True):
     """Success without a result of its own. A login also says by which name one goes now."""
 
     text: str
-    user: str | None = None
+    user: _Name | None = None
 
 
 class Notice(Event, frozen=True):

@@ -10,6 +10,7 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, fail, succeed
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.connection import (
@@ -25,6 +26,7 @@ from pylingo.connection import (
 )
 from pylingo.protocol import (
     LARGEST_EVENT,
+    LONGEST_SHOWN,
     ChatError,
     Closing,
     Error,
@@ -375,6 +377,12 @@ class UnreachableTests(SynchronousTestCase):
         """Whatever else it was is named, with the address."""
         sentence = self.sentence(error.NoRouteError())
         self.assertIn("example.org:5000 cannot be reached: No route to host. Check", sentence)
+
+    def test_nobody_asked_the_system(self) -> None:
+        """Where the reactor knows only that it failed, its own words are none for people."""
+        done = Failure(error.ConnectionDone())
+        sentence = self.sentence(error.ConnectError(string=done))
+        self.assertIn("cannot be reached: a firewall or a router refuses it. Check", sentence)
 
     def test_at_once(self) -> None:
         """A try that fails on the spot, as with a name that no host can have, is told at once."""
@@ -1061,6 +1069,59 @@ class HostileServerTests(SynchronousTestCase):
         self.world.flush()
         self.assertEqual([event.text for event in self.ana.of(Notice)], ["hi"])
         self.assertEqual(self.ana.of(Disconnected), [])
+
+    def test_codes_of_ours(self) -> None:
+        """An error that only we make is trouble in the server, where the server says it."""
+        self.world.answers["topic"] = lambda request: [
+            Error(code=request.body, text="No.", fatal=False, re=request.re)
+        ]
+        for code in ("gone", "unsure", "unreachable", "untrusted"):
+            asked = self.ana.connection.request("topic", code)
+            self.world.flush()
+            self.assertEqual(self.failureResultOf(asked, ChatError).value.code, "internal")
+
+    def test_no_reason(self) -> None:
+        """A server that says no more than that it ends this is told to do so without a reason."""
+        self.world.link.send(Closing(reason="kicked", text="\x1b"))
+        self.world.link.drop()
+        self.world.flush()
+        self.assertEqual(self.ana.connection.ended, "the server does not say why.")
+
+    def test_does_not_hang_up(self) -> None:
+        """One that has said goodbye, and stays on the line, is not waited for."""
+        self.world.link.send(Closing(reason="kicked", text="Out."))
+        self.world.flush()
+        self.assertEqual(self.ana.closed, [])
+        self.world.wait(PULSE)
+        self.assertEqual(self.ana.closed, [None])
+        self.assertEqual(self.ana.connection.ended, "Out.")
+
+    def test_secret_as_if_said(self) -> None:
+        """A password is not heard as if it had been said, whatever the answer to it."""
+        self.world.answers["login"] = lambda request: [Sent(id=7, at=0, re=request.re)]
+        bob = self.world.arrive(name="bob", echo=True)
+        bob.connection.request("login", "bob secret")
+        self.world.flush()
+        self.assertEqual(bob.texts, [])
+
+    def test_no_answer_to_a_message(self) -> None:
+        """An answer that is none to a message is heard as the error that it is."""
+        self.world.answers["say"] = lambda request: [Pong(body="", re=request.re)]
+        said = self.ana.connection.request("say", "hi")
+        self.world.flush()
+        self.failureResultOf(said, ChatError)
+        self.assertEqual([error.code for error in self.ana.of(Error)], ["bad_frame"])
+
+    def test_absurd_names_and_counts(self) -> None:
+        """So is a name, or a number of people, that no server of ours would have."""
+        self.bytes(encode(Renamed(user="ana", to="x" * (LONGEST_SHOWN + 1))))
+        self.ana.heard[:] = [Connected(again=False)]
+        self.bytes(
+            _frame(
+                b'{"event":"resumed","user":"a","room":"b","users":[],"topic":"",'
+                b'"session":"c","count":' + b"9" * 4300 + b"}"
+            )
+        )
 
     def test_unknown_reply(self) -> None:
         """A reply of a later version ends what waits for it, and the next request goes."""

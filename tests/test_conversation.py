@@ -1012,6 +1012,12 @@ class CompletionTests(Seat):
 class TroubleTests(Seat):
     """Errors and notices."""
 
+    def test_harmless(self) -> None:
+        """What is told in lines of our own has nothing in it that a terminal obeys."""
+        self.said()
+        self.talk.tell("-- You are not in \x9b2J\x9d0;tea\x9c\u202e any more.")
+        self.assertEqual(self.said(), ["-- You are not in 2J0;tea any more."])
+
     def test_shown(self) -> None:
         """They are shown as they come."""
         self.said()

@@ -399,6 +399,11 @@ class HostileServerTests(SynchronousTestCase):
             (line,) = shown(event)
             self.assertTrue(line.endswith("<bob> hi"), line)
 
+    def test_absurd_usage(self) -> None:
+        """What a long usage would indent is what would fill the memory."""
+        rows = [CommandHelp("x", [], "y" * 1_000, "z"), CommandHelp("short", [], "", "help")]
+        self.assertEqual(len(shown(Help(commands=rows))[1]), len("   ") + 40 + len("  help"))
+
     @settings(deadline=None, max_examples=150, print_blob=True, database=None)
     @given(st.text(), st.text())
     def test_any_text(self, text: str, name: str) -> None:
