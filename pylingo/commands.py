@@ -65,36 +65,25 @@ LARGEST_LIST = LARGEST_EVENT // 2
 """Bytes, about, that a list in a reply may have; what does not fit is left out."""
 
 
-@dataclass(slots=True)
 class Chat:
-    """What all doors share."""
+    """What all doors share, on a database; what blocks is run by `write`, `read` and `hash`.
 
-    registry: Registry
-    sessions: Sessions
-    log: Log
-    accounts: Accounts
-    passwords: Passwords
-    motd: str = ""
-    password: str = ""
-    """The server's, if it has one."""
+    `clock` is for what waits, and `now` the time of day. `password` is the server's, if it has one.
+    """
 
-    @classmethod
-    def on(
-        cls, database: Database, write: Run, read: Run, hash: Run, clock: IReactorTime, now: Now, *,
-        admins: frozenset[str] = frozenset(), motd: str = "", password: str = "",
-    ) -> Chat:  # fmt: skip
-        """A chat on a database; what blocks is run by `write`, `read` and `hash`.
-
-        `clock` is for what waits, and `now` the time of day.
-        """
-        log = Log(database, write, read, clock, now)
-        registry = Registry(log.append)
+    def __init__(
+        self, database: Database, write: Run, read: Run, hash: Run, clock: IReactorTime, now: Now,
+        *, admins: frozenset[str] = frozenset(), motd: str = "", password: str = "",
+    ) -> None:  # fmt: skip
+        self.motd = motd
+        self.password = password
+        self.log = log = Log(database, write, read, clock, now)
+        self.registry = registry = Registry(log.append)
         registry.last = log.last
         log.publish, log.refuse = registry.publish, registry.refuse
-        passwords = Passwords(hash, clock.seconds)
-        accounts = Accounts(registry, log, database.writer, passwords, admins, password)
-        sessions = Sessions(registry, log, now, accounts.restore, accounts.powerful)
-        return cls(registry, sessions, log, accounts, passwords, motd, password)
+        self.passwords = Passwords(hash, clock.seconds)
+        self.accounts = Accounts(registry, log, database.writer, self.passwords, admins, password)
+        self.sessions = Sessions(registry, log, now, self.accounts.restore, self.accounts.powerful)
 
     def open(self, hear: Hear, host: str = "") -> User:
         """The user of a new connection from `host`, where that is known."""

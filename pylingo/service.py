@@ -360,7 +360,7 @@ class ChatService(Service):
         database = self._database = Database(options["database"])
         write = self._thread("log")
         read = write if database.reader is database.writer else self._thread("history")
-        chat = Chat.on(
+        chat = Chat(
             database,
             write,
             read,

@@ -206,7 +206,7 @@ class House:
         self.reads = Worker(self.clock)
         self.hashes = Worker(self.clock)
         self.database = Database(database)
-        self.chat = Chat.on(
+        self.chat = Chat(
             self.database,
             self.commits,
             self.reads,

@@ -168,7 +168,7 @@ class World:
         database = Database(":memory:")
         at_once = maybeDeferred  # In place of threads.
         clock = self.clock
-        chat = Chat.on(database, at_once, at_once, at_once, clock, clock.seconds, password=password)
+        chat = Chat(database, at_once, at_once, at_once, clock, clock.seconds, password=password)
         factory = ChatFactory(chat, self.clock)
         self.build = lambda: factory.buildProtocol(None)
         return factory
