@@ -46,10 +46,10 @@ from pylingo.protocol import (
     Pong,
     RequestId,
     Rooms,
-    RoomSummary,
     Users,
     Welcome,
     first_word,
+    size,
 )
 from pylingo.rooms import NAMES_WITH_JOINED, Hear, Registry, Room, User
 from pylingo.schema import Database, trouble
@@ -289,7 +289,7 @@ async def list_(door: Door, body: str) -> Rooms:
     fullest = nlargest(MOST_LISTED, door.chat.registry.rooms.values(), lambda r: len(r.members))
     rows = [room.summary() for room in fullest]
     rows.sort(key=lambda row: (-row.count, row.name.casefold()))
-    return Rooms(rooms=fitting(rows, _room_size))
+    return Rooms(rooms=fitting(rows))
 
 
 @command("join", "ROOM [PASSWORD]", "Join a room; it is made if it does not exist.")
@@ -332,7 +332,7 @@ async def users(door: Door, body: str) -> Users:
     room = door.user.here
     return Users(
         room=room.name.shown,
-        users=fitting(room.shown(), text_size),
+        users=fitting(room.shown()),
         operators=room.run_by(NAMES_WITH_JOINED),
     )
 
@@ -381,7 +381,7 @@ async def history(door: Door, body: str) -> History:
         upto = min(upto, int(words[1]) - 1)
     count = min(count, MOST_HISTORY)
     messages = await chat.log.tail(room.place, upto, count + 1)
-    newest_first = fitting(messages[::-1][:count], lambda message: text_size(message.text) + 256)
+    newest_first = fitting(messages[::-1][:count])
     return History(
         room=room.name.shown,
         messages=newest_first[::-1],
@@ -527,15 +527,7 @@ def is_number(word: str) -> bool:
     return word.isascii() and word.isdigit() and len(word) < 17
 
 
-def text_size(text: str) -> int:
-    return 2 * len(text.encode()) + 3
-
-
-def _room_size(row: RoomSummary) -> int:
-    return text_size(row.name) + text_size(row.topic) + 64
-
-
-def fitting(things: Sequence[T], size: Callable[[T], int]) -> list[T]:
+def fitting(things: Sequence[T]) -> list[T]:
     """As many of `things`, from the first, as fit a reply."""
     left = LARGEST_LIST
     fitting = []

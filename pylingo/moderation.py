@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from pylingo import names
-from pylingo.commands import Door, because, command, fitting, nothing_after, text_size
+from pylingo.commands import Door, because, command, fitting, nothing_after
 from pylingo.history import FAILURES
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Event, Notice, Topic, first_word
@@ -220,7 +220,7 @@ def _listed(door: Door, those: Sanctions, what: str) -> Done:
         host = f" [{sanction.host}]" if admin and sanction.host else ""
         why = because(sanction.reason)
         lines.append(f"{sanction.shown}{host} was {what} by {sanction.by}{why}")
-    return Done(text="\n".join(fitting(lines, text_size)) or f"Nobody is {what}.")
+    return Done(text="\n".join(fitting(lines)) or f"Nobody is {what}.")
 
 
 def _empowered(door: Door) -> Room | None:

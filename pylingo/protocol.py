@@ -310,6 +310,11 @@ def encode(thing: Event | Request) -> bytes:
     return _length(len(payload)) + payload
 
 
+def size(thing: object) -> int:
+    """Bytes that it takes, as a part of an event."""
+    return len(_json(thing))
+
+
 def answer(event: Event, re: RequestId | None) -> Event:
     """`event` as the reply to the request with the id `re`."""
     return event if re is None else msgspec.structs.replace(event, re=re)
