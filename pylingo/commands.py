@@ -136,29 +136,24 @@ Function: TypeAlias = Callable[[Door, str], Reply | Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A row of the table.
+    """A row of the table, with what clients are `told` of it.
 
     `cost` is how much of the user's burst it uses up. An `open` one is also for those who have not
     given the server's password, or are banned from it. One that `waits` is an ``async def``.
     """
 
-    name: str
-    arguments: str
-    help: str
+    told: CommandHelp
     function: Function
-    aliases: tuple[str, ...] = ()
-    cost: int = 1
-    open: bool = False
-    waits: bool = False
-
-    def row(self) -> CommandHelp:
-        return CommandHelp(self.name, self.aliases, self.arguments, self.help)
+    cost: int
+    open: bool
+    waits: bool
 
     def explain(self, error: ChatError, body: str) -> ChatError:
         """`error`, or how the command is used, where all that it needs is missing."""
         if error.code != "bad_argument" or body.strip():
             return error
-        return ChatError("bad_argument", f"This needs more: /{self.name} {self.arguments}")
+        usage = f"/{self.told.name} {self.told.arguments}"
+        return ChatError("bad_argument", f"This needs more: {usage}")
 
 
 TABLE: dict[str, Command] = {}
@@ -184,8 +179,8 @@ def command(
     """Put the function that follows into the table."""
 
     def add(function: Function) -> Function:
-        waits = inspect.iscoroutinefunction(function)
-        row = Command(name, arguments, help, function, aliases, cost, open, waits)
+        told = CommandHelp(name, aliases, arguments, help)
+        row = Command(told, function, cost, open, waits=inspect.iscoroutinefunction(function))
         for word in (name, *aliases):
             TABLE[word] = row
         return function
@@ -215,7 +210,7 @@ def admit(door: Door, command: Command) -> bool:
     if not (user.entered or command.open):
         raise locked_out()
     banned = door.chat.registry.rules.banned(user) is not None
-    if banned and not (command.open or command.name == "login"):
+    if banned and not (command.open or command.told.name == "login"):
         raise banned_here()
     return user.entered and not banned
 
@@ -238,7 +233,7 @@ def find(word: str) -> Command:
 
 def rows() -> list[CommandHelp]:
     """The table, as clients are told it."""
-    return [row.row() for word, row in TABLE.items() if word == row.name]
+    return [row.told for word, row in TABLE.items() if word == row.told.name]
 
 
 def greeting(door: Door) -> Welcome:
@@ -392,7 +387,7 @@ async def history(door: Door, body: str) -> History:
 @command("help", "[COMMAND]", "List the commands, or explain one of them.", open=True)
 def help_(door: Door, body: str) -> Help:  # noqa: ARG001
     word = body.strip().removeprefix("/")
-    return Help(commands=[find(word).row()] if word else rows())
+    return Help(commands=[find(word).told] if word else rows())
 
 
 @command("close", "[REASON]", "Leave the chat.", "quit", open=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pylingo import protocol, service
-from pylingo.commands import TABLE, Command
+from pylingo import commands, protocol, service
+from pylingo.commands import TABLE
 from tests.journey import Client, Process, Server, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,11 +36,6 @@ def _rows(text: str) -> list[list[str]]:
     """The cells of the tables in `text`, without what heads them."""
     rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in row] for row in rows]
-
-
-def _commands() -> list[Command]:
-    """The commands, each once."""
-    return [row for word, row in TABLE.items() if word == row.name]
 
 
 class BotTests(SynchronousTestCase):
@@ -135,7 +130,7 @@ class ReadmeTests(SynchronousTestCase):
                 ),
                 row.help,
             ]
-            for row in _commands()
+            for row in commands.rows()
         ]
         heading, *rows = _rows(_section(_read("README.md"), "## Commands"))
         self.assertEqual(heading, ["command", "what it does"])
