@@ -86,8 +86,8 @@ class Chat:
         self.sessions = Sessions(registry, log, now, self.accounts.restore, self.accounts.powerful)
 
     def open(self, hear: Hear, host: str = "") -> User:
-        """The user of a new connection from `host`, where that is known."""
-        user = self.sessions.open(hear, host)
+        """The user of a new connection, and session, from `host`, where that is known."""
+        user = self.registry.enter(hear, self.log.number(), host)
         user.entered = not self.password
         return user
 

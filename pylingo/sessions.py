@@ -22,7 +22,7 @@ from pylingo import names
 from pylingo.history import DAY, FAILURES, MOST_RESENT, STEP, Log, Now, whoever_waits
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing
-from pylingo.rooms import Gone, Hear, Registry, Room, User, silence
+from pylingo.rooms import Gone, Registry, Room, User, silence
 from pylingo.rules import Rules
 
 REFRESH = 3_600.0
@@ -95,10 +95,6 @@ class Sessions:
         log.keep("notes", lambda connection: _level(connection, seen, seen + int(IN_USE)))
         self._closed: dict[int, None] = {}
         """Sessions that have ended for good lately; that may not be stored yet."""
-
-    def open(self, hear: Hear, host: str = "") -> User:
-        """A new user with a new session, which has no token yet."""
-        return self._registry.enter(hear, self._log.number(), host)
 
     def token(self, user: User, used: str | None = None) -> str:
         """A new token for `user`, who came with the one that was `used`, if any."""

@@ -254,7 +254,7 @@ class House:
     def user(self, name: str, room: str = "") -> tuple[User, list[Any]]:
         """A user without a connection, and the list of what that one hears."""
         heard: list[Any] = []
-        user = self.sessions.open(heard.extend)
+        user = self.chat.open(heard.extend)
         self.sessions.token(user)
         user.rename(names.user(name))
         if room:

@@ -250,7 +250,7 @@ class JoinTests(CommandTestCase):
                 user = self.house.registry.users["eve"]
                 user.hears((user.leave(user.here, "kicked"),))
 
-        self.house.sessions.open(strict).join(names.room("den"))
+        self.house.chat.open(strict).join(names.room("den"))
         eve = self.visitor("eve")
         eve.hear()
         eve.begin("join", "den")

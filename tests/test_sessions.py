@@ -22,7 +22,7 @@ class SessionsTestCase(SynchronousTestCase):
         self.sessions = self.house.sessions
 
     def user(self, name: str = "", room: str = "") -> User:
-        user = self.sessions.open(silence)
+        user = self.house.chat.open(silence)
         if name:
             user.rename(names.user(name))
         if room:
