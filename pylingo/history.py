@@ -93,12 +93,12 @@ class Log:
     """
 
     _log = Logger()
+    publish: Publish
+    refuse: Publish
 
     def __init__(
         self, database: Database, write: Run, read: Run, clock: IReactorTime, now: Now
     ) -> None:
-        self.publish: Publish = _untold
-        self.refuse: Publish = _untold
         self.stored = 0
         """Messages stored so far."""
         self.groups = 0
@@ -330,10 +330,6 @@ def whoever_waits(work: Coroutine[Any, Any, T]) -> Deferred[T]:
     waiting: Deferred[T] = Deferred()
     ensureDeferred(work).chainDeferred(waiting)
     return waiting
-
-
-def _untold(posts: Sequence[Post]) -> None:
-    raise RuntimeError(f"nobody to hand {len(posts)} messages to")
 
 
 def _nothing(connection: sqlite3.Connection) -> None:

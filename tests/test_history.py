@@ -358,14 +358,6 @@ class WriteTests(LogTestCase):
         self.house.settle()
         self.assertEqual([type(event) for event in self.heard], [Sent])
 
-    def test_unwired(self) -> None:
-        """A log that has nobody to hand messages to says so."""
-        house, clock = self.house, self.house.clock
-        log = history.Log(house.database, house.commits, house.reads, clock, clock.seconds)
-        log.append(Post(self.ana, self.ana.hear, "#lobby", self.ana.name, "ana", "hi"))
-        self.house.settle()
-        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
-
 
 class FailureTests(LogTestCase):
     def test_refused(self) -> None:
