@@ -10,7 +10,6 @@ import fcntl
 import os
 import sqlite3
 from contextlib import ExitStack, closing, suppress
-from pathlib import Path
 from typing import IO
 
 from pylingo import names
@@ -322,7 +321,7 @@ def _connect(path: str, *, checked: bool = False) -> sqlite3.Connection:
         connection.execute(f"PRAGMA journal_size_limit = {SMALL}")
         # What is removed is overwritten; on some systems that is so anyway.
         connection.execute("PRAGMA secure_delete = ON")
-        if not checked and path != MEMORY and Path(path).stat().st_size < SMALL:
+        if not checked and _size(path) < SMALL:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
