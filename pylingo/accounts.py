@@ -65,10 +65,10 @@ class Accounts:
         if password and not (rules.lock and matches(rules.lock, password.encode())):
             connection.execute("DELETE FROM sessions")
             rules.lock = make(password.encode())
-            self.keep(None)
+            self.keep(self._registry.everywhere)
         elif rules.lock and not password:
             rules.lock = ""
-            self.keep(None)
+            self.keep(self._registry.everywhere)
 
     def admin(self, user: User) -> bool:
         """Whether `user` is an admin."""
@@ -229,19 +229,17 @@ class Accounts:
             lambda c: c.execute("UPDATE accounts SET read = ? WHERE key = ?", row),
         )
 
-    def keep(self, room: Room | None) -> None:
-        """Store the rules of `room`, or of the server, which have changed."""
-        rules = room.rules if room else self._registry.rules
-        key = room.name.key if room else ""
-        shown, topic, maker = (room.name.shown, room.topic, room.maker) if room else ("", "", "")
-        rooms = [(key, shown, topic, rules.lock, maker)]
+    def keep(self, room: Room) -> None:
+        """Store the rules of `room`, which have changed."""
+        rules, key = room.rules, room.name.key
+        rooms = [(key, room.name.shown, room.topic, rules.lock, room.maker)]
         operators = [(key, place) for place in rules.operators]
         sanctions: list[tuple[object, ...]] = [
             (key, kind, s.key, s.shown, s.place, s.host, s.by, s.reason)
             for kind, those in (("ban", rules.bans), ("mute", rules.mutes))
             for s in those.values()
         ]
-        if room is not None and not (rules.lock or operators):
+        if room is not self._registry.everywhere and not (rules.lock or operators):
             # Nobody may come back to it after a restart: nothing of it is kept.
             rooms, sanctions = [], []
         self._log.keep(("room", key), lambda c: _keep(c, key, rooms, operators, sanctions))
@@ -269,23 +267,19 @@ class Accounts:
 
 
 def _load(connection: sqlite3.Connection, registry: Registry) -> None:
-    all_rules = {"": registry.rules}
     for key, shown, topic, lock, maker in connection.execute("SELECT * FROM rooms"):
-        if key:
-            room = registry.restore(names.stored(shown, key), maker)
-            room.topic = topic
-            all_rules[key] = room.rules
-        all_rules[key].lock = lock
+        room = registry.restore(names.stored(shown, key), maker) if key else registry.everywhere
+        room.topic = topic
+        room.rules.lock = lock
+    kept = {"": registry.everywhere, **registry.rooms}
     # Of a room that somebody has removed, nothing is of use.
     for key, place in connection.execute("SELECT * FROM operators"):
         if key in registry.rooms:
             registry.promote(registry.rooms[key], place)
     for key, kind, *rest in connection.execute("SELECT * FROM sanctions"):
-        if key not in all_rules:
-            continue
-        sanction = Sanction(*rest)
-        those = all_rules[key].bans if kind == "ban" else all_rules[key].mutes
-        those[sanction.key] = sanction
+        if key in kept:
+            rules, sanction = kept[key].rules, Sanction(*rest)
+            (rules.bans if kind == "ban" else rules.mutes)[sanction.key] = sanction
     # Those that only guests were in wait apart from now on.
     for room in tuple(registry.rooms.values()):
         registry.close(room)

@@ -15,7 +15,7 @@ from pylingo.history import FAILURES
 from pylingo.names import Name
 from pylingo.protocol import ChatError, Closing, Done, Event, Notice, Topic, first_word
 from pylingo.rooms import Gone, Room, User, muted_everywhere
-from pylingo.rules import Rules, Sanction, Sanctions, places
+from pylingo.rules import Sanction, Sanctions, places
 
 NO_TOPIC = "-"
 """What takes the topic away."""
@@ -100,18 +100,15 @@ async def ban(door: Door, body: str) -> None:
     # Not by an address that the moderator has, too: that would hit the household, and oneself.
     shared = user is not None and user.host == door.user.host
     sanction = _sanction(door, name, reason, address=not shared)
-    rules = _rules(door, room)
-    rules.bans.add(sanction)
+    room.rules.bans.add(sanction)
     for place in (sanction.place, *(places(user) if user is not None else ())):
-        rules.invited.pop(place, None)
-    if room is not None:
-        registry.retire(room, sanction.place)
-    hit = room.members if room is not None else registry.users.values()
-    for one in tuple(hit):
+        room.rules.invited.pop(place, None)
+    registry.retire(room, sanction.place)
+    for one in tuple(registry.users.values() if room is registry.everywhere else room.members):
         # Those who share a guest's address are kept out from now on, but not thrown out.
         if one.place == sanction.place:
             _remove(door, room, one, "banned", reason)
-    _note(door, f"{sanction.shown} was banned from {_where(room)}", reason)
+    _note(door, f"{sanction.shown} was banned from {room.name}", reason)
     more = ""
     if sanction.host:
         more = " So are other guests from that address; those with an account are not."
@@ -123,8 +120,7 @@ async def ban(door: Door, body: str) -> None:
 @command("unban", "USER", "Let somebody into your room again.")
 async def unban(door: Door, body: str) -> None:
     room = _empowered(door)
-    what = f"banned from {room.name if room else 'this server'}"
-    await _lift(door, room, _rules(door, room).bans, body, what)
+    await _lift(door, room, room.rules.bans, body, f"banned from {room.name}")
 
 
 @command("mute", "USER [REASON]", "Silence somebody in your room.", cost=3)
@@ -133,11 +129,11 @@ async def mute(door: Door, body: str) -> None:
     await _recall(door, name)
     room = _empowered(door)
     sanction = _sanction(door, name, reason, address=False)
-    _rules(door, room).mutes.add(sanction)
-    _note(door, f"{sanction.shown} was muted in {_where(room)}", reason)
+    room.rules.mutes.add(sanction)
+    _note(door, f"{sanction.shown} was muted in {room.name}", reason)
     user = _meant(door, name)
     if isinstance(user, User):
-        where = f" in {room.name}" if room is not None else ""
+        where = f" in {room.name}" if room.members else ""
         text = f"You were muted{where} by {door.user.name}{because(reason)}."
         user.hears((Notice(text=text),))
     await _kept(door, room, Done(text=f"{sanction.shown} is muted."))
@@ -146,8 +142,8 @@ async def mute(door: Door, body: str) -> None:
 @command("unmute", "USER", "Let somebody speak in your room again.")
 async def unmute(door: Door, body: str) -> None:
     room = _empowered(door)
-    what = f"muted in {room.name}" if room else "muted on this server"
-    await _lift(door, room, _rules(door, room).mutes, body, what)
+    what = f"muted {'in' if room.members else 'on'} {room.name}"
+    await _lift(door, room, room.rules.mutes, body, what)
 
 
 @command("op", "USER", "Make somebody an operator of your room.")
@@ -193,14 +189,14 @@ async def deop(door: Door, body: str) -> None:
 async def bans(door: Door, body: str) -> Done:
     nothing_after("bans", body)
     await door.drained()
-    return _listed(door, _rules(door, _empowered(door)).bans, "banned")
+    return _listed(door, _empowered(door).rules.bans, "banned")
 
 
 @command("mutes", "", "List who is muted in your room.", cost=3)
 async def mutes(door: Door, body: str) -> Done:
     nothing_after("mutes", body)
     await door.drained()
-    return _listed(door, _rules(door, _empowered(door)).mutes, "muted")
+    return _listed(door, _empowered(door).rules.mutes, "muted")
 
 
 @command("announce", "TEXT", "Tell something to everyone on the server.")
@@ -223,11 +219,11 @@ def _listed(door: Door, those: Sanctions, what: str) -> Done:
     return Done(text="\n".join(fitting(lines)) or f"Nobody is {what}.")
 
 
-def _empowered(door: Door) -> Room | None:
-    """The room to moderate, None for the server. Raises `ChatError` for who may not."""
+def _empowered(door: Door) -> Room:
+    """The room to moderate, or `Registry.everywhere`. Raises `ChatError` for who may not."""
     user, accounts = door.user, door.chat.accounts
     if user.room is None and accounts.admin(user):
-        return None
+        return door.chat.registry.everywhere
     room = user.here
     if not accounts.powerful(user, room):
         people = door.chat.registry.places
@@ -241,10 +237,6 @@ def _room(door: Door) -> Room:
     """The room to moderate, where it has to be one."""
     _empowered(door)
     return door.user.here
-
-
-def _rules(door: Door, room: Room | None) -> Rules:
-    return room.rules if room is not None else door.chat.registry.rules
 
 
 def _who(door: Door, body: str) -> tuple[Name, str]:
@@ -310,24 +302,20 @@ def _note(door: Door, done: str, reason: str = "") -> None:
     _log.info("{done} by {by}{why}", done=done, by=door.user.name.shown, why=because(reason))
 
 
-def _where(room: Room | None) -> str:
-    return room.name.shown if room is not None else "this server"
-
-
-def _remove(door: Door, room: Room | None, user: User, what: str, reason: str) -> str:
+def _remove(door: Door, room: Room, user: User, what: str, reason: str) -> Name:
     """Send `user` out of the room, or out of the chat; the result says out of which."""
     by = f"{what} by {door.user.name}{because(reason)}"
-    if room is None or user not in room.members:
+    if user not in room.members:
         if not door.chat.accounts.admin(door.user):
             raise ChatError("no_such_user", f"{user.name} is not in {door.user.here.name}.")
         door.chat.sessions.close(user, by, Closing(reason=what, text=f"You were {by}."))
-        return _where(None)
+        return door.chat.registry.everywhere.name
     user.hears((user.leave(room, by),))
     door.chat.sessions.save(user)
-    return _where(room)
+    return room.name
 
 
-async def _lift(door: Door, room: Room | None, sanctions: Sanctions, body: str, what: str) -> None:
+async def _lift(door: Door, room: Room, sanctions: Sanctions, body: str, what: str) -> None:
     name, _ = _who(door, body)
     user = door.chat.registry.users.get(name.key)
     # By the name it was when it came, by the one that is shown, or by today's.
@@ -357,7 +345,7 @@ async def _done(door: Door, room: Room, done: str, what: str) -> None:
     await _kept(door, room, Done(text=f"{room.name} {what}."))
 
 
-async def _kept(door: Door, room: Room | None, reply: Event) -> None:
+async def _kept(door: Door, room: Room, reply: Event) -> None:
     """Reply when what was changed would survive the end of the server."""
     door.chat.accounts.keep(room)
     await _stored(door, reply)

@@ -428,8 +428,9 @@ class Registry:
 
     def __init__(self, append: Callable[[Post], None]) -> None:
         self.append = append
-        self.rules = Rules()
-        """What holds in all rooms; admins ban and mute everywhere."""
+        self.everywhere = Room(self, Name("this server", "", ()), "")
+        """In place of a room, for what holds in all of them; it has no members."""
+        self.rules = self.everywhere.rules
         self.reserved: Callable[[Name, User], None] = _nothing
         """Raises `ChatError` if the name is not for that user."""
         self.keep: Callable[[Room], None] = _nothing
