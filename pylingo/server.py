@@ -131,8 +131,8 @@ class ChatProtocol(Int32StringReceiver):
     surplus = False
     admitted = False
     """Whether the user may do everything: has given the server's password, and is not banned."""
-    asked = False
-    """Whether a sign of life is due."""
+    _asked = 0.0
+    """When it was asked for a sign of life, if it ever was."""
     _behind = 0
     """How many looks in a row found that we have paused the reading."""
     _unread = b""
@@ -214,7 +214,6 @@ class ChatProtocol(Int32StringReceiver):
     def stringReceived(self, string: bytes) -> None:
         # The factory's time is up to a second old; nobody is to count as more silent than so.
         self.heard_at = self.factory.now + 1.0
-        self.asked = False
         cost = 1
         try:
             request = decode(string)
@@ -355,8 +354,8 @@ class ChatProtocol(Int32StringReceiver):
         elif now - self.heard_at >= DEAD:
             self.close("idle", "Nothing was heard from you for a minute.")
             self.deadline = now
-        elif now - self.heard_at >= QUIET and not self.asked:
-            self.asked = True
+        elif now - self.heard_at >= QUIET and self._asked <= self.heard_at:
+            self._asked = now
             self.outbox.put(PING)
         if self.outbox.holds > MOST_WAITING:
             self.overflowed()
