@@ -91,9 +91,6 @@ class NATS(Dialect):
     def join(self, room: str) -> bytes:
         return f"SUB {room} 1\r\nPING\r\n".encode()
 
-    def leave(self, room: str) -> bytes:  # noqa: ARG002
-        return b"UNSUB 1\r\n"
-
     def say(self, room: str, text: str, number: int) -> bytes:  # noqa: ARG002
         return f"PUB {room} {len(text)}\r\n{text}\r\n".encode()
 

@@ -26,6 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {"ngircd": "ngircd", "nats": "nats-server"}
 DIALECTS = {dialect.name: dialect for dialect in (PYLINGO, NGIRCD, NATS_SERVER)}
 TICK = os.sysconf("SC_CLK_TCK")
+CORES = sorted(os.sched_getaffinity(0))
+SERVING, LOADING = {CORES[0]}, {CORES[-1]}
+"""Where a server runs, and where the load does: apart, if there are two cores."""
 
 TWISTD = "from twisted.scripts.twistd import run; run()"
 UVLOOP = (
@@ -53,15 +56,6 @@ Ident = no
 PAM = no
 {secure}
 """
-
-
-def cores() -> tuple[set[int], set[int]]:
-    """Where a server runs, and where the load does: apart, if there are two cores."""
-    every = sorted(os.sched_getaffinity(os.getpid()))
-    return ({every[0]}, {every[-1]}) if len(every) > 1 else ({every[0]}, {every[0]})
-
-
-SERVING, LOADING = cores()
 
 
 def peers() -> list[str]:
