@@ -42,7 +42,6 @@ Run: TypeAlias = Callable[[Server, float], Figure]
 class Workload:
     """What is done; in which unit, whether more of that is better, and who cannot do it."""
 
-    name: str
     what: str
     unit: str
     better: str
@@ -304,25 +303,24 @@ MUTE = frozenset({"nats"})
 """Tells nobody who comes and goes."""
 SHORT = frozenset({"ngircd"})
 """Has lines of at most 512 bytes."""
-_ROWS = (
-    Workload("ping", "one message at a time to 500 members, until the last has it",
-             "ms", "lower", ping),
-    Workload("flood", "64 messages in flight to 500 members",
-             "deliveries/s", "higher", flood(500, 4000)),
-    Workload("rooms", "100 rooms of 5, everyone talks", "messages/s", "higher", rooms),
-    Workload("storm", "1500 join one room at once", "s", "lower", storm, MUTE),
-    Workload("idle", "memory for each of 9000 idle connections, in rooms of 10",
-             "KiB", "lower", idle),
-    Workload("big", "messages of 4 KiB to 200 members, 16 in flight",
-             "deliveries/s", "higher", flood(200, 1500, 4096, 16), SHORT),
-    Workload("churn", "50 come and go all the time, before 450 who stay",
-             "comings and goings/s", "higher", churn, MUTE),
-    Workload("slow", "as flood, of 400 bytes, to 200 members of which 20 read nothing",
-             "deliveries/s", "higher", flood(200, 8000, 400, neglected=20)),
-    Workload("tls", "as flood, to 200 members, over TLS",
-             "deliveries/s", "higher", flood(200, 3000), tls=True),
-)  # fmt: skip
-WORKLOADS = {row.name: row for row in _ROWS}
+WORKLOADS = {
+    "ping": Workload("one message at a time to 500 members, until the last has it",
+                     "ms", "lower", ping),
+    "flood": Workload("64 messages in flight to 500 members",
+                      "deliveries/s", "higher", flood(500, 4000)),
+    "rooms": Workload("100 rooms of 5, everyone talks", "messages/s", "higher", rooms),
+    "storm": Workload("1500 join one room at once", "s", "lower", storm, MUTE),
+    "idle": Workload("memory for each of 9000 idle connections, in rooms of 10",
+                     "KiB", "lower", idle),
+    "big": Workload("messages of 4 KiB to 200 members, 16 in flight",
+                    "deliveries/s", "higher", flood(200, 1500, 4096, 16), SHORT),
+    "churn": Workload("50 come and go all the time, before 450 who stay",
+                      "comings and goings/s", "higher", churn, MUTE),
+    "slow": Workload("as flood, of 400 bytes, to 200 members of which 20 read nothing",
+                     "deliveries/s", "higher", flood(200, 8000, 400, neglected=20)),
+    "tls": Workload("as flood, to 200 members, over TLS",
+                    "deliveries/s", "higher", flood(200, 3000), tls=True),
+}  # fmt: skip
 
 
 def once(workload: Workload, name: str, size: float, reactor: str = "") -> Figure:
