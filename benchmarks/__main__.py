@@ -7,9 +7,10 @@ import importlib.util
 import json
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from benchmarks import growth, profiles, report, servers, starting
 from benchmarks.crowd import Stalled
@@ -28,6 +29,10 @@ LONG = 6.0
 """The size of a workload that is profiled."""
 
 
+Step: TypeAlias = tuple[str, Callable[[], None]]
+"""What is measured, and what measures it and puts it into what was found."""
+
+
 class Run:
     """One run: what was asked for, and what was found so far."""
 
@@ -42,124 +47,109 @@ class Run:
         self.reactors = [r for r in REACTORS if r != "uvloop" or importlib.util.find_spec("uvloop")]
         if "reactors" in self.only and "uvloop" not in self.reactors:
             print("benchmarks: uvloop is not installed, and is left out", file=sys.stderr)
-        self.bar = Bar(self._steps())
 
     def all(self) -> None:
-        """Everything that was asked for, one after the other."""
-        names = [name for name in self.only if name in WORKLOADS]
-        if names:
-            self.found["workloads"] = {}
-        for name in names:
-            self._workload(name)
+        """Everything that was asked for; where something cannot be measured, the others go on."""
+        steps: list[Step] = []
         for name in self.only:
-            if name in MORE:
-                getattr(self, f"_{name}")()
-        self.found["rounds"] = {
-            name: self.rounds
-            for name in ("workloads", "growth", "reactors", "starting")
-            if self.found.get(name)
-        }
-        self.bar.clear()
+            steps += self._workload(name) if name in WORKLOADS else getattr(self, f"_{name}")()
+        bar = Bar(len(steps))
+        try:
+            for what, measure in steps:
+                bar.step(what)
+                try:
+                    measure()
+                except (Stalled, OSError) as error:
+                    self.failed.append(f"{what}: {error}")
+                    bar.clear()
+                    print(f"benchmarks: {self.failed[-1]}", file=sys.stderr)
+        finally:
+            bar.clear()
+            told = ("workloads", "growth", "reactors", "starting")
+            self.found["rounds"] = {name: self.rounds for name in told if name in self.found}
 
-    def _workload(self, name: str) -> None:
+    def _workload(self, name: str) -> Iterator[Step]:
         """Each server in turn, round after round."""
         workload = WORKLOADS[name]
-        rounds: list[dict[str, Figure]] = []
-        try:
-            for number in range(self.rounds):
-                figures: dict[str, Figure] = {}
-                rounds.append(figures)
-                for who in ("pylingo", *self.peers):
-                    if who in workload.unable:
-                        continue
-                    with self._step(f"{name}, {who}, round {number + 1}"):
-                        figures[who] = once(workload, who, self.size)
-        finally:
-            # Where a server failed in the first round, another may tell of it.
-            rounds.sort(key=len, reverse=True)
-            self.found["workloads"][name] = report.summary(rounds)
+        rounds: list[dict[str, Figure]] = [{} for _ in range(self.rounds)]
 
-    def _growth(self) -> None:
+        def measure(figures: dict[str, Figure], who: str) -> None:
+            figures[who] = once(workload, who, self.size)
+            # Where a server failed in the first round, another may tell of it.
+            fullest = sorted(rounds, key=len, reverse=True)
+            self.found.setdefault("workloads", {})[name] = report.summary(fullest)
+
+        for number, figures in enumerate(rounds, 1):
+            for who in ("pylingo", *self.peers):
+                if who not in workload.unable:
+                    yield f"{name}, {who}, round {number}", partial(measure, figures, who)
+
+    def _growth(self) -> Iterator[Step]:
         points: dict[str, dict[int, list[float]]] = {}
-        try:
-            for number in range(self.rounds):
-                for curve in growth.CURVES:
-                    for at in growth.possible(curve, self.quick):
-                        with self._step(f"growth of {curve.name}, {at}, round {number + 1}"):
-                            cost = growth.measure(curve, at, self.size)
-                            points.setdefault(curve.name, {}).setdefault(at, []).append(cost)
-        finally:
+
+        def measure(curve: growth.Curve, at: int) -> None:
+            cost = growth.measure(curve, at, self.size)
+            points.setdefault(curve.name, {}).setdefault(at, []).append(cost)
             self.found["growth"] = {
                 name: {str(at): statistics.median(costs) for at, costs in sorted(by.items())}
                 for name, by in points.items()
             }
 
-    def _reactors(self) -> None:
+        for number in range(1, self.rounds + 1):
+            for curve in growth.CURVES:
+                for at in growth.possible(curve, self.quick):
+                    what = f"growth of {curve.name}, {at}, round {number}"
+                    yield what, partial(measure, curve, at)
+
+    def _reactors(self) -> Iterator[Step]:
         """Each by each workload, as a ratio to the first, within one round."""
         ratios: dict[str, dict[str, list[tuple[float, float]]]] = {}
-        for number in range(self.rounds):
-            for name in SHOWN:
-                first: Figure | None = None
-                for reactor in self.reactors:
-                    with self._step(f"{reactor}, {name}, round {number + 1}"):
-                        figure = once(WORKLOADS[name], "pylingo", self.size, reactor)
-                        first = first or figure
-                        cpu = (figure.cpu or 0) / first.cpu if first.cpu else 0.0
-                        ratios.setdefault(reactor, {}).setdefault(name, []).append(
-                            (figure.value / first.value, cpu)
-                        )
-        self.found["reactors"] = {
-            reactor: {
-                f"{name} ({WORKLOADS[name].better} is better)": {
-                    "value": statistics.median(value for value, _ in pairs),
-                    "cpu": statistics.median(cpu for _, cpu in pairs),
+
+        def measure(figures: list[Figure], name: str, reactor: str) -> None:
+            figures.append(once(WORKLOADS[name], "pylingo", self.size, reactor))
+            first, figure = figures[0], figures[-1]
+            cpu = (figure.cpu or 0) / first.cpu if first.cpu else 0.0
+            ratio = figure.value / first.value, cpu
+            ratios.setdefault(reactor, {}).setdefault(name, []).append(ratio)
+            self.found["reactors"] = {
+                reactor: {
+                    f"{name} ({WORKLOADS[name].better} is better)": {
+                        "value": statistics.median(value for value, _ in pairs),
+                        "cpu": statistics.median(cpu for _, cpu in pairs),
+                    }
+                    for name, pairs in by.items()
                 }
-                for name, pairs in by.items()
+                for reactor, by in ratios.items()
             }
-            for reactor, by in ratios.items()
-        }
 
-    def _starting(self) -> None:
-        found: dict[str, list[float]] = {name: [] for name in starting.STARTS}
-        # The first round warms the caches.
+        for number in range(1, self.rounds + 1):
+            for name in SHOWN:
+                figures: list[Figure] = []
+                for reactor in self.reactors:
+                    what = f"{reactor}, {name}, round {number}"
+                    yield what, partial(measure, figures, name, reactor)
+
+    def _starting(self) -> Iterator[Step]:
+        found: dict[str, list[float]] = {}
+
+        def measure(name: str, number: int) -> None:
+            seconds = starting.STARTS[name]()
+            # The first round warms the caches.
+            if number:
+                found.setdefault(name, []).append(seconds)
+                self.found["starting"] = {k: statistics.median(v) for k, v in found.items()}
+
         for number in range(2 * self.rounds + 1):
-            for name, measure in starting.STARTS.items():
-                with self._step(f"starting {name}"):
-                    seconds = measure()
-                    if number:
-                        found[name].append(seconds)
-        self.found["starting"] = {k: statistics.median(v) for k, v in found.items() if v}
+            for name in starting.STARTS:
+                yield f"starting {name}", partial(measure, name, number)
 
-    def _profiles(self) -> None:
-        self.found["profiles"] = {}
+    def _profiles(self) -> Iterator[Step]:
+        def measure(name: str) -> None:
+            found = profiles.profile(name, LONG * self.size)
+            self.found.setdefault("profiles", {})[name] = found
+
         for name in PROFILED:
-            with self._step(f"profile of {name}"):
-                self.found["profiles"][name] = profiles.profile(name, LONG * self.size)
-
-    @contextmanager
-    def _step(self, what: str) -> Iterator[None]:
-        """One step of the bar; if it cannot be measured, that is told, and the others go on."""
-        self.bar.step(what)
-        try:
-            yield
-        except (Stalled, OSError) as error:
-            self.failed.append(f"{what}: {error}")
-            self.bar.clear()
-            print(f"benchmarks: {self.failed[-1]}", file=sys.stderr)
-
-    def _steps(self) -> int:
-        steps = sum(
-            self.rounds * len({"pylingo", *self.peers} - WORKLOADS[name].unable)
-            for name in self.only
-            if name in WORKLOADS
-        )
-        if "growth" in self.only:
-            steps += self.rounds * sum(len(growth.possible(c, self.quick)) for c in growth.CURVES)
-        if "reactors" in self.only:
-            steps += self.rounds * len(SHOWN) * len(self.reactors)
-        if "starting" in self.only:
-            steps += (2 * self.rounds + 1) * len(starting.STARTS)
-        return max(1, steps + len(PROFILED) * ("profiles" in self.only))
+            yield f"profile of {name}", partial(measure, name)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -219,7 +209,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run.all()
     except KeyboardInterrupt:
-        run.bar.clear()
         print("benchmarks: stopped; this is what there was", file=sys.stderr)
         run.failed.append("stopped")
     if options.json:
