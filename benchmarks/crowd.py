@@ -102,10 +102,9 @@ class Crowd:
     def settle(self) -> None:
         """Let the server come to rest, and show it that everyone is still alive."""
         time.sleep(self.dialect.settles)
-        alive = self.dialect.alive()
-        if alive:
+        if self.dialect.alive:
             for link in self.links:
-                self.send(link, alive)
+                self.send(link, self.dialect.alive)
         self.quiet()
 
     def quiet(self) -> None:
