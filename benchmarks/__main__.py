@@ -184,7 +184,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     asked = [name for name in options.peers.split(",") if name]
     if set(asked) - set(servers.PROGRAMS):
         parser.error(f"peers are {', '.join(servers.PROGRAMS)}")
-    options.peers = [name for name in asked if name in servers.peers()]
+    options.peers = [name for name in asked if servers.program(name)]
     missing += [servers.PROGRAMS[name] for name in asked if name not in options.peers]
     if options.quick and options.docs:
         parser.error("a quick run is too short for the docs")

@@ -58,11 +58,6 @@ PAM = no
 """
 
 
-def peers() -> list[str]:
-    """The peers that are installed here."""
-    return [name for name in PROGRAMS if program(name)]
-
-
 def program(peer: str) -> str | None:
     """Where a peer's program is. Debian keeps some out of the way of those who are not root."""
     return shutil.which(PROGRAMS[peer]) or shutil.which(PROGRAMS[peer], path="/usr/sbin")
@@ -166,8 +161,13 @@ class Server:
         return printed(self._place)
 
     def _command(self) -> list[str]:
+        pem = str(self._place / "both.pem")
+        if self.tls:
+            from pylingo import tls
+
+            tls.make(Path(pem))
         if self.name == "pylingo":
-            secure = ["--tls", str(self._certificate())] if self.tls else []
+            secure = ["--tls", pem] if self.tls else []
             return twistd(
                 "pylingo", "--interface", HOST, "--port", str(self.port),
                 "--rate", "0", "--max-per-host", "0", "--max-users", "0", *secure,
@@ -177,28 +177,18 @@ class Server:
         if binary is None:
             raise Stalled(f"{self.name} is not installed")
         if self.name == "nats":
-            pem = str(self._certificate()) if self.tls else ""
             secure = ["--tls", "--tlscert", pem, "--tlskey", pem] if self.tls else []
             return [binary, "-a", HOST, "-p", str(self.port), *secure]
         port = f"Ports = {self.port}"
-        pem = f"[SSL]\nCertFile = {self._certificate()}\nKeyFile = {self._certificate()}\n{port}"
         config = self._place / "ngircd.conf"
         config.write_text(
             NGIRCD_CONF.format(
                 host=HOST,
                 plain=f"Ports = {free_port()}" if self.tls else port,
-                secure=pem if self.tls else "",
+                secure=f"[SSL]\nCertFile = {pem}\nKeyFile = {pem}\n{port}" if self.tls else "",
             )
         )
         return [binary, "-n", "-f", str(config)]
-
-    def _certificate(self) -> Path:
-        path = self._place / "both.pem"
-        if self.tls and not path.exists():
-            from pylingo import tls
-
-            tls.make(path)
-        return path
 
 
 def start(command: Sequence[str], place: Path) -> subprocess.Popen[bytes]:
