@@ -58,7 +58,7 @@ async def dial(
     from pylingo.memory import own
 
     where = options.where
-    pin = tls.Pin(where, tls.KnownHosts(own(user_config_path) / "known_hosts"))
+    pin = tls.Pin(where, own(user_config_path) / "known_hosts")
     try:
         host = options.host.lower()
         vouched, pinned = tls.Caller(host), tls.Caller(host, vouched=False)

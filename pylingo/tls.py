@@ -146,31 +146,35 @@ def make(path: Path) -> None:
         ) from None
 
 
-class KnownHosts:
-    """The certificates that a person has said yes to, one line for each server."""
+class Pin:
+    """Looks at the certificate of each connection; `seen` is the last one's fingerprint.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    `expected` is the one that a person has said yes to; a file has a line for each server. It
+    takes the place of verification by authorities, so nothing may be said on a connection that it
+    has refused.
+    """
 
-    def find(self, where: str) -> str | None:
-        """The fingerprint known for a server."""
+    def __init__(self, where: str, path: Path) -> None:
+        self.seen = ""
+        self._where = where
+        self._path = path
         try:
-            lines = self.path.read_text("utf-8", errors="replace").splitlines()
+            lines = path.read_text("utf-8", errors="replace").splitlines()
         except OSError:
-            return None
+            lines = []
         known = dict(words[:2] for line in lines if len(words := line.split()) > 1)
-        return known.get(where)
+        self.expected: str | None = known.get(where)
 
-    def add(self, where: str, print: str) -> None:
-        """Remember a fingerprint. Raises `CertificateError` where that cannot be done."""
+    def trust(self) -> None:
+        """Expect what was seen, from now on. Raises `CertificateError` if it cannot be kept."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with self.path.open("a+b", buffering=0) as file:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self._path.open("a+b", buffering=0) as file:
                 # Somebody may have edited it, and left the last line without an end.
                 file.seek(0)
                 known = file.read()
                 end = "\n" if known and not known.endswith(b"\n") else ""
-                line = f"{end}{where} {print}\n".encode(errors="replace")
+                line = f"{end}{self._where} {self.seen}\n".encode(errors="replace")
                 try:
                     while line:
                         line = line[file.write(line) :]
@@ -180,26 +184,8 @@ class KnownHosts:
                     raise
         except OSError as error:
             raise CertificateError(
-                f"The certificate cannot be remembered in {self.path}: {error.strerror}."
+                f"The certificate cannot be remembered in {self._path}: {error.strerror}."
             ) from None
-
-
-class Pin:
-    """Looks at the certificate of each connection; `seen` is the last one's fingerprint.
-
-    It takes the place of verification by authorities, so nothing may be said on a connection
-    that it has refused.
-    """
-
-    def __init__(self, where: str, known: KnownHosts) -> None:
-        self.expected = known.find(where)
-        self.seen = ""
-        self._where = where
-        self._known = known
-
-    def trust(self) -> None:
-        """Expect what was seen, from now on. Raises `CertificateError` as `KnownHosts.add`."""
-        self._known.add(self._where, self.seen)
         self.expected = self.seen
 
     def __call__(self, transport: Any) -> str:
@@ -213,7 +199,7 @@ class Pin:
         return (
             f"The certificate of {self._where} has changed. It is {self.seen} now. Somebody may be "
             f"listening in. If the change is right, remove the line of {self._where} from "
-            f"{self._known.path} and connect again."
+            f"{self._path} and connect again."
         )
 
 

@@ -23,7 +23,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from pylingo import tls
-from pylingo.tls import CertificateError, KnownHosts, Pin
+from pylingo.tls import CertificateError, Pin
 from tests.test_service import parsed
 
 
@@ -237,18 +237,26 @@ class OptionTests(SynchronousTestCase):
 class KnownHostsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp()) / "config" / "known_hosts"
-        self.known = KnownHosts(self.path)
+
+    def find(self, where: str) -> str | None:
+        """The fingerprint known for a server."""
+        return Pin(where, self.path).expected
+
+    def add(self, where: str, print: str) -> None:
+        """Say yes to a fingerprint."""
+        pin = Pin(where, self.path)
+        pin.seen = print
+        pin.trust()
 
     def test_remembered(self) -> None:
-        """What one said yes to is found again, by another process too; others are not."""
-        self.assertIsNone(self.known.find("example.org:5000"))
-        self.known.add("example.org:5000", "AA:BB")
-        self.known.add("[::1]:5000", "CC:DD")
-        again = KnownHosts(self.path)
-        self.assertEqual(again.find("example.org:5000"), "AA:BB")
-        self.assertEqual(again.find("[::1]:5000"), "CC:DD")
-        self.assertIsNone(again.find("example.org:5001"))
-        self.assertIsNone(again.find("xample.org:5000"))
+        """What one said yes to is found again, by another process; others are not."""
+        self.assertIsNone(self.find("example.org:5000"))
+        self.add("example.org:5000", "AA:BB")
+        self.add("[::1]:5000", "CC:DD")
+        self.assertEqual(self.find("example.org:5000"), "AA:BB")
+        self.assertEqual(self.find("[::1]:5000"), "CC:DD")
+        self.assertIsNone(self.find("example.org:5001"))
+        self.assertIsNone(self.find("xample.org:5000"))
 
     def test_edited(self) -> None:
         """Who edits it need not care for blanks, or for the end of the last line."""
@@ -256,31 +264,31 @@ class KnownHostsTests(SynchronousTestCase):
         self.path.write_bytes(
             b"# Jos\xe9\none.example:5000  AA:BB # by phone\nother.example:5000 CC:DD"
         )
-        self.known.add("example.org:5000", "EE:FF")
+        self.add("example.org:5000", "EE:FF")
         hosts = "one.example", "other.example", "example.org"
-        found = [self.known.find(f"{host}:5000") for host in hosts]
+        found = [self.find(f"{host}:5000") for host in hosts]
         self.assertEqual(found, ["AA:BB", "CC:DD", "EE:FF"])
 
     def test_private(self) -> None:
         """Others have no business in there."""
-        self.known.add("example.org:5000", "AA:BB")
+        self.add("example.org:5000", "AA:BB")
         self.assertEqual(stat.S_IMODE(self.path.parent.stat().st_mode), 0o700)
 
     def test_newest(self) -> None:
         """Of two lines for a server the last one counts."""
-        self.known.add("example.org:5000", "AA:BB")
-        self.known.add("example.org:5000", "CC:DD")
-        self.assertEqual(self.known.find("example.org:5000"), "CC:DD")
+        self.add("example.org:5000", "AA:BB")
+        self.add("example.org:5000", "CC:DD")
+        self.assertEqual(self.find("example.org:5000"), "CC:DD")
 
     def test_damaged(self) -> None:
         """Lines that are none are passed over, whatever bytes they have."""
         self.path.parent.mkdir(parents=True)
         self.path.write_bytes(b"\xff\xfe\x00 x\n\n \nnonsense\nexample.org:5000 AA:BB\n")
-        self.assertEqual(self.known.find("example.org:5000"), "AA:BB")
+        self.assertEqual(self.find("example.org:5000"), "AA:BB")
 
     def test_no_space(self) -> None:
         """Where the disk becomes full, the file is as it was: half a line would be a lie."""
-        self.known.add("other.example:5000", "AA:BB")
+        self.add("other.example:5000", "AA:BB")
         before = self.path.read_bytes()
 
         class Full(io.FileIO):
@@ -290,7 +298,7 @@ class KnownHostsTests(SynchronousTestCase):
                 return super().write(data[:9])
 
         disk = self.patch(Path, "open", lambda path, *_, **__: Full(path, "a+"))
-        error = self.assertRaises(CertificateError, self.known.add, "example.org:5000", "CC:DD:EE")
+        error = self.assertRaises(CertificateError, self.add, "example.org:5000", "CC:DD:EE")
         disk.restore()
         self.assertIn("No space left", str(error))
         self.assertEqual(self.path.read_bytes(), before)
@@ -298,7 +306,7 @@ class KnownHostsTests(SynchronousTestCase):
     def test_not_writable(self) -> None:
         """Where it cannot be remembered, the sentence says so."""
         self.path.mkdir(parents=True)
-        error = self.assertRaises(CertificateError, self.known.add, "example.org:5000", "AA:BB")
+        error = self.assertRaises(CertificateError, self.add, "example.org:5000", "AA:BB")
         self.assertIn(str(self.path), str(error))
 
 
@@ -316,10 +324,10 @@ class PinTests(SynchronousTestCase):
         self.transport = self.Transport(options.certificate)
 
     def pin(self, known: str | None) -> Pin:
-        hosts = KnownHosts(Path(self.mktemp()))
+        path = Path(self.mktemp())
         if known is not None:
-            hosts.add("example.org:5000", known)
-        return Pin("example.org:5000", hosts)
+            path.write_text(f"example.org:5000 {known}\n")
+        return Pin("example.org:5000", path)
 
     def test_unknown(self) -> None:
         """An unknown certificate is refused, and seen."""
