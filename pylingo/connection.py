@@ -227,8 +227,6 @@ class Connection:
         self._started: Deferred[None] | None = None
         self._final: str | None = None
         """Why it has ended for good, or is about to; None as long as it goes on."""
-        self._turned: ChatError | None = None
-        """Why the first arrival was refused; there is only leave to be taken then."""
         self._arriving: Deferred[None] | None = None
         self._wanted: dict[str, str | None] = {}
         """Requests of an arrival without an answer yet; the next link makes them first."""
@@ -506,9 +504,7 @@ class Connection:
 
     def _lost_at_first(self, wire: _Wire, why: str) -> None:
         """The first link did not last until the arrival."""
-        if self._turned is not None:
-            self._fail_start(self._turned.text, self._turned.code)
-        elif self._final is not None:
+        if self._final is not None:
             self._fail_start(self._final, "gone")
         elif wire.welcomed:
             self._fail_start(f"{self.where} closed the connection: {why} Try again.", "unreachable")
@@ -684,10 +680,11 @@ class Connection:
             # Nothing was begun, or it was the session of an earlier time.
             self._fail_start(trouble.text, trouble.code)
             return
-        self._turned, self._final = trouble, trouble.text
+        self._final = trouble.text
         leaving = self._requests.ahead(self._request("close", ""), quiet=True)
         leaving.addTimeout(PARTING, self._reactor)
-        leaving.addBoth(lambda _: self._fail_start(trouble.text, trouble.code))
+        # As the arrival, it ends with the link.
+        self._arriving = leaving.addBoth(lambda _: self._fail_start(trouble.text, trouble.code))
 
     def _request(self, command: str, body: str) -> Request:
         """With an id of its own; what is no Unicode, as from another encoding, is U+FFFD."""
