@@ -145,7 +145,7 @@ class Pipe(LineReceiver):
             reply.addErrback(self._strayed, reply, request.body)
         reply.addErrback(self._refused)
         reply.addCallback(self._answered)
-        if self.connection.unanswered >= MOST_UNANSWERED and not self.paused:
+        if self.connection.unanswered >= MOST_UNANSWERED:
             self.pauseProducing()
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002
@@ -156,11 +156,9 @@ class Pipe(LineReceiver):
         self.readConnectionLost()
 
     def readConnectionLost(self) -> None:
-        if not self._ended:
-            rest = self.clearLineBuffer()
-            if rest:
-                self.lineReceived(rest)
-            self._ended = True
+        # There may be a last line without an end.
+        self.lineReceived(self.clearLineBuffer())
+        self._ended = True
         self._leave()
 
     def writeConnectionLost(self) -> None:
