@@ -19,6 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import service_identity
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL, crypto
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
@@ -46,14 +50,10 @@ def serve(path: Path) -> tuple[CertificateOptions, str]:
 
     Raises `CertificateError`.
     """
-    from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
     try:
         pem = path.read_bytes()
         first, *chain = map(crypto.X509.from_cryptography, x509.load_pem_x509_certificates(pem))
-        key = load_pem_private_key(pem, None)
+        key = serialization.load_pem_private_key(pem, None)
         options = CertificateOptions(
             privateKey=crypto.PKey.from_cryptography_key(key),  # type: ignore[arg-type]
             certificate=first,
@@ -72,10 +72,6 @@ def serve(path: Path) -> tuple[CertificateOptions, str]:
 
 def root(files: Iterable[Path]) -> Path | None:
     """Which of some PEM files has a certificate that is its own issuer, and not the server's."""
-    from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
     keys, found = [], []
     for path in files:
         try:
@@ -83,7 +79,7 @@ def root(files: Iterable[Path]) -> Path | None:
         except OSError:
             continue
         with suppress(ValueError, TypeError, UnsupportedAlgorithm):
-            keys.append(load_pem_private_key(pem, None).public_key())
+            keys.append(serialization.load_pem_private_key(pem, None).public_key())
         with suppress(ValueError):
             found += [(path, one) for one in x509.load_pem_x509_certificates(pem)]
     for path, one in found:
@@ -98,10 +94,6 @@ def make(path: Path) -> None:
 
     Raises `CertificateError` where they cannot be written.
     """
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
     key = ec.generate_private_key(ec.SECP256R1())
     host = socket.gethostname()[:64]
     if not (host and host.isascii()):
