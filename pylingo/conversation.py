@@ -46,7 +46,7 @@ from pylingo.protocol import (
     parse,
     unindented,
 )
-from pylingo.questions import EXIT, Questions, choice
+from pylingo.questions import EXIT, Question, Questions, choice
 from pylingo.requests import LEAVES, MOVES, ONCE, SAID
 
 BACK = "-- /history shows what was said before."
@@ -368,7 +368,8 @@ class Conversation:
         self.show([looks.info(line) for line in before])
         # What is typed between two tries, or was when it all ended, may be an answer, too.
         self._barred = True
-        asked = self._questions.ask(prompt, answer.callback, hidden=hidden, ours=False)
+        asked = Question(prompt, answer.callback, hidden=hidden, ours=False)
+        self._questions.ask(asked)
         return answer
 
     # What the connection says.
@@ -599,7 +600,7 @@ class Conversation:
             twice = command in ("register", "password")
             go_on = self._confirm if twice else self._complete_secret
             prompt = "Password (Ctrl-C cancels): "
-            self._questions.ask(prompt, lambda password: go_on(password, request), hidden=True)
+            self._questions.ask(Question(prompt, partial(go_on, request), hidden=True))
         else:
             self._send(request)
 
@@ -629,17 +630,17 @@ class Conversation:
             said = f"What {name} says is not shown to you any more. /ignore {name} shows it again."
         self.tell(f"-- {said}")
 
-    def _confirm(self, password: str, request: Request) -> None:
+    def _confirm(self, request: Request, password: str) -> None:
         def compare(again: str) -> None:
             if again == password:
-                self._complete_secret(password, request)
+                self._complete_secret(request, password)
             else:
                 self.tell("!! The two passwords were not the same. Nothing was changed.")
 
         if password:
-            self._questions.ask("The same password again: ", compare, hidden=True)
+            self._questions.ask(Question("The same password again: ", compare, hidden=True))
 
-    def _complete_secret(self, password: str, request: Request) -> None:
+    def _complete_secret(self, request: Request, password: str) -> None:
         if password:
             body = f"{request.body.strip()} {password}".strip()
             self._send(Request(request.command, body), partial(self._command, request))

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from pylingo import looks
 from pylingo.looks import Line
 from pylingo.protocol import AnyEvent, ChatError, Rooms, first_word
-from pylingo.questions import EXIT, Questions, agreed, choice
+from pylingo.questions import EXIT, Question, Questions, agreed, choice
 from pylingo.requests import same_room
 
 MENU = (
@@ -139,7 +139,7 @@ class Lobby:
         """What was typed at the menu."""
         match choice(line):
             case "1":
-                self._questions.ask("Name of the new room: ", self._create)
+                self._questions.ask(Question("Name of the new room: ", self._create))
             case "2":
                 self._going = True
                 self._list().addCallback(lambda _: self._ask_room())
@@ -205,12 +205,13 @@ class Lobby:
         """For a name with an account, ask for its password; for any other, ask for another name."""
         if code(why) in ("name_registered", "wrong_password"):
             question = f"The password of {looks.tidy(name)}, or nothing for another name: "
-            self._questions.ask(question, partial(self._log_in, name), hidden=True)
+            self._questions.ask(Question(question, partial(self._log_in, name), hidden=True))
         else:
             self._ask_name("Another name")
 
     def _ask_name(self, which: str) -> None:
-        self._questions.ask(f"{which} [{looks.tidy(self._visitor.user)}]: ", self._take_name)
+        question = f"{which} [{looks.tidy(self._visitor.user)}]: "
+        self._questions.ask(Question(question, self._take_name))
 
     def _log_in(self, name: str, answer: str) -> None:
         password = _bare(answer, "/login", name)
@@ -229,7 +230,7 @@ class Lobby:
         if self._visitor.room is not None:
             return
         if self.rooms:
-            self._questions.ask("Which room? ", self._join, room=True)
+            self._questions.ask(Question("Which room? ", self._join, room=True))
         else:
             self.offer()
 
@@ -247,7 +248,7 @@ class Lobby:
         if room and not any(same_room(room, one) for one in self.rooms):
             # It would be made: that is what the first choice of the menu is for.
             question = f"There is no room {looks.tidy(room)}. Make it? [yes/no] "
-            self._questions.ask(question, partial(self._make, room))
+            self._questions.ask(Question(question, partial(self._make, room)))
         else:
             self.go("join", room)
 
@@ -272,7 +273,7 @@ class Lobby:
         locked = any(row.locked and same_room(room, row.name) for row in rows)
         if locked and self._visitor.room is None:
             question = f"The password of {looks.tidy(room)}, or nothing to stay out: "
-            self._questions.ask(question, partial(self._unlock, room), hidden=True)
+            self._questions.ask(Question(question, partial(self._unlock, room), hidden=True))
         else:
             self._head()
 

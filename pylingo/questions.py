@@ -62,17 +62,8 @@ class Questions:
         """Whether what is typed is not to be seen, nor kept."""
         return bool(self._asked) and self._asked[0].hidden
 
-    def ask(
-        self,
-        prompt: str,
-        answer: Callable[[str], None],
-        *,
-        hidden: bool = False,
-        ours: bool = True,
-        room: bool = False,
-    ) -> Question:
+    def ask(self, question: Question) -> None:
         """Ask it now, or after those that stay, and in place of the one that does not."""
-        question = Question(prompt, answer, hidden, ours, room)
         first = [one for one in self._asked if one.stays]
         then = [one for one in self._asked if question.stays and not one.stays]
         if first and not question.ours and first[0].prompt == question.prompt:
@@ -82,7 +73,6 @@ class Questions:
             first.append(question)
         self._asked = first + then
         self._changed()
-        return question
 
     def answer(self, line: str) -> None:
         """The first of them is answered."""

@@ -20,7 +20,9 @@ class QuestionsTests(SynchronousTestCase):
         def answer(line: str) -> None:
             self.told.append((prompt, line))
 
-        return self.questions.ask(prompt, answer, hidden=hidden, ours=ours)
+        question = Question(prompt, answer, hidden=hidden, ours=ours)
+        self.questions.ask(question)
+        return question
 
     def test_none(self) -> None:
         """At first nothing is asked."""
@@ -40,7 +42,7 @@ class QuestionsTests(SynchronousTestCase):
         def ask(_: str) -> None:
             self.ask("room?")
 
-        self.questions.ask("name?", ask)
+        self.questions.ask(Question("name?", ask))
         self.questions.answer("ana")
         self.questions.answer("tea")
         self.assertEqual(self.told, [("room?", "tea")])
