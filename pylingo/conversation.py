@@ -351,11 +351,6 @@ class Conversation:
         """There is a screen now."""
         self._view = view
 
-    def arrived(self) -> None:
-        """The connection is there, for the first time."""
-        self._arrived = True
-        self._lobby.arrive()
-
     def ask(self, question: str, *, hidden: bool = False) -> Deferred[str]:
         """Ask the person, who has to answer; the last line of `question` becomes the prompt."""
         answer: Deferred[str] = Deferred(lambda _: self._questions.withdraw(asked, unheard))
@@ -404,6 +399,9 @@ class Conversation:
                 self.tell(HINT)
             case Left() if not self._leaving:
                 self._lobby.offer()
+            case Connected(again=False):
+                self._arrived = True
+                self._lobby.arrive()
             case Connected() if self.room is None and (known[1] or self._lobby.owed):
                 if known[1]:
                     self.tell(f"-- You are not in {known[1]} any more.")

@@ -139,7 +139,6 @@ class _Talk:
         conversation.abandon = dialing.cancel
         try:
             connection = await dialing
-            conversation.arrived()
             self._saving.start(SAVED, now=False)
             await connection.closed
         except ChatError as refused:

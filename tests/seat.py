@@ -116,8 +116,7 @@ class Seat(SynchronousTestCase):
     def begin(self) -> None:
         """Arrive."""
         self.talk.begin(self.wall)
-        self.hear(welcome())
-        self.talk.arrived()
+        self.hear(welcome(), Connected(again=False))
 
     def hear(self, *events: Any) -> None:
         for event in events:
