@@ -45,8 +45,6 @@ def svg(panels: Sequence[Panel]) -> str:
 
 def _panel(panel: Panel) -> list[str]:
     points = [point for curve in panel.curves.values() for point in curve]
-    if not points:
-        return []
     low = math.log10(min(x for x, _ in points))
     high = math.log10(max(x for x, _ in points))
     top, step = scale(max(y for _, y in points))

@@ -352,8 +352,5 @@ def _own(file: int) -> int:
 
 def _filed(output: int) -> bool:
     """Whether what is written there goes into a file, and to no program or terminal."""
-    try:
-        mode = os.fstat(output).st_mode
-    except OSError:
-        return False  # It was closed from the beginning.
+    mode = os.fstat(output).st_mode
     return not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(output))
