@@ -734,8 +734,6 @@ class Connection:
             case Closing() if not self._reconnect:
                 self.closing = event
                 self._final = self.ended = self._without_another(event.text)
-            case _:
-                pass
         self._follow(event)
         # The listener may ask for more at once; that comes after what waits already.
         pending, lost = self._requests.answered(event.re, refused=isinstance(event, Error))
@@ -794,8 +792,6 @@ class Connection:
                 self.user, self.room = event.user, event.room
                 last = self.ticket.last if self.ticket else 0
                 self.ticket = Ticket(event.session, last)
-            case _:
-                pass
 
     def _remember(self, id: int) -> bool:
         """Note that a message was seen; whether it was not before."""

@@ -421,8 +421,6 @@ class Conversation:
             case Renamed(re=str() | int()) | Done(user=str()):
                 # Perhaps in answer to a command that was typed at the question who to be.
                 self._lobby.settle()
-            case _:
-                pass
         self._view.refresh()
 
     def _show(self, event: Heard, me: str) -> None:
@@ -438,8 +436,6 @@ class Conversation:
                 if isinstance(event, Private) or looks.mentions(event.text, me):
                     self._away = False
                     self._view.ring()
-            case _:
-                pass
 
     def _shows(self, event: Heard) -> bool:
         match event:
@@ -513,8 +509,6 @@ class Conversation:
                 self._count = len(event.users)
             case Rooms():
                 self._lobby.know(event)
-            case _:
-                pass
 
     def _ask_who(self) -> None:
         # If the link breaks before the answer, it is asked again over the next one anyway.
@@ -535,8 +529,6 @@ class Conversation:
                 return [[("class:info", heading)]]
             case Message() | Private():
                 self._heading = ""
-            case _:
-                pass
         return []
 
     # How the lobby sees the person.

@@ -183,8 +183,6 @@ def lines(
             yield [("class:error", f"!! Not connected: {tidy(event.reason)}{more}")]
         case Connected(again=True):
             yield info("Connected again.")
-        case _:
-            pass
 
 
 def rooms(event: Rooms, *, numbered: bool = False) -> Iterator[Line]:
