@@ -8,7 +8,7 @@ person is in no room, the `Lobby` takes the lines.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from functools import partial
 from typing import Protocol
@@ -427,8 +427,7 @@ class Conversation:
         """Print it, below a new day and a heading; ring for what was said to the person."""
         lines = looks.lines(event, me, most=looks.MOST_LINES, ignores=self._ignores)
         stamped = looks.stamped(lines) if isinstance(event, STAMPED) else lines
-        day = self._new_day() if isinstance(event, STAMPED | Message | Private) else ()
-        self.show([*day, *self._headings(event), *stamped])
+        self.show([*self._headings(event), *stamped])
         if isinstance(event, Private):
             self._meet(event.to if event.user == me else event.user)
         match event:
@@ -516,20 +515,16 @@ class Conversation:
             asked = self.request("users", quiet=True)
             asked.addCallbacks(self._follow, lambda why: why.trap(ChatError))
 
-    def _new_day(self) -> list[Line]:
-        """A line above what is shown first on another day."""
-        day, self._day = self._day, looks.today()
-        return [looks.info(self._day)] if day not in ("", self._day) else []
-
-    def _headings(self, event: Heard) -> list[Line]:
-        """A line above what is from the past."""
-        match event:
-            case Message() | Private() if event.replayed and self._heading:
-                heading, self._heading = self._heading, ""
-                return [[("class:info", heading)]]
-            case Message() | Private():
-                self._heading = ""
-        return []
+    def _headings(self, event: Heard) -> Iterator[Line]:
+        """Lines above what is shown first on another day, and above what is from the past."""
+        if isinstance(event, STAMPED | Message | Private):
+            day, self._day = self._day, looks.today()
+            if day not in ("", self._day):
+                yield looks.info(self._day)
+        if isinstance(event, Message | Private):
+            heading, self._heading = self._heading, ""
+            if heading and event.replayed:
+                yield [("class:info", heading)]
 
     # How the lobby sees the person.
 
