@@ -84,12 +84,10 @@ class Crowd:
             self.ask(links, hails.__getitem__, self.dialect.named)
         return came
 
-    def join(self, links: Sequence[Link], room: Callable[[int], str], *, rest: bool = True) -> None:
-        """Each goes into a room, all at once; then `rest` until nothing comes any more."""
+    def join(self, links: Sequence[Link], room: Callable[[int], str]) -> None:
+        """Each goes into a room, all at once."""
         places = {link: room(number) for number, link in enumerate(links)}
         self.ask(links, lambda link: self.dialect.join(places[link]), self.dialect.there)
-        if rest:
-            self.quiet()
 
     def ask(self, links: Sequence[Link], what: Callable[[Link], bytes], word: bytes) -> None:
         """Send something over each link and wait until each got an answer with `word` in it."""

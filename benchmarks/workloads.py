@@ -92,19 +92,16 @@ def names(count: int, letter: str = "u") -> list[str]:
     return [f"{letter}{number:05}" for number in range(count)]
 
 
-def gathered(server: Server, crowd: Crowd, members: int, slow: int = 0) -> tuple[Link, list[Link]]:
+def gathered(crowd: Crowd, members: int, slow: int = 0) -> tuple[Link, list[Link]]:
     """A talker and `members` more, all in one room; the last ones `slow`, with little room."""
     talker = crowd.come(["talker"])
     others = crowd.come(names(members - slow))
     if slow:
         others += crowd.come(names(slow, "s"), window=4096)
     everyone = talker + others
-    if server.name == "ngircd" and members > 50:
-        # It tells each who comes of all who are there; a few at a time are quicker for it.
-        for start in range(0, len(everyone), 50):
-            crowd.join(everyone[start : start + 50], lambda _: ROOM, rest=False)
-    else:
-        crowd.join(everyone, lambda _: ROOM)
+    # Some tell each who comes of all who are there; a few at a time are quicker for it.
+    for start in range(0, len(everyone), 50):
+        crowd.join(everyone[start : start + 50], lambda _: ROOM)
     crowd.settle()
     return talker[0], others
 
@@ -114,7 +111,7 @@ def settle(crowd: Crowd, users: int) -> None:
     for start in range(0, users, 100):
         links = crowd.come(names(min(100, users - start), f"s{start // 100:04}-"))
         places = [f"room{(start + number) // 10:05}" for number in range(len(links))]
-        crowd.join(links, places.__getitem__, rest=False)
+        crowd.join(links, places.__getitem__)
     crowd.settle()
 
 
@@ -161,7 +158,7 @@ def talk(
 ) -> tuple[Spent, str]:
     """One talker, who has `window` messages in flight; `slow` of the members read nothing."""
     with Crowd(server.dialect, server.port, tls=server.tls) as crowd:
-        talker, others = gathered(server, crowd, members, slow)
+        talker, others = gathered(crowd, members, slow)
         neglected = others[len(others) - slow :] if slow else []
         crowd.neglect(neglected)
         text = "x" * length
@@ -187,7 +184,7 @@ def pings(server: Server, members: int, count: int) -> tuple[list[float], Spent]
     """One message at a time: how long each took until all had it, and all of them together."""
     laps: list[float] = []
     with Crowd(server.dialect, server.port, tls=server.tls) as crowd:
-        talker, _ = gathered(server, crowd, members)
+        talker, _ = gathered(crowd, members)
         # The acknowledgement is not waited for here: the lap ends when the last member has it.
         talker.counts = False
 
@@ -283,7 +280,7 @@ def churn(server: Server, size: float) -> Figure:
     """50 come and go all the time, in front of 450 who stay; 50 comings and goings in flight."""
     stayers, goers, count = people(450, size), people(50, size), sized(2500, size)
     with Crowd(server.dialect, server.port) as crowd:
-        gathered(server, crowd, stayers - 1)
+        gathered(crowd, stayers - 1)
         guests = crowd.come(names(goers, "g"))
         for guest in guests:
             guest.counts = False
