@@ -330,16 +330,8 @@ class Screen(TwistedProtocol):
         finally:
             self._printing = None
 
-    def suspend(self) -> None:
-        """Take the prompt away while the shell has the terminal."""
-        self._step_aside(self._suspend)
-
-    def redraw(self) -> None:
-        """Draw it all anew, from where the cursor is now."""
-        self._step_aside(lambda: None)
-
-    def _step_aside(self, meanwhile: Callable[[], None]) -> None:
-        """Take the prompt away, do something, and draw it again."""
+    def step_aside(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Take the prompt away, do something, and draw it again from where the cursor is then."""
 
         async def step_aside() -> None:
             async with in_terminal():
@@ -451,7 +443,7 @@ class Screen(TwistedProtocol):
 
         @keys.add("c-z")
         def _(_: KeyPressEvent) -> None:
-            self.suspend()
+            self.step_aside(self._suspend)
 
         @keys.add("c-d")
         def _(event: KeyPressEvent) -> None:

@@ -168,9 +168,9 @@ class _Talk:
             pass  # The terminal is as it was found, or will be.
         elif self._tty.ours:
             self._tty.again()
-            self._screen.redraw()
+            self._screen.step_aside()
         else:
-            self._screen.suspend()
+            self._screen.step_aside(self._tty.suspend)
 
     # The connection, and what is remembered of it.
 

@@ -1259,7 +1259,7 @@ class EndTests(ScreenTests):
         await self.type("hello")
         await self.before("[lobby] ana> hello")
         self.glass.feed(b"\x1b[H\x1b[Jsh> fg\r\n")
-        self.screen.redraw()
+        self.screen.step_aside()
         await self.until(lambda: self.glass.order("sh> fg", "[lobby] ana> hello", "example"))
 
     def test_put_away(self) -> None:
