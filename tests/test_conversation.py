@@ -726,9 +726,13 @@ class LinkTests(Seat):
     def test_nowhere_in_a_pause(self) -> None:
         """Without link and room the menu's numbers are not taken for things to say."""
         self.line.room = None
+        self.hear(Notice(text="Tea is ready."))
         self.lose()
         self.talk.typed("3")
         self.assertNotIn(("say", "3"), self.line.asked)
+        self.assertFalse(self.line.stopped)
+        self.talk.typed("4")
+        self.assertTrue(self.line.stopped)
 
 
 class BarTests(Seat):
@@ -808,6 +812,7 @@ class CompletionTests(Seat):
     def test_begun_command(self) -> None:
         """Those that begin so, in any case, with their help."""
         self.assertEqual(self.texts("/L"), ["/list ", "/leave "])
+        self.assertEqual(self.texts("／L"), ["/list ", "/leave "])
         (_, _, help) = self.talk.complete("/join")[0]
         self.assertEqual(" ".join(help.split()), "ROOM Go into a room.")
 

@@ -118,6 +118,14 @@ class PersonTests(PipeTests):
         self.pipe.dataReceived(b"exit\n")
         self.assertEqual(self.wire.asked, [("leave", ""), ("leave", ""), ("quit", "")])
 
+    def test_person_talks(self) -> None:
+        """What else a person types is said, and nothing is told twice."""
+        self.pipe.heard(welcome())
+        self.pipe.heard(Notice(text="Tea is ready."))
+        self.pipe.dataReceived(b"exit left\n")
+        self.assertEqual(self.wire.asked, [("say", "exit left")])
+        self.assertEqual(self.printed.count(BEGIN), 1)
+
     def test_person_astray(self) -> None:
         """It does so also for who was not let in elsewhere."""
         self.pipe.dataReceived(b"/join den\n")

@@ -117,6 +117,25 @@ class RequestsTests(SynchronousTestCase):
         self.answer(made)
         self.assertEqual(self.sent(), [("create", "den"), ("join", "den"), ("create", "attic")])
 
+    def test_not_made(self) -> None:
+        """One that was not asked for before is made, or it is told why not; so is another room."""
+        self.requests.open()
+        self.requests.shut()
+        self.room = "den"
+        made = self.add("create", "den")
+        self.requests.open()
+        self.assertEqual(self.sent(), [("create", "den")])
+        self.requests.shut()
+        self.room = "lobby"
+        self.requests.open()
+        self.assertEqual(self.sent(), [("create", "den")])
+        self.answer(made)
+        asked = self.add("topic", "lobby")
+        self.requests.shut()
+        self.requests.open()
+        self.answer(asked)
+        self.assertEqual(self.sent(), [("topic", "lobby")] * 2)
+
     def test_stranded(self) -> None:
         """What was to be done in a room is not done elsewhere, but behind the way to another."""
         self.requests.open()
