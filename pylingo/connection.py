@@ -551,8 +551,8 @@ class Connection:
         if wire.encrypted:
             return f"{where} hung up without a word. Try again, or check the address."
         return (
-            f"{where} hung up without a word: it is an encrypted server, or no PyLingo server. "
-            "Try --tls, or check the address."
+            f"{where} hung up without a word: it is an encrypted server, no PyLingo server, or one "
+            "that is down behind a proxy. Try --tls, check the address, or try again later."
         )
 
     def _stopped(self, _: object) -> None:

@@ -396,7 +396,8 @@ class UnreachableTests(SynchronousTestCase):
         person = self.world.arrive(where="example.org:80")
         self.world.link.drop()
         self.world.flush()
-        self.assertIn("or no PyLingo server. Try --tls", str(person.refusal))
+        self.assertIn("no PyLingo server, or one that is down", str(person.refusal))
+        self.assertIn("Try --tls", str(person.refusal))
 
     def test_something_else_first(self) -> None:
         """A server whose first event is no welcome is none of ours."""
