@@ -129,6 +129,13 @@ class Options(BaseOptions):
         except ChatError as error:
             raise UsageError(f"--admin {name}: {error}") from None
 
+    def getUsage(self, width: int | None = None) -> str:
+        try:
+            return super().getUsage(width)
+        except ValueError:
+            # COLUMNS may be 0, or nothing at all, where nobody knows how wide the terminal is.
+            return super().getUsage(80)
+
     def postOptions(self) -> None:
         for option in ("interface", "metrics", "motd", "password-file", "tls"):
             if self[option] == "":

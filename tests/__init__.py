@@ -7,3 +7,6 @@ for number, usual in (
 ):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # As under nohup, which goes on to hold for us; a handler is nothing that others inherit.
+    signal.signal(signal.SIGHUP, lambda *_: None)

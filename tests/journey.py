@@ -138,12 +138,12 @@ class Process:
     @property
     def out(self) -> str:
         """What was printed so far."""
-        return self._out.read_text(errors="replace")
+        return self._out.read_text("utf-8", errors="replace")
 
     @property
     def err(self) -> str:
         """What was complained so far."""
-        return self._err.read_text(errors="replace")
+        return self._err.read_text("utf-8", errors="replace")
 
     def write(self, text: str) -> None:
         """Feed lines to its input."""

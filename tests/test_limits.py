@@ -502,7 +502,7 @@ def _welcome(visitor: Visitor) -> Any:
 class ReaderTests(TestCase):
     """Slow readers on real sockets, whose buffers are small, with the clock in the test's hand."""
 
-    timeout = 20
+    timeout = 60
 
     def setUp(self) -> None:
         self.house = House()

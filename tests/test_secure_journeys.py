@@ -11,6 +11,7 @@ import os
 import re
 import resource
 import shlex
+import shutil
 import signal
 import socket
 import sqlite3
@@ -30,6 +31,7 @@ from tests.house import events, request
 from tests.journey import Client, Journey, Server, until
 
 ROOT = Path(__file__).parents[1]
+with_openssl = unittest.skipIf(shutil.which("openssl") is None, "There is no openssl; install it.")
 
 
 class Plug:
@@ -135,6 +137,7 @@ class SecureJourney(Journey):
 
 
 class EncryptedJourneys(SecureJourney):
+    @with_openssl
     def test_openssl(self) -> None:
         """The real openssl gets in, by TLS 1.2 or 1.3, sees the logged certificate; not by less."""
         server = self.serve("--tls", "auto")
@@ -154,6 +157,7 @@ class EncryptedJourneys(SecureJourney):
             self.assertIn("Cipher is (NONE)", old.stdout)
         self.assertNotIn("Traceback", server.out)
 
+    @with_openssl
     def test_talks_to_openssl(self) -> None:
         """Frames that openssl passes on are answered."""
         server = self.serve("--tls", "auto")
@@ -185,6 +189,7 @@ class EncryptedJourneys(SecureJourney):
         self.assertEqual((self.fingerprint(again), path.read_bytes()), (first, made))
         self.assertNotIn("PRIVATE KEY", server.out + again.out)
 
+    @with_openssl
     def test_file(self) -> None:
         """A certificate of one's own is used; a file that is none ends it with a sentence."""
         folder = self.home / "own"
@@ -296,7 +301,7 @@ class DoorJourneys(SecureJourney):
     def test_password(self) -> None:
         """Without the password nothing is done or told, with it all is; it is in no log."""
         secret = self.home / "secret"
-        secret.write_text("sésame\nnot this line\n")
+        secret.write_text("sésame\nnot this line\n", encoding="utf-8")
         server = self.serve("--password-file", str(secret))
         eve = self.plug(server)
         eve.send(
@@ -360,7 +365,7 @@ class DoorJourneys(SecureJourney):
         server = self.serve()
         ana = self.plug(server)
         ana.send(request("join", "lobby", "join"))
-        page = (ROOT / "docs" / "operating.md").read_text()
+        page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
         (backup,) = re.findall(r"^python3 (-c .*VACUUM INTO.*)$", page, re.MULTILINE)
         for count in (1, 2):
             ana.send(request("say", f"before copy {count}", count))
@@ -466,7 +471,7 @@ class LimitJourneys(SecureJourney):
 
     def test_slow_reader(self) -> None:
         """One that takes nothing is let go; all the others have heard all of it, and in time."""
-        server = self.serve("--rate", "0")
+        server = self.serve("--rate", "0", "--database", ":memory:")  # However slow the disk is.
         deaf, talker, good = (self.plug(server) for _ in range(3))
         deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for plug in (deaf, talker, good):
@@ -585,8 +590,11 @@ class WatchJourneys(SecureJourney):
         ana.send(request("join", "lobby", 1), request("say", "hi", 2))
         ana.until(b'"re":2')
 
+        # Whatever proxy the environment names.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
         def page(path: str) -> str:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+            with direct.open(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
                 return str(answer.read().decode())
 
         text = page("metrics")

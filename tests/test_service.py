@@ -80,6 +80,12 @@ class OptionsTests(SynchronousTestCase):
         for option in ("--interface", "--metrics"):
             self.assertIn(f"{option} is empty. Give an address", self.refused(option, ""))
 
+    def test_no_width(self) -> None:
+        """The options are told also where nobody knows how wide the terminal is."""
+        for columns in ("0", "", "x", "10"):
+            self.patch(os, "environ", os.environ | {"COLUMNS": columns})
+            self.assertIn("--port", Options().getUsage())
+
     def test_defaults(self) -> None:
         """Without options it is as the manual says."""
         options = parsed()
@@ -129,7 +135,7 @@ class OptionsTests(SynchronousTestCase):
     def test_motd(self) -> None:
         """The message of the day is a text file, cleaned."""
         path = self.mktemp()
-        Path(path).write_text("Be nice.\x1b[31m\n\n  Don't shout. 👋\n\n")
+        Path(path).write_text("Be nice.\x1b[31m\n\n  Don't shout. 👋\n\n", encoding="utf-8")
         self.assertEqual(parsed("--motd", path)["motd"], "Be nice.[31m\n\n  Don't shout. 👋")
 
     def test_bad_motd(self) -> None:
@@ -147,9 +153,9 @@ class OptionsTests(SynchronousTestCase):
         """The first line of the file is the server's password; an empty one is refused."""
         self.assertEqual(parsed()["password"], "")
         path = self.mktemp()
-        Path(path).write_text("  sésame ouvre-toi \r\nanother line\n")
+        Path(path).write_text("  sésame ouvre-toi \r\nanother line\n", encoding="utf-8")
         self.assertEqual(parsed("--password-file", path)["password"], "sésame ouvre-toi")
-        Path(path).write_text("\ufeffsesame\n")
+        Path(path).write_text("\ufeffsesame\n", encoding="utf-8")
         self.assertEqual(parsed("--password-file", path)["password"], "sesame")
         for text in ("", "\n", "  \nsecond\n"):
             Path(path).write_text(text)
@@ -334,7 +340,7 @@ class MakeServiceTests(SynchronousTestCase):
 
 
 class ServiceTestCase(TestCase):
-    timeout = 20
+    timeout = 60
 
     def setUp(self) -> None:
         self.logged: list[str] = []

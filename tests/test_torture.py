@@ -16,7 +16,7 @@ class TortureTests(SynchronousTestCase):
         """Thirty times `kill -9` leave every message stored once and seen once, in order."""
         kills = int(os.environ.get("PYLINGO_KILLS") or 30)
         status, printed = run(
-            "tests.torture", "--kills", str(kills), "--seed", str(seed()), seconds=90 + 4 * kills
+            "tests.torture", "--kills", str(kills), "--seed", str(seed()), seconds=150 + 9 * kills
         )
         print(printed.splitlines()[0] if printed else "")
         self.assertEqual(status, 0, printed)

@@ -433,7 +433,7 @@ async def torture(kills: int, seed: int) -> int:
     """One run; the exit status."""
     print(f"torture: {kills} kills, seed {seed}", flush=True)
     run = Torture(random.Random(seed))
-    return await run.end(run.run(kills), 60 + 3 * kills)
+    return await run.end(run.run(kills), 120 + 8 * kills)
 
 
 def main() -> None:
