@@ -66,7 +66,7 @@ class Keyboard:
         self._pasting = False
         """Whether what is pasted has begun, and not ended."""
         self._tail = ""
-        """The last keys, which may be the first half of a mark around that."""
+        """The last keys, which may be the first half of the mark at its end."""
 
     def read(self, data: bytes) -> str:
         """The keys in what came last."""
@@ -75,19 +75,19 @@ class Keyboard:
         self.half = ""
         if not self._pasting and (half := _HALF.search(keys)):
             self.half, keys = half[0], keys[: half.start()]
-        return self._known(keys)
+        return self._translated(keys)
 
     def rest(self) -> str:
         """What nothing more has come of, so it was Escape, or the like."""
         keys, self.half = self.half, ""
-        return self._known(keys)
+        return self._translated(keys)
 
-    def _known(self, keys: str) -> str:
+    def _translated(self, keys: str) -> str:
         keys = _CURSOR.sub(self._place, keys)
         if self._pasting and keys == _INTERRUPT:
             # The end got lost on the way, and until it comes no key does anything.
             keys = _PASTED_END + keys
-        elif not self._pasting and _PASTED not in self._tail + keys[: len(_PASTED) - 1]:
+        elif not self._pasting:
             keys = _KEY.sub(_known, keys)
         seen = self._tail + keys
         if _PASTED in seen or _PASTED_END in seen:
