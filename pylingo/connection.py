@@ -756,7 +756,7 @@ class Connection:
         bye = isinstance(event, Closing) and event.reason == "bye"
         if isinstance(event, Error | Closing) and not (bye or names.clean(event.text).strip()):
             event = replace(event, text=f"{self.where} does not say why.")
-        answers = event.re is not None and not isinstance(event, Sent | Error)
+        answers = event.re is not None and not isinstance(event, Sent | Error | Closing)
         if answers and any(
             one.request.re == event.re and one.command in SAID for one in self._requests
         ):

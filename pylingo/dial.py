@@ -46,6 +46,14 @@ async def dial(
         bare = TCP6ClientEndpoint(reactor, options.host, options.port)
     elif "_" in options.host:
         # It would refuse what no domain can be called, but a container can.
+        try:
+            options.host.encode("idna")
+        except UnicodeError:
+            # The reactor would tell that to its log, and never to us.
+            raise ChatError(
+                "unreachable",
+                f"{options.where} is not a name that a host can have. Check the spelling.",
+            ) from None
         bare = TCP4ClientEndpoint(reactor, options.host, options.port)
     if not options.tls:
         return await start(bare)

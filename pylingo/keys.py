@@ -66,7 +66,7 @@ class Keyboard:
         self._pasting = False
         """Whether what is pasted has begun, and not ended."""
         self._tail = ""
-        """The last keys, which may be the first half of the mark at its end."""
+        """The last keys, which may be the first half of a mark around that."""
 
     def read(self, data: bytes) -> str:
         """The keys in what came last."""
@@ -87,7 +87,7 @@ class Keyboard:
         if self._pasting and keys == _INTERRUPT:
             # The end got lost on the way, and until it comes no key does anything.
             keys = _PASTED_END + keys
-        elif not self._pasting:
+        elif not self._pasting and _PASTED not in self._tail + keys[: len(_PASTED) - 1]:
             keys = _KEY.sub(_known, keys)
         seen = self._tail + keys
         if _PASTED in seen or _PASTED_END in seen:

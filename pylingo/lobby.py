@@ -133,6 +133,7 @@ class Lobby:
         self.owed = here and not self._visitor.linked
         if here and not self.owed:
             self._visitor.show([[("class:menu", line)] for line in MENU])
+            self.learn()
 
     def choose(self, line: str) -> None:
         """What was typed at the menu."""

@@ -1113,6 +1113,16 @@ class HostileServerTests(SynchronousTestCase):
         self.failureResultOf(said, ChatError)
         self.assertEqual([error.code for error in self.ana.of(Error)], ["bad_frame"])
 
+    def test_closed_in_answer(self) -> None:
+        """A server that ends it in answer to a message is obeyed."""
+        self.world.answers["say"] = lambda request: [
+            Closing(reason="kicked", text="Out.", re=request.re)
+        ]
+        said = self.ana.connection.say("hi")
+        self.world.flush()
+        self.failureResultOf(said, ChatError)
+        self.assertEqual(self.ana.connection.ended, "Out.")
+
     def test_absurd_names_and_counts(self) -> None:
         """So is a name, or a number of people, that no server of ours would have."""
         self.bytes(encode(Renamed(user="ana", to="x" * (LONGEST_SHOWN + 1))))

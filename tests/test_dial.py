@@ -71,6 +71,14 @@ class AddressTests(SynchronousTestCase):
         """A name that no domain can have is left to the system, which may know it."""
         self.connects("chat_server:5001", "chat_server")
 
+    def test_no_container(self) -> None:
+        """What not even a container can be called is told as that."""
+        for host in ("a..b_c", ".chat_server", "x_" + "y" * 70):
+            dialing = dial(client.parse([host]), MemoryReactorClock(), cast(Any, None), None)
+            why = self.failureResultOf(ensureDeferred(dialing), ChatError)
+            self.assertIn(f"{host}:5000 is not a name", str(why.value))
+        self.flushWarnings()
+
     def connects(self, address: str, host: str) -> None:
         reactor = MemoryReactorClock()
         self.endpoint(address, reactor).connect(Factory())

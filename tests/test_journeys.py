@@ -277,11 +277,14 @@ class PipeJourneys(Journey):
     def test_dumb_terminal(self) -> None:
         """A terminal that cannot move its cursor gets lines, and nothing else."""
         server = self.serve()
-        ana = self.terminal(server.address, "--name", "ana", "--room", "lobby", term="dumb")
-        ana.shows("--> You joined lobby: nobody else is here")
-        ana.type("/users\n")
-        ana.shows("-- In lobby (1): ana")
-        self.assertNotIn(b"\x1b", ana.raw)
+        for term in ("dumb", "unknown"):
+            ana = self.terminal(server.address, "--name", term, "--room", term, term=term)
+            ana.shows(f"--> You joined {term}: nobody else is here")
+            ana.type("/users\n")
+            ana.shows(f"-- In {term} (1): {term}")
+            self.assertNotIn(b"\x1b", ana.raw)
+            ana.type("x" * 5000 + "\n")
+            ana.shows("The terminal cuts lines at 4095 bytes.")
 
     def test_name_free_again(self) -> None:
         """Who ends with nobody to read it, or by a signal, leaves no ghost that has the name."""

@@ -54,7 +54,7 @@ class KeyboardTests(SynchronousTestCase):
         pasted = b"\x1b[200~a\x1b[57399ub\x1b[201~"
         for at in range(len(pasted)):
             keyboard = Keyboard(lambda *_: None)
-            read = keyboard.read(pasted[:at]) + keyboard.read(pasted[at:])
+            read = keyboard.read(pasted[:at]) + keyboard.rest() + keyboard.read(pasted[at:])
             self.assertEqual(read, pasted.decode(), at)
 
     def test_in_pieces(self) -> None:

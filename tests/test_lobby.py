@@ -297,6 +297,12 @@ class LobbyTests(Seat):
         for entry in ("1  create a room", "2  join a room", "3  list the rooms", "4  exit"):
             self.assertIn(entry, shown)
 
+    def test_new_rooms(self) -> None:
+        """With the menu come the rooms of now, for what is pasted and completed at once."""
+        self.line.listed = Rooms(rooms=[RoomSummary("den", 1, "", False)])
+        self.talk.typed("9")
+        self.assertEqual([text for text, *_ in self.talk.complete("/join d")], ["den"])
+
     def test_renamed(self) -> None:
         """A new name is no reason to ask again where to go, or to drop what is asked."""
         self.talk.typed("1")

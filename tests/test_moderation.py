@@ -1115,7 +1115,10 @@ class AdminTests(HouseTestCase):
             self.error(eve, "forbidden", command, body)
         eve.ask("join", "other")
         self.error(eve, "forbidden", "say", "x")
+        eve.hear()
         self.done(self.boss, "unmute", "eve")
+        (told,) = eve.hear()
+        self.assertIn("not muted on this server any more", str(told))
         self.assertIsInstance(eve.ask("say", "x"), Sent)
 
     def test_mute_of_another(self) -> None:
