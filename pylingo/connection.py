@@ -69,6 +69,7 @@ from pylingo.protocol import (
     Request,
     Resumed,
     Sent,
+    Stored,
     Unknown,
     Welcome,
     decode_event,
@@ -712,7 +713,8 @@ class Connection:
                 return
             text = "Only a newer client understands the server's answer."
             event = Error(code="bad_frame", text=text, fatal=False, re=event.re)
-        event = self._credible(event)
+        if not isinstance(event, Stored):
+            event = self._credible(event)
         match event:
             case Ping():
                 self._send(encode(Request("pong")))
@@ -756,10 +758,9 @@ class Connection:
         bye = isinstance(event, Closing) and event.reason == "bye"
         if isinstance(event, Error | Closing) and not (bye or names.clean(event.text).strip()):
             event = replace(event, text=f"{self.where} does not say why.")
-        answers = event.re is not None and not isinstance(event, Sent | Error | Closing)
-        if answers and any(
-            one.request.re == event.re and one.command in SAID for one in self._requests
-        ):
+        answers = event.re is not None and not isinstance(event, Error | Closing)
+        said = (one for one in self._requests if one.command in SAID)
+        if answers and any(one.request.re == event.re for one in said):
             text = "The server's answer is none to a message. Check whether it was said."
             event = Error(code="bad_frame", text=text, fatal=False, re=event.re)
         return event
