@@ -85,6 +85,7 @@ PULSE = 10.0
 SILENCE = 25.0
 """Seconds without a sign of life after which the link counts as lost."""
 GONE = "The server went away."
+DAMAGED = "What came was not encrypted as agreed: it was damaged or changed on its way."
 PARTING = 2.0
 """Seconds that the server has to answer when there is no time to wait for it."""
 LONGEST_PAUSE = 30.0
@@ -235,7 +236,9 @@ class Connection:
         """The name that the last new session came with."""
         self._paused = False
         self._tries = 0
-        """How often it was tried to come back, since the link was there."""
+        """How often it was tried to come back, since a link lasted for longer than `PULSE`."""
+        self._arrived = 0.0
+        """When there was one last."""
         self._told = ""
         """Why the link was lost, as it was told last."""
         self._ids = map(f"{secrets.token_hex(4)}-{{}}".format, count(1))
@@ -457,11 +460,12 @@ class Connection:
         self._tell(Error(code="not_in_room", text=text, fatal=False))
         refuse(lost, "not_in_room", text)
 
-    def _strand(self, room: str) -> None:
+    def _strand(self, room: str | None) -> None:
         """What was to be done in a room where we are not any more is not done, and told."""
         lost = self._requests.stranded()
         undone = ", ".join(f"/{one.command}" for one in lost if one.command not in OUT | SAID)
-        text = f"You are not in {room} any more. Not done: {undone}"
+        where = f"not in {room} any more" if room else f"in {self.room} now"
+        text = f"You are {where}. Not done: {undone}"
         if undone:
             self._tell(Error(code="not_in_room", text=text, fatal=False))
         refuse([one for one in lost if one.begun and one.command in SAID], "unsure", UNSURE)
@@ -485,8 +489,12 @@ class Connection:
                     f"{self.where} has a certificate that no authority known here confirms. "
                     "Check the address, and ask who runs it before you trust it."
                 )
+        if wire.welcomed and "SSL" in why and not (wire.refused or wire.broken):
+            why = DAMAGED
         self._wire = None
         was_linked = self.linked
+        if was_linked and self._reactor.seconds() - self._arrived >= PULSE:
+            self._tries = 0
         self._requests.shut()
         if self._arriving is not None:
             self._arriving.cancel()
@@ -614,12 +622,12 @@ class Connection:
             self.ticket = Ticket(welcome.session, 0)
             self.user = self._given = welcome.user
             self.room = None
-        elif room and not same_room(room, self.room):
+        elif not same_room(room or "", self.room):
             # The session brought back another one.
-            if first:
-                self._wanted = {"join": room}
-            else:
+            if not first:
                 self._strand(room)
+            elif room:
+                self._wanted = {"join": room}
         for command, body in tuple(self._wanted.items()):
             if body:
                 try:
@@ -630,7 +638,7 @@ class Connection:
                         raise
             del self._wanted[command]
         self._arriving = None
-        self._tries = 0
+        self._arrived = self._reactor.seconds()
         self._requests.open()
         if self._paused:
             wire.pauseProducing()

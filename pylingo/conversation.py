@@ -47,7 +47,7 @@ from pylingo.protocol import (
     unindented,
 )
 from pylingo.questions import EXIT, Question, Questions, choice
-from pylingo.requests import LEAVES, MOVES, ONCE, SAID
+from pylingo.requests import HERE, LEAVES, MOVES, ONCE, OUT, SAID
 
 BACK = "-- /history shows what was said before."
 HINT = "-- /help shows the commands, Tab completes, Ctrl-D leaves."
@@ -209,7 +209,7 @@ class Conversation:
 
     def _means_ignore(self, command: str) -> bool:
         """Whether there is no such command, and ours is the one most like it."""
-        known = self._all_words()
+        known = [*self._all_words(), *SECRETS]
         near = get_close_matches(command, [*known, *HIDING], 1, NEAR)
         return command not in known and not {IGNORE.name, *HIDING}.isdisjoint(near)
 
@@ -639,8 +639,9 @@ class Conversation:
         kind, said = code(why), _draft(request)
         command = f"/{request.command} {request.body}"
         if kind == "gone":
-            if said or request.command.casefold() in ONCE:
-                self.unsent.append(said or command)
+            word = request.command.casefold()
+            if said or word in ONCE | HERE - OUT - SAID:
+                self.unsent.append(said or (f"/{word} …" if word in SECRETS else command))
         elif kind == "unsure" and not said:
             self.tell(f"!! {command}: {why.getErrorMessage()}")
         elif said:

@@ -180,7 +180,8 @@ class Pipe(LineReceiver):
     def heard(self, event: Heard) -> None:
         """Print `event`."""
         if isinstance(event, Closing) and event.reason == "bye":
-            self._closing = True
+            # If nobody wanted to go, it is a loss like any other.
+            self._closing = self._closing or self._quitting
         if isinstance(event, Disconnected):
             if not self._closing and event.reason != self._told:
                 self._complain(event.reason + self._missing())

@@ -200,7 +200,9 @@ class _Talk:
             if before.name != names.kept(name):
                 before.remember(None)  # It has this very session, or one that has ended.
             before.close()
-        self._memory = Memory(self._folder, self._options.where, name)
+        # What was given over TLS is not told to who answers without.
+        where = f"tls {self._options.where}" if self._options.tls else self._options.where
+        self._memory = Memory(self._folder, where, name)
         return self._memory
 
     def _resume(self, name: str) -> Deferred[AnyEvent] | None:

@@ -148,14 +148,15 @@ class Pin:
 
     def __init__(self, where: str, path: Path) -> None:
         self.seen = ""
-        self._where = where
+        self._where = where.lower()
         self._path = path
         try:
             lines = path.read_text("utf-8", errors="replace").splitlines()
         except OSError:
             lines = []
-        known = dict(words[:2] for line in lines if len(words := line.split()) > 1)
-        self.expected: str | None = known.get(where)
+        rows = [words for line in lines if len(words := line.split()) > 1]
+        known = {words[0].lower(): words[1] for words in rows}
+        self.expected: str | None = known.get(self._where)
 
     def trust(self) -> None:
         """Expect what was seen, from now on. Raises `CertificateError` if it cannot be kept."""

@@ -718,10 +718,13 @@ class LinkTests(Seat):
 
     def test_announce_and_leave(self) -> None:
         """Nor is what all were to hear, or somebody was to be kicked for."""
-        for line in ("/announce at five", "/kick bob spam", "/list"):
+        for line in ("/announce at five", "/kick bob spam", "/list", "/topic x", "/leave"):
             self.talk.typed(line)
             self.refuse("gone")
-        self.assertEqual(self.talk.unsent, ["/announce at five", "/kick bob spam"])
+        self.talk.typed("/lock sesame")
+        self.refuse("gone")
+        unsent = ["/announce at five", "/kick bob spam", "/topic x", "/lock …"]
+        self.assertEqual(self.talk.unsent, unsent)
 
     def test_nowhere_in_a_pause(self) -> None:
         """Without link and room the menu's numbers are not taken for things to say."""

@@ -427,6 +427,11 @@ class OutputTests(PipeTests):
         self.setUp()
         self.pipe.dataReceived(b"one\n")
         self.pipe.heard(Closing(reason="bye", text="Bye."))
+        self.pipe.heard(Disconnected("Bye.", True))
+        self.assertIn("1 line was not acknowledged", self.complaints)
+        self.setUp()
+        self.pipe.dataReceived(b"/close\n")
+        self.pipe.heard(Closing(reason="bye", text="Bye."))
         self.pipe.leave()
         self.assertEqual(self.complaints, "")
 

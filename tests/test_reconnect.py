@@ -14,11 +14,13 @@ from pylingo.connection import Connected, Disconnected, Ticket
 from pylingo.protocol import (
     ChatError,
     Error,
+    Event,
     Joined,
     Left,
     Message,
     Notice,
     Private,
+    Request,
     Resumed,
     Rooms,
     Sent,
@@ -306,6 +308,26 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertIn(("msg", "bob psst"), self.world.link.asked)
         self.assertNotIn("say", [command for command, _ in self.world.link.asked])
 
+    def test_another_room_on_the_second_return(self) -> None:
+        """Nor is it where the session was in no room in between."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        said = ana.connection.say("for the lobby")
+        rooms = [None, "den"]
+
+        def back(request: Request) -> list[Event]:
+            room = rooms.pop(0)
+            return [
+                Resumed(
+                    user="ana", room=room, users=[], count=0, topic="", session="t", re=request.re
+                )
+            ]
+
+        self.world.answers["resume"] = back
+        self.lose()
+        self.lose()
+        self.assertEqual(self.failureResultOf(said, ChatError).value.code, "unsure")
+        self.assertNotIn(("say", "for the lobby"), self.world.link.asked)
+
     def test_once(self) -> None:
         """What is not harmless a second time is not asked again, also in the same session."""
         ana = self.world.arrive(name="ana", room="lobby")
@@ -462,6 +484,29 @@ class BrokenLinkTests(SynchronousTestCase):
             self.world.link.transport.write(frame[start : start + 100])
             self.world.wait(3)
         self.assertEqual((len(ana.texts), ana.of(Disconnected)), (1, []))
+
+    def test_pauses_grow_where_no_link_lasts(self) -> None:
+        """They do so where each new link is lost at once; one that lasted is tried again soon."""
+        self.world.arrive(name="ana", room="lobby")
+        times = self.world.tried
+        for _ in range(12):
+            tried = len(times)
+            self.world.link.transport.loseConnection()
+            while len(times) == tried:
+                self.world.wait(0.5)
+        self.assertGreater(times[-1] - times[-2], 5)
+        self.world.wait(15)
+        tried = len(times)
+        self.world.link.transport.loseConnection()
+        self.world.wait(4)
+        self.assertEqual(len(times), tried + 1)
+
+    def test_damaged(self) -> None:
+        """What TLS finds wrong in the middle is told in words of people."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.lose(SSL.Error([("SSL routines", "", "bad record type")]))
+        self.world.flush()
+        self.assertIn("damaged or changed on its way", ana.of(Disconnected)[-1].reason)
 
     def test_pauses_grow_where_somebody_answers(self) -> None:
         """They do so as well where the port is open, and nobody is behind it who can be used."""

@@ -29,6 +29,7 @@ from typing import Any
 from pylingo.protocol import Closing, Message, Private, Sent, Welcome, encode
 from tests.house import events, request
 from tests.journey import Client, Journey, Server, until
+from tests.seat import welcome
 
 ROOT = Path(__file__).parents[1]
 with_openssl = unittest.skipIf(shutil.which("openssl") is None, "There is no openssl; install it.")
@@ -250,8 +251,8 @@ class EncryptedJourneys(SecureJourney):
 class KnownHostsJourneys(SecureJourney):
     """The real client, whose input is redirected, never asks."""
 
-    def known_hosts(self) -> Path:
-        return self.home / "pipes" / ".config" / "pylingo" / "known_hosts"
+    def known_hosts(self, whose: str = "pipes") -> Path:
+        return self.home / whose / ".config" / "pylingo" / "known_hosts"
 
     def talk(self, server: Server) -> Client:
         """Say something, and leave; the result is the client, at its end."""
@@ -263,6 +264,29 @@ class KnownHostsJourneys(SecureJourney):
             client.eof()
         client.wait()
         return client
+
+    def test_session_is_for_tls(self) -> None:
+        """A session that began over TLS is not gone on with, nor told of, without."""
+        server = self.serve("--tls", "auto")
+        self.known_hosts("desk").parent.mkdir(parents=True)
+        self.known_hosts("desk").write_text(f"{server.address} {self.fingerprint(server)}\n")
+        arguments = (server.address, "--name", "ana", "--room", "lobby")
+        ana = self.terminal(*arguments, "--tls")
+        ana.shows("--> You joined lobby")
+        (session,) = (self.home / "desk" / "state").rglob("sessions/*")
+        until(lambda: session.stat().st_size > 2)
+        ana.process.kill()
+        ana.wait()
+        server.stop()
+        with socket.create_server(("127.0.0.1", server.port)) as door:
+            self.terminal(*arguments)
+            peer, _ = door.accept()
+            with peer:
+                peer.settimeout(20)
+                hello = json.loads(peer.recv(4096)[4:])
+                peer.sendall(encode(welcome(re=hello["id"])))
+                # The next is who to be, or which session to go on with.
+                self.assertNotIn(b"resume", peer.recv(4096))
 
     def test_unknown(self) -> None:
         """An unknown certificate is refused with its fingerprint, and nothing was said to it."""

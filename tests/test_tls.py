@@ -261,6 +261,11 @@ class KnownHostsTests(SynchronousTestCase):
         self.assertIsNone(self.find("example.org:5001"))
         self.assertIsNone(self.find("xample.org:5000"))
 
+    def test_case(self) -> None:
+        """A host is the same however its name is written."""
+        self.add("Example.org:5000", "AA:BB")
+        self.assertEqual(self.find("example.ORG:5000"), "AA:BB")
+
     def test_edited(self) -> None:
         """Who edits it need not care for blanks, or for the end of the last line."""
         self.path.parent.mkdir(parents=True)
