@@ -104,6 +104,27 @@ class QuestionsTests(SynchronousTestCase):
             self.assertEqual(self.unheard, ["secret"])
             self.assertIsNone(self.questions.now)
 
+    def test_told(self) -> None:
+        """Whoever draws it is told at once of what is asked."""
+        self.ask("is that right?", ours=False)
+        self.assertEqual(len(self.changes), 1)
+
+    def test_same(self) -> None:
+        """What two commands ask in the same words is asked for each of them."""
+        self.ask("password?", hidden=True)
+        self.ask("password?", hidden=True)
+        self.questions.answer("one")
+        self.questions.answer("two")
+        self.assertEqual(self.told, [("password?", "one"), ("password?", "two")])
+
+    def test_withdraw_in_time(self) -> None:
+        """Of a hidden one that nobody has seen yet, nothing is typed to its end."""
+        self.ask("password of tea?", hidden=True)
+        self.questions.withdraw(self.ask("password?", hidden=True, ours=False), self.unheard.append)
+        self.questions.answer("secret")
+        self.assertEqual((self.told, self.unheard), ([("password of tea?", "secret")], []))
+        self.assertIsNone(self.questions.now)
+
     def test_withdraw(self) -> None:
         """A question can be taken back, once or twice, and whoever draws it is told."""
         first = self.ask("name?")
