@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -89,8 +90,29 @@ class MemoryTests(SynchronousTestCase):
         first = self.open()
         second = self.open()
         self.assertEqual((first.recall(), second.recall()), (TICKET, None))
+        self.assertEqual((first.held, second.held), (True, False))
         second.remember(Ticket("other", 1))
         self.assertEqual(first.recall(), TICKET)
+
+    def test_taken_again_and_again(self) -> None:
+        """A client that looks every moment whether it may have it by now keeps no file open."""
+        self.open()
+        opened: list[int] = []
+        closed: list[int] = []
+
+        def opening(*given: Any) -> int:
+            opened.append(os_open(*given))
+            return opened[-1]
+
+        def closing(file: int) -> None:
+            closed.append(file)
+            os_close(file)
+
+        os_open, os_close = os.open, os.close
+        self.patch(os, "open", opening)
+        self.patch(os, "close", closing)
+        self.open()
+        self.assertEqual((len(opened), closed), (1, opened))
 
     def test_damaged(self) -> None:
         """A file that is damaged is as good as none."""
@@ -103,7 +125,8 @@ class MemoryTests(SynchronousTestCase):
             b"null",
             b'{"last": 1}',
             b"\xff\x00",
-            b"[" * 4000,
+            b'{"more": ' + b"[" * 4000,
+            b'{"session": "\xff", "last": 1}',
             *(
                 json.dumps({"session": "t", "last": 1} | wrong).encode()
                 for wrong in (
@@ -117,7 +140,10 @@ class MemoryTests(SynchronousTestCase):
             ),
         ):
             self.file.write_bytes(data)
-            self.assertIsNone(self.open().recall(), data[:20])
+            opened = self.open()
+            self.assertTrue(opened.held)
+            self.assertIsNone(opened.recall(), data[:20])
+            opened.close()
 
     def test_no_place(self) -> None:
         """Where nothing can be written, nothing is remembered, and nothing fails."""
@@ -125,6 +151,16 @@ class MemoryTests(SynchronousTestCase):
         opened = self.open()
         opened.remember(TICKET)
         self.assertIsNone(opened.recall())
+
+    def test_unreadable(self) -> None:
+        """Nor where it can no longer be read."""
+
+        def broken(*_: object) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+        self.keep()
+        self.patch(os, "pread", broken)
+        self.assertIsNone(self.open().recall())
 
     def test_full_disk(self) -> None:
         """Nor where nothing can be written any more."""
