@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations_with_replacement
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.keys import Keyboard
@@ -50,12 +52,17 @@ class KeyboardTests(SynchronousTestCase):
         self.assertEqual(self.keyboard.read(pasted.encode() + b"\x1b[57399u"), pasted)
 
     def test_pasted_in_pieces(self) -> None:
-        """So it does in whatever pieces it comes."""
+        """So it does in whatever pieces it comes, and what follows is a key again."""
         pasted = b"\x1b[200~a\x1b[57399ub\x1b[201~"
-        for at in range(len(pasted)):
-            keyboard = Keyboard(lambda *_: None)
-            read = keyboard.read(pasted[:at]) + keyboard.rest() + keyboard.read(pasted[at:])
-            self.assertEqual(read, pasted.decode(), at)
+        for first, second in combinations_with_replacement(range(len(pasted)), 2):
+            pieces = pasted[:first], pasted[first:second], pasted[second:]
+            for late in (False, True):
+                keyboard = Keyboard(lambda *_: None)
+                read = ""
+                for piece in pieces:
+                    read += keyboard.read(piece) + (keyboard.rest() if late else "")
+                self.assertEqual(read, pasted.decode(), pieces)
+                self.assertEqual(keyboard.read(b"\x1b[57399u"), "", pieces)
 
     def test_in_pieces(self) -> None:
         """A key is the same in whatever pieces it comes."""

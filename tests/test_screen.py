@@ -15,6 +15,7 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
 from twisted.trial.unittest import SynchronousTestCase
 
+from pylingo import screen
 from pylingo.screen import Screen
 from tests.journey import Glass
 
@@ -218,6 +219,23 @@ class TypingTests(ScreenTests):
         await self.typed("one\ntwo")
 
     @played
+    async def test_new_line_below_what_is_indented(self) -> None:
+        """It begins where it was begun: the same is sent, whether it is typed or pasted."""
+        await self.type("  one" + ALT_ENTER + "two\r")
+        await self.typed("  one\ntwo")
+
+    @played
+    async def test_escape_and_enter(self) -> None:
+        """Where no menu is shown, Escape and then Enter begin a line, however slowly."""
+        self.patch(screen, "HALF", 0.0)
+        app = self.screen._session.app
+        app.ttimeoutlen, app.timeoutlen = 0.0, BOUND
+        await self.type("one\x1b")
+        await self.until(lambda: app.key_processor.key_buffer)
+        await self.type("\rtwo\r")
+        await self.typed("one\ntwo")
+
+    @played
     async def test_paste(self) -> None:
         """A pasted block of several lines is one message, sent with Enter."""
         await self.type("look: " + pasted("one\r\ntwo\r\nthree"))
@@ -350,6 +368,14 @@ class TypingTests(ScreenTests):
 
         self.at(scene, history=InMemoryHistory())
 
+    @played
+    async def test_history_by_count(self) -> None:
+        """Ctrl-P and Ctrl-N go by as many lines as were asked for."""
+        await self.type("one\rtwo\rthree\rfour\x1b3\x10!")
+        await self.before("[lobby] ana> one!")
+        await self.type("\x1b2\x0e!\r")
+        await self.typed("one", "two", "three", "three!")
+
     def test_no_copies_of_the_prompt(self) -> None:
         """Nothing is erased from the first corner of the screen on, of which tmux keeps a copy."""
 
@@ -373,6 +399,20 @@ class TypingTests(ScreenTests):
             await self.typed("find me", "something else", "find me")
 
         self.at(scene, history=InMemoryHistory())
+
+    @played
+    async def test_search_ends(self) -> None:
+        """Escape ends a search with what was found; in what is looked for no line begins."""
+        await self.type("one\rtwo\r" + CTRL_R + "on")
+        await self.until(lambda: self.glass.shows("> one"))
+        await self.type("\x1b")
+        await self.until(lambda: not self.glass.shows("backward"))
+        await self.type("\x05!\r")
+        await self.typed("one", "two", "one!")
+        await self.type(CTRL_R + "tw")
+        await self.until(lambda: self.glass.shows("> two"))
+        await self.type(ALT_ENTER)
+        await self.typed("one", "two", "one!", "two")
 
     def test_hidden(self) -> None:
         """A password is neither shown nor kept."""
@@ -649,6 +689,28 @@ class TypingTests(ScreenTests):
         await self.typed("one Xtwo", "one Xtwo")
         await self.type("été déjà\x1b[1;3D\x1b[1;3DX\r")
         await self.typed("one Xtwo", "one Xtwo", "Xété déjà")
+        await self.type("one two\x01\x1b[1;2C\x1b[1;5CX\r")
+        await self.typed("one Xtwo", "one Xtwo", "Xété déjà", "oneX two")
+
+    @played
+    async def test_what_parts_words(self) -> None:
+        """Blanks of any script part words, as signs do, but for that of a name."""
+        await self.type("早上\u3000好\x1bbX\x05 one_two\x1bbY\x05 $3\x1bbZ\r")
+        await self.typed("早上\u3000X好 Yone_two $Z3")
+
+    @played
+    async def test_cut_behind(self) -> None:
+        """What is cut behind the cursor can be put back, too."""
+        await self.type("one two\x01\x1bd\x05\x19\r")
+        await self.typed(" twoone")
+
+    @played
+    async def test_by_no_words(self) -> None:
+        """Of no words, as after Alt-0, or of less than none, nothing is passed, nor cut."""
+        await self.type("one two\x1b0\x1bbX\r")
+        await self.typed("one twoX")
+        await self.type("one two\x1b-\x1b\x7f\x1bb\x1b-\x1bdX\r")
+        await self.typed("one twoX", "one Xtwo")
 
     @played
     async def test_unknown_keys(self) -> None:
@@ -752,6 +814,11 @@ class TypingTests(ScreenTests):
         await self.before("[lobby] ana> bob: ")
         await self.type("hi\r")
         await self.typed("bob: hi")
+        # Of one there is no menu, and what was typed of it is replaced.
+        self.desk.completions = [("Élise: ", 1, "here")]
+        await self.type("e\t")
+        await self.before("[lobby] ana> Élise: ")
+        self.assertFalse(self.glass.shows("here"))
 
     @played
     async def test_complete_at_once(self) -> None:
@@ -773,6 +840,17 @@ class TypingTests(ScreenTests):
         await self.until(lambda: not self.glass.shows("there"))
         await self.type("\r")
         await self.typed("b")
+
+    @played
+    async def test_unknown_in_a_menu(self) -> None:
+        """A key with Alt that nothing is known of takes nothing back."""
+        self.desk.completions = [("bob: ", 1, "here"), ("bert: ", 1, "there")]
+        await self.type("b\t")
+        await self.until(lambda: self.glass.shows("there"))
+        await self.type("\t")
+        await self.until(lambda: "bob: " in self.desk.begun)
+        await self.type("\x1bx")
+        await self.before("[lobby] ana> bob: x")
 
     @played
     async def test_new_line_in_a_menu(self) -> None:
@@ -864,6 +942,24 @@ class TypingTests(ScreenTests):
         await self.until(lambda: self.glass.shows("Go in.") and self.glass.shows("Go out."))
         await self.type("\t\t")
         await self.before("[lobby] ana> /leave ")
+        # So do Ctrl-N and Ctrl-P.
+        await self.type(CTRL_P)
+        await self.before("[lobby] ana> /join ")
+        await self.type(CTRL_N)
+        await self.before("[lobby] ana> /leave ")
+
+    @played
+    async def test_menu_by_tab(self) -> None:
+        """In a menu Tab only goes on, also where nothing else could stand now."""
+        self.desk.complete = lambda text: [  # type: ignore[method-assign]
+            (name, len(text), "") for name in ("/join ", "/joke ") if name.startswith(text)
+        ]
+        await self.type("/\t")
+        await self.before("[lobby] ana> /jo")
+        await self.type("\t")
+        await self.before("[lobby] ana> /join ")
+        await self.type("\t")
+        await self.before("[lobby] ana> /joke ")
 
     @played
     async def test_pictures_in_a_menu(self) -> None:
