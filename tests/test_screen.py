@@ -13,6 +13,7 @@ from unicodedata import category
 import pyte
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
+from prompt_toolkit.renderer import Renderer
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import screen
@@ -821,6 +822,16 @@ class TypingTests(ScreenTests):
         self.assertFalse(self.glass.shows("here"))
 
     @played
+    async def test_complete_only_by_tab(self) -> None:
+        """No menu is shown to who did not ask for it."""
+        self.desk.completions = [("bob: ", 1, "here"), ("bert: ", 1, "there")]
+        await self.type("b")
+        await self.before("[lobby] ana> b")
+        await self.say("news")
+        await self.say("more")
+        self.assertFalse(self.glass.shows("there"))
+
+    @played
     async def test_complete_at_once(self) -> None:
         """So it does when the next keys are there already, as over a slow link; also in part."""
         self.desk.completions = [("bob: ", 1, "")]
@@ -1037,6 +1048,47 @@ class PrintingTests(ScreenTests):
 
         self.at(scene)
 
+    def test_other_widths_of_what_is_typed(self) -> None:
+        """So it is where nothing but what is typed, or looked for, has other widths."""
+        width = pyte.screens.wcwidth
+
+        def other(character: str) -> int:
+            return 1 if category(character) == "Mc" else int(width(character))
+
+        self.patch(pyte.screens, "wcwidth", other)
+
+        async def scene() -> None:
+            await self.type("नाना लाना")
+            await self.until(lambda: self.glass.shows("> नाना लाना"))
+            for _ in range(3):
+                await self.type("\x7f")
+                await asyncio.sleep(0.02)
+            await self.type(" abc")
+            await self.until(lambda: self.glass.shows("> नाना ल abc"))
+            await self.type("\r" + CTRL_R + "ना")
+            await self.until(lambda: self.glass.shows("> नाना ल abc"))
+            await self.type("\x7f\x7f" + "abc")
+            await self.until(lambda: self.glass.shows("backward: abc"))
+
+        self.at(scene)
+
+    def test_no_answer(self) -> None:
+        """A terminal that does not say where its cursor is, is not complained of."""
+        self.patch(Renderer, "CPR_TIMEOUT", 0)
+
+        async def silent() -> None:
+            made = Screen(self.desk, lambda: (60, 16), lambda: self.now)
+            made.makeConnection(self.carrier)
+            self.screen = made
+            await self.until(lambda: self.glass.shows("ana>"))
+            made.show([[("", "news")]])
+            await self.until(lambda: self.glass.order("news", "ana>"))
+            closed = made.close()
+            await self.until(lambda: closed.called)
+
+        asyncio.run(asyncio.wait_for(silent(), BOUND))
+        self.assertFalse(self.drawn(b"WARNING"))
+
     @played
     async def test_several_lines_typed(self) -> None:
         """So do several lines that are typed."""
@@ -1078,6 +1130,19 @@ class PrintingTests(ScreenTests):
             await self.say(f"line {number}.")
         self.assertEqual(sum("example.org" in row for row in self.glass.rows), 1)
         self.assertIn("line 0.", "\n".join(self.glass.scrolled))
+
+    @played
+    async def test_all_that_is_typed(self) -> None:
+        """Also there all rows of what is typed are seen, up to half of the screen."""
+        await self.say(*map(str, range(20)))
+        await self.type("one" + ALT_ENTER + "x" * 60 + ALT_ENTER + "three")
+        await self.until(lambda: self.glass.order("19", "> one", "  three", "example.org"))
+        self.assertEqual(
+            self.glass.rows[11:15], ["[lobby] ana> one", "  " + "x" * 58, "  xx", "  three"]
+        )
+        await self.type(CTRL_C + pasted("\n".join(f"line {n}" for n in range(40))))
+        await self.until(lambda: self.glass.rows[7:15] == [f"  line {n}" for n in range(32, 40)])
+        self.assertEqual(self.glass.rows[6], "19")
 
     @played
     async def test_long_and_wide(self) -> None:
@@ -1176,6 +1241,10 @@ class PrintingTests(ScreenTests):
         self.screen.refresh()
         await self.until(lambda: self.glass.order("and 7 more", "line 7", "line 11"))
         self.assertFalse(self.glass.shows("line 6"))
+        self.desk.pending = [f"few {n} 🇩🇪" for n in range(5)]
+        self.screen.refresh()
+        await self.until(lambda: self.glass.order("few 0 DE", "few 4 DE"))
+        self.assertFalse(self.glass.shows("more"))
 
     @played
     async def test_wide_pending(self) -> None:
@@ -1193,6 +1262,14 @@ class PrintingTests(ScreenTests):
         self.screen.refresh()
         await self.before("[attic] anna> typed")
         await self.until(lambda: "attic" in self.glass.rows[-1])
+
+    @played
+    async def test_prompt_stands_out(self) -> None:
+        """So does the prompt, and what is typed does not."""
+        await self.type("typed")
+        await self.before("[lobby] ana> typed")
+        row = self.glass.buffer[self.glass.cursor.y]
+        self.assertEqual([row[at].bold for at in range(18)], [True] * 12 + [False] * 6)
 
     def test_colours(self) -> None:
         """Names and kinds of lines have colours."""
@@ -1271,6 +1348,14 @@ class EndTests(ScreenTests):
         await self.before("[lobby] ana> still here")
         self.assertEqual(self.desk.left, 0)
 
+    @played
+    async def test_entered_in_a_search(self) -> None:
+        """What is looked for is said to nobody, not even with the other key that enters a line."""
+        await self.type("one\rtwo\r" + CTRL_R + "on\x0f" + CTRL_C)
+        await self.before("[lobby] ana> ")
+        await self.type("x\r")
+        await self.typed("one", "two", "x")
+
     def test_ctrl_c_when_urgent(self) -> None:
         """Where there is nothing to end in good order, one is enough; what was begun is kept."""
         history = InMemoryHistory()
@@ -1282,6 +1367,19 @@ class EndTests(ScreenTests):
 
         self.at(scene, history=history)
         self.assertEqual(history.get_strings(), ["typed"])
+
+    def test_ctrl_c_when_urgent_at_a_hidden_question(self) -> None:
+        """So it is there, but a secret that was begun is not kept."""
+        history = InMemoryHistory()
+
+        async def scene() -> None:
+            self.desk.urgent = True
+            await self.hide()
+            await self.type("sesame" + CTRL_C)
+            await self.until(lambda: not self.desk.hidden)
+
+        self.at(scene, history=history)
+        self.assertEqual(history.get_strings(), [])
 
     def test_ended_by_others(self) -> None:
         """What was begun is kept, too, where something else ends it; a secret is not."""
