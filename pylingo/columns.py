@@ -78,8 +78,8 @@ def hung(line: Line, columns: int) -> Line:
                 # What is put before it here would go there.
                 shown += " " if at in beginnings else ""
             if at in beginnings and (most + free) // columns > max(0, least - 1) // columns:
-                # A row may begin here: as many columns, or a multiple, may lie before it.
-                least, most = (least + 2, most + 2) if sure else (2, 2)
+                # A row may begin here; where it is sure, it does.
+                least = most = 2
                 shown += "  " if sure else "\n  "
             shown += character
             unsure = not sure and (before == "\u200d" or doubtful(character))
