@@ -120,7 +120,7 @@ class DialTests(SynchronousTestCase):
     def test_vouched_for(self) -> None:
         """What an authority vouches for needs no question, and is not looked at besides."""
         self.trouble = None
-        self.successResultOf(self.dial())
+        self.assertIsInstance(self.successResultOf(self.dial()), Try)
         self.assertEqual((self.asked, self.checks), ([], [None]))
 
     def test_no_name_of_a_host(self) -> None:
@@ -168,6 +168,12 @@ class DialTests(SynchronousTestCase):
         """Where there was no certificate to be seen it is not taken for another one."""
         self.print = ""
         self.assertEqual(self.refusal(), "It did not work.")
+
+    def test_no_certificate(self) -> None:
+        """Where the server shows none, nobody is asked whether that is right."""
+        self.patch(Try, "getPeerCertificate", lambda _: None)
+        self.assertEqual(self.refusal(), "The server showed no certificate.")
+        self.assertEqual(self.asked, [])
 
     def test_trouble_behind_it(self) -> None:
         """What goes wrong behind the right certificate is not taken for another one either."""

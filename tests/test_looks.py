@@ -162,6 +162,10 @@ class EventTests(SynchronousTestCase):
             ["-- Welcome. You are guest-1 here.", "-- Be kind.", "-- Have fun."],
         )
 
+    def test_no_message_of_the_day(self) -> None:
+        """Where there is none, there is no line for it."""
+        self.assertEqual(shown(welcome()), ["-- Welcome. You are guest-1 here."])
+
     def test_joined(self) -> None:
         """Others come with an arrow."""
         self.assertEqual(shown(Joined(room="lobby", user="bob")), ["--> bob joined lobby"])
@@ -250,6 +254,10 @@ class EventTests(SynchronousTestCase):
             ["   /say TEXT  Say it.", "   /list      List the rooms. (also /rooms)"],
         )
 
+    def test_no_help(self) -> None:
+        """A server that has no commands to tell of does no harm."""
+        self.assertEqual(shown(Help(commands=[])), [])
+
     def test_help_for_people(self) -> None:
         """The whole help fits a terminal, and leaves out what clients do by themselves."""
         help = shown(Help(commands=rows()))
@@ -325,6 +333,23 @@ class EventTests(SynchronousTestCase):
         event = Pong(body="hey", re=7)
         self.assertEqual(shown(event), ["-- The server is there. hey"])
 
+    def test_looks(self) -> None:
+        """What has a look of its own has that, and nothing else has it."""
+        for event, wanted in (
+            (message(), ""),
+            (message(replayed=True), "class:replayed"),
+            (message("ana, hi"), "class:mention"),
+            (private(), "class:private"),
+            (Notice(text="hi"), "class:notice"),
+            (Error(code="oops", text="hi", fatal=False), "class:error"),
+            (Done(text="hi"), "class:info"),
+            (Disconnected("hi", final=True), "class:error"),
+            (Left(room="lobby", user="bob", reason="left"), "class:go"),
+            (Joined(room="lobby", user="bob"), "class:come"),
+        ):
+            (line,) = looks.lines(event, "ana", NOW)
+            self.assertEqual(line[-1][0], wanted, event)
+
     def test_told_apart_without_colour(self) -> None:
         """No kind of line can be taken for another when there are no colours."""
         starts = [
@@ -370,6 +395,7 @@ class HostileServerTests(SynchronousTestCase):
             History(room=bad, messages=[message(bad, user=bad)]),
             Topic(room=bad, topic=bad, user=bad),
             Done(text=bad),
+            Pong(body=bad, re=1),
             Notice(text=bad),
             Error(code=bad, text=bad, fatal=False),
             Closing(reason=bad, text=bad),

@@ -419,10 +419,11 @@ class CallerTests(SynchronousTestCase):
 
     def test_vouched_for(self) -> None:
         """A certificate for the host is taken; the host is asked for by its name, not address."""
-        server = self.server("DNS:localhost", "IP:127.0.0.1")
+        server = self.server("DNS:localhost", "IP:127.0.0.1", "IP:::1")
         for host in ("localhost", "localhost."):
             self.assertEqual(self.meet(tls.Caller(host), server), b"localhost")
-        self.assertIsNone(self.meet(tls.Caller("127.0.0.1"), server))
+        for address in ("127.0.0.1", "::1"):
+            self.assertIsNone(self.meet(tls.Caller(address), server))
 
     def test_not_vouched_for(self) -> None:
         """One for another host is refused, and so is one for none, or for what is no name."""
@@ -431,6 +432,13 @@ class CallerTests(SynchronousTestCase):
             for host in ("localhost", "127.0.0.1"):
                 error = self.assertRaises(SSL.Error, self.meet, tls.Caller(host), server)
                 self.assertTrue(tls.doubtful(Failure(error)), (names, host))
+
+    def test_signed_by_itself(self) -> None:
+        """One that nobody has signed is refused, though it is for the host."""
+        tls.make(self.folder / "own.pem")
+        own = tls.serve(self.folder / "own.pem")[0]
+        error = self.assertRaises(SSL.Error, self.meet, tls.Caller("localhost"), own)
+        self.assertTrue(tls.doubtful(Failure(error)))
 
     def test_for_a_pin(self) -> None:
         """Where a pin looks at it, any will do; and it is the one for that name."""
