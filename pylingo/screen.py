@@ -309,7 +309,6 @@ class Screen(TwistedProtocol):
     def ring(self) -> None:
         """Ring the bell once."""
         self._output.bell()
-        self._output.flush()
 
     def close(self) -> Deferred[None]:
         """Take the prompt away and let go of the terminal."""
@@ -349,7 +348,7 @@ class Screen(TwistedProtocol):
         columns = self._known_size().columns
         told = (hung(line, columns) for line in lines)
         text = FormattedText([piece for line in told for piece in (*line, ("", "\n"))])
-        print_formatted_text(self._output, text, STYLE, color_depth=self._app.color_depth)
+        print_formatted_text(self._output, text, STYLE)
 
     def _draw_anew(self) -> None:
         """Where terminals disagree about columns, draw all of it: no move within it would be sure.
