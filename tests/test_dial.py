@@ -171,6 +171,7 @@ class DialTests(SynchronousTestCase):
 
     def test_no_certificate(self) -> None:
         """Where the server shows none, nobody is asked whether that is right."""
+        self.answer = "no"
         self.patch(Try, "getPeerCertificate", lambda _: None)
         self.assertEqual(self.refusal(), "The server showed no certificate.")
         self.assertEqual(self.asked, [])

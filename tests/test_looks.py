@@ -141,6 +141,10 @@ class MessageTests(SynchronousTestCase):
         date = time.strftime("%Y-%m-%d", time.localtime(NOW - 3 * 86_400))
         self.assertTrue(line.startswith(date), line)
 
+    def test_today(self) -> None:
+        """The day it is has its name, and the year."""
+        self.assertRegex(looks.today(), r"^\w+, \d\d \w+ \d{4}$")
+
     def test_replayed(self) -> None:
         """What is from the past has a style of its own, and reads the same."""
         self.assertEqual(shown(message(replayed=True)), shown(message()))
@@ -424,6 +428,7 @@ class HostileServerTests(SynchronousTestCase):
             event = Message(id=1, at=at, room="lobby", user="bob", text="hi")
             (line,) = shown(event)
             self.assertTrue(line.endswith("<bob> hi"), line)
+        self.assertEqual(line, "--:-- <bob> hi")
 
     def test_absurd_usage(self) -> None:
         """What a long usage would indent is what would fill the memory."""
