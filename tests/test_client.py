@@ -199,6 +199,13 @@ main(["127.0.0.1:1"])
 """)
         self.assertEqual((ended.returncode, ended.stderr), (7, b""))
 
+    def test_steady(self) -> None:
+        """What waits in it does not go by the time of day, which can be set back."""
+        ended = self.run_client("""
+    return 8 if reactor.seconds is time.time else 7
+""")
+        self.assertEqual((ended.returncode, ended.stderr), (7, b""))
+
     def test_while_connecting(self) -> None:
         """Nor does anybody at the first moment after, which ends it in good order."""
         script = """
