@@ -780,6 +780,25 @@ class JobJourneys(Journey):
         ana.shows("it ends")
         self.assertFalse(ana.glass.shows("Traceback"), ana.glass.rows)
 
+    def test_goes_on(self) -> None:
+        """Stopped by somebody, it goes on where it was, and the terminal gives keys as before."""
+        bash = shutil.which("bash")
+        if bash is None:
+            raise unittest.SkipTest("There is no bash; install it.")
+        script = 'set -m; "$@" & echo $! >job; fg; stty sane; echo "it stopped"; fg; echo "it ends"'
+        arguments = ("--name", "ana", "--room", "lobby")
+        shell = (bash, "-c", script, bash)
+        ana = self.terminal(self.serve().address, *arguments, shell=shell)
+        ana.shows("--> You joined lobby")
+        ana.type("typed")
+        ana.until(lambda glass: glass.before == "[lobby] ana> typed")
+        os.kill(int((self.home / "desk" / "job").read_text()), signal.SIGSTOP)
+        ana.until(lambda glass: glass.order("it stopped", " connected"))
+        ana.type("!")
+        ana.until(lambda glass: glass.before == "[lobby] ana> typed!")
+        ana.type("\x15/quit\r")
+        ana.shows("it ends")
+
 
 class HomeJourneys(Journey):
     """A home that is not as it should be."""
