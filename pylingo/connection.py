@@ -90,6 +90,8 @@ PARTING = 2.0
 """Seconds that the server has to answer when there is no time to wait for it."""
 LONGEST_PAUSE = 30.0
 """Seconds between two tries to connect again, at most, and some jitter."""
+TRIES_LEFT = 6
+"""Tries that still count after an arrival: a link lost at once is tried again in six seconds."""
 REMEMBERED = 20_000
 """Ids of messages that are remembered, so that none is heard twice."""
 SILENT = "Nothing was heard for too long."
@@ -639,6 +641,7 @@ class Connection:
             del self._wanted[command]
         self._arriving = None
         self._arrived = self._reactor.seconds()
+        self._tries = min(self._tries, TRIES_LEFT)
         self._requests.open()
         if self._paused:
             wire.pauseProducing()
