@@ -462,12 +462,11 @@ class Connection:
         self._tell(Error(code="not_in_room", text=text, fatal=False))
         refuse(lost, "not_in_room", text)
 
-    def _strand(self, room: str | None) -> None:
+    def _strand(self, room: str) -> None:
         """What was to be done in a room where we are not any more is not done, and told."""
         lost = self._requests.stranded()
         undone = ", ".join(f"/{one.command}" for one in lost if one.command not in OUT | SAID)
-        where = f"not in {room} any more" if room else f"in {self.room} now"
-        text = f"You are {where}. Not done: {undone}"
+        text = f"You are not in {room} any more. Not done: {undone}"
         if undone:
             self._tell(Error(code="not_in_room", text=text, fatal=False))
         refuse([one for one in lost if one.begun and one.command in SAID], "unsure", UNSURE)
@@ -624,12 +623,12 @@ class Connection:
             self.ticket = Ticket(welcome.session, 0)
             self.user = self._given = welcome.user
             self.room = None
-        elif not same_room(room or "", self.room):
+        elif room and not same_room(room, self.room):
             # The session brought back another one.
-            if not first:
-                self._strand(room)
-            elif room:
+            if first:
                 self._wanted = {"join": room}
+            else:
+                self._strand(room)
         for command, body in tuple(self._wanted.items()):
             if body:
                 try:

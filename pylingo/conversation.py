@@ -640,7 +640,8 @@ class Conversation:
         command = f"/{request.command} {request.body}"
         if kind == "gone":
             word = request.command.casefold()
-            if said or word in ONCE | HERE - OUT - SAID:
+            asks = word == "topic" and not request.body.strip()
+            if said or (word in ONCE | HERE - OUT - SAID and not asks):
                 self.unsent.append(said or (f"/{word} …" if word in SECRETS else command))
         elif kind == "unsure" and not said:
             self.tell(f"!! {command}: {why.getErrorMessage()}")

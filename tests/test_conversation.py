@@ -718,7 +718,14 @@ class LinkTests(Seat):
 
     def test_announce_and_leave(self) -> None:
         """Nor is what all were to hear, or somebody was to be kicked for."""
-        for line in ("/announce at five", "/kick bob spam", "/list", "/topic x", "/leave"):
+        for line in (
+            "/announce at five",
+            "/kick bob spam",
+            "/list",
+            "/topic",
+            "/topic x",
+            "/leave",
+        ):
             self.talk.typed(line)
             self.refuse("gone")
         self.talk.typed("/lock sesame")

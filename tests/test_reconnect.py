@@ -14,13 +14,11 @@ from pylingo.connection import Connected, Disconnected, Ticket
 from pylingo.protocol import (
     ChatError,
     Error,
-    Event,
     Joined,
     Left,
     Message,
     Notice,
     Private,
-    Request,
     Resumed,
     Rooms,
     Sent,
@@ -308,25 +306,21 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertIn(("msg", "bob psst"), self.world.link.asked)
         self.assertNotIn("say", [command for command, _ in self.world.link.asked])
 
-    def test_another_room_on_the_second_return(self) -> None:
-        """Nor is it where the session was in no room in between."""
+    def test_way_not_heard(self) -> None:
+        """What was typed in a pause is said in its room, though nothing told that one is there."""
         ana = self.world.arrive(name="ana", room="lobby")
-        said = ana.connection.say("for the lobby")
-        rooms = [None, "den"]
-
-        def back(request: Request) -> list[Event]:
-            room = rooms.pop(0)
-            return [
-                Resumed(
-                    user="ana", room=room, users=[], count=0, topic="", session="t", re=request.re
-                )
-            ]
-
-        self.world.answers["resume"] = back
+        self.world.answers |= {"resume": refused("not_resumable"), "join": lambda _: []}
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        said = ana.connection.say("typed in the pause")
+        self.world.wait(5)
+        self.assertIn(("join", "lobby"), self.world.link.asked)
+        self.world.answers |= {"resume": lambda request: [resumed(request)]}
+        self.world.answers |= {"join": lambda request: [joined(request)]}
         self.lose()
-        self.lose()
-        self.assertEqual(self.failureResultOf(said, ChatError).value.code, "unsure")
-        self.assertNotIn(("say", "for the lobby"), self.world.link.asked)
+        self.world.wait(5)
+        self.assertNoResult(said)
+        self.assertIn(("say", "typed in the pause"), self.world.link.asked)
 
     def test_once(self) -> None:
         """What is not harmless a second time is not asked again, also in the same session."""
