@@ -637,12 +637,12 @@ class Conversation:
 
     def _refused(self, why: Failure, request: Request, ask: Callable[[], None] | None) -> None:
         kind, said = code(why), _draft(request)
-        command = f"/{request.command} {request.body}"
+        word = request.command.casefold()
+        command = f"/{word} …" if word in SECRETS else f"/{request.command} {request.body}"
         if kind == "gone":
-            word = request.command.casefold()
             asks = word == "topic" and not request.body.strip()
             if said or (word in ONCE | HERE - OUT - SAID and not asks):
-                self.unsent.append(said or (f"/{word} …" if word in SECRETS else command))
+                self.unsent.append(said or command)
         elif kind == "unsure" and not said:
             self.tell(f"!! {command}: {why.getErrorMessage()}")
         elif said:

@@ -39,8 +39,9 @@ async def dial(
         await made.start()
         return made
 
-    # That of another script in capitals it would refuse.
-    bare: IStreamClientEndpoint = HostnameEndpoint(reactor, options.host.lower(), options.port)
+    # In capitals, a name in another script would be refused.
+    host = options.host.lower()
+    bare: IStreamClientEndpoint = HostnameEndpoint(reactor, host, options.port)
     if "%" in options.host:
         # It would forget the interface.
         bare = TCP6ClientEndpoint(reactor, options.host, options.port)
@@ -68,7 +69,6 @@ async def dial(
     where = options.where
     pin = tls.Pin(where, own(user_config_path) / "known_hosts")
     try:
-        host = options.host.lower()
         vouched, pinned = tls.Caller(host), tls.Caller(host, vouched=False)
     except ValueError:
         raise ChatError(

@@ -761,38 +761,32 @@ class BackgroundJourneys(Journey):
 class JobJourneys(Journey):
     """A client as a job of a shell."""
 
-    def test_ended_while_stopped(self) -> None:
-        """Begun in the background, then stopped by somebody, it ends when the shell says so."""
+    def stopped(self, then: str) -> Terminal:
+        """Begun in the background and stopped by somebody; `then` is what the shell does."""
         bash = shutil.which("bash")
         if bash is None:
             raise unittest.SkipTest("There is no bash; install it.")
-        script = (
-            'set -m; "$@" & echo $! >job; fg; kill %1; kill -CONT %1; wait -f %1; echo "it ends"'
-        )
-        arguments = ("--name", "ana", "--room", "lobby")
-        shell = (bash, "-c", script, bash)
-        ana = self.terminal(self.serve().address, *arguments, shell=shell)
+        script = f'set -m; "$@" & echo $! >job; fg; {then}; echo "it ends"'
+        ana = self.terminal(
+            self.serve().address, "--name", "ana", "--room", "lobby",
+            shell=(bash, "-c", script, bash),
+        )  # fmt: skip
         ana.shows("--> You joined lobby")
         # When that is seen nothing is left to be read, which would stop it in the background.
         ana.type("typed")
         ana.until(lambda glass: glass.before == "[lobby] ana> typed")
         os.kill(int((self.home / "desk" / "job").read_text()), signal.SIGSTOP)
+        return ana
+
+    def test_ended_while_stopped(self) -> None:
+        """It ends when the shell says so."""
+        ana = self.stopped("kill %1; kill -CONT %1; wait -f %1")
         ana.shows("it ends")
         self.assertFalse(ana.glass.shows("Traceback"), ana.glass.rows)
 
     def test_goes_on(self) -> None:
-        """Stopped by somebody, it goes on where it was, and the terminal gives keys as before."""
-        bash = shutil.which("bash")
-        if bash is None:
-            raise unittest.SkipTest("There is no bash; install it.")
-        script = 'set -m; "$@" & echo $! >job; fg; stty sane; echo "it stopped"; fg; echo "it ends"'
-        arguments = ("--name", "ana", "--room", "lobby")
-        shell = (bash, "-c", script, bash)
-        ana = self.terminal(self.serve().address, *arguments, shell=shell)
-        ana.shows("--> You joined lobby")
-        ana.type("typed")
-        ana.until(lambda glass: glass.before == "[lobby] ana> typed")
-        os.kill(int((self.home / "desk" / "job").read_text()), signal.SIGSTOP)
+        """It goes on where it was, and the terminal gives keys as before."""
+        ana = self.stopped('stty sane; echo "it stopped"; fg')
         ana.until(lambda glass: glass.order("it stopped", " connected"))
         ana.type("!")
         ana.until(lambda glass: glass.before == "[lobby] ana> typed!")

@@ -963,9 +963,11 @@ class TypingTests(ScreenTests):
     @played
     async def test_menu_by_tab(self) -> None:
         """In a menu Tab only goes on, also where nothing else could stand now."""
-        self.desk.complete = lambda text: [  # type: ignore[method-assign]
-            (name, len(text), "") for name in ("/join ", "/joke ") if name.startswith(text)
-        ]
+
+        def complete(text: str) -> list[tuple[str, int, str]]:
+            return [(n, len(text), "") for n in ("/join ", "/joke ") if n.startswith(text)]
+
+        self.patch(self.desk, "complete", complete)
         await self.type("/\t")
         await self.before("[lobby] ana> /jo")
         await self.type("\t")
