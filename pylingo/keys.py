@@ -145,6 +145,11 @@ def editing(hidden: Filter) -> KeyBindings:
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.cancel_completion()
 
+    @keys.add("escape", "/")
+    def _(event: KeyPressEvent) -> None:
+        # Completing is Tab's; and a command without its slash would be said to the room.
+        event.current_buffer.insert_text("/")
+
     # Where something is selected, they end that at first, and come again.
     @keys.add("c-left", filter=~shift_selection_mode)
     @keys.add("escape", "left")

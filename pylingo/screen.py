@@ -54,6 +54,8 @@ PATIENCE = 2.0
 """Seconds within which a second Ctrl-C ends it."""
 SIZE = Size(rows=24, columns=80)
 """That of a terminal that does not know how many it has."""
+ESCAPE, NOTHING = "\x1b", "\x1b[E"
+"""A key that begins others, and one that prompt_toolkit ignores, so that none is begun."""
 HALF = 0.05
 """Seconds that the other half of a key may take to come, over a slow line."""
 SOON = 0.01
@@ -234,7 +236,11 @@ class Screen(TwistedProtocol):
     def _take_half(self, half: str) -> None:
         # If it has become another one, that is waited for.
         if half == self._keyboard.half:
-            self._take(self._keyboard.rest())
+            keys = self._keyboard.rest()
+            # With the next key it would mean something about a word, which is not there, and what
+            # is typed next would be without its first character, such as a slash.
+            alone = keys == ESCAPE and not self._session.default_buffer.text
+            self._take(keys + NOTHING if alone else keys)
 
     def _take(self, keys: str) -> None:
         self._typed += keys.encode()

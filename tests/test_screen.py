@@ -237,6 +237,17 @@ class TypingTests(ScreenTests):
         await self.typed("one\ntwo")
 
     @played
+    async def test_escape_and_a_command(self) -> None:
+        """Escape takes no character of the line that is typed after it, and nowhere a slash."""
+        self.patch(screen, "HALF", 0.0)
+        for line in ("/login ana sesame", "lunch?", "3 of us"):
+            await self.type("\x1b")
+            await self.until(lambda: not self.screen._keyboard.half)
+            await self.type(line + "\r")
+        await self.type("\x1b/me waves\rand\x1b/or\r")
+        await self.typed("/login ana sesame", "lunch?", "3 of us", "/me waves", "and/or")
+
+    @played
     async def test_paste(self) -> None:
         """A pasted block of several lines is one message, sent with Enter."""
         await self.type("look: " + pasted("one\r\ntwo\r\nthree"))
