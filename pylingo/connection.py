@@ -469,8 +469,11 @@ class Connection:
         text = f"You are not in {room} any more. Not done: {undone}"
         if undone:
             self._tell(Error(code="not_in_room", text=text, fatal=False))
-        refuse([one for one in lost if one.begun and one.command in SAID], "unsure", UNSURE)
-        refuse([one for one in lost if not one.reply.called], "not_in_room", text)
+        for one in lost:
+            if one.begun and one.command in SAID:
+                refuse([one], "unsure", UNSURE)
+            else:
+                refuse([one], "not_in_room", text)
 
     def _made(self, wire: _Wire) -> None:
         self._wire = wire
@@ -623,12 +626,10 @@ class Connection:
             self.ticket = Ticket(welcome.session, 0)
             self.user = self._given = welcome.user
             self.room = None
-        elif room and not same_room(room, self.room):
+        elif first and room and not same_room(room, self.room):
             # The session brought back another one.
-            if first:
-                self._wanted = {"join": room}
-            else:
-                self._strand(room)
+            self._wanted = {"join": room}
+        goal = self._wanted.get("join") or room
         for command, body in tuple(self._wanted.items()):
             if body:
                 try:
@@ -638,6 +639,9 @@ class Connection:
                     if first:
                         raise
             del self._wanted[command]
+        if goal and not same_room(goal, self.room):
+            # The session brought back another one, or one is not let in any more.
+            self._strand(goal)
         self._arriving = None
         self._arrived = self._reactor.seconds()
         self._tries = min(self._tries, TRIES_LEFT)

@@ -13,6 +13,7 @@ from pylingo import connection
 from pylingo.connection import Connected, Disconnected, Ticket
 from pylingo.protocol import (
     ChatError,
+    Done,
     Error,
     Joined,
     Left,
@@ -770,3 +771,36 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertEqual(ana.closed, [None])
         self.world.wait(60)
         self.assertEqual(len(self.world.tried), 1)
+
+    def test_not_let_in_any_more(self) -> None:
+        """Nor is it done where a new session is not let into the room: an admin's would hit all."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.answers["resume"] = refused("not_resumable")
+        self.world.answers["join"] = refused("forbidden")
+        self.world.answers["login"] = lambda request: [Done(text="", user="root", re=request.re)]
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        ana.connection.request("login", "root secret")
+        ban = ana.connection.request("ban", "eve")
+        self.world.wait(5)
+        self.assertEqual(self.failureResultOf(ban, ChatError).value.code, "not_in_room")
+        self.assertNotIn("ban", [request.command for request in self.world.link.requests])
+        self.assertEqual(ana.of(Error)[-1].text, "You are not in lobby any more. Not done: /ban")
+
+    def test_not_let_in_over_two_links(self) -> None:
+        """Also where the link was lost once more before that was said."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        self.world.answers["resume"] = refused("not_resumable")
+        del self.world.answers["join"]
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        ban = ana.connection.request("ban", "eve")
+        self.world.wait(5)
+        self.world.answers["resume"] = lambda request: [
+            Resumed(user="ana", room=None, users=[], count=0, topic="", session="t", re=request.re)
+        ]
+        self.world.answers["join"] = refused("forbidden")
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        self.world.wait(15)
+        self.assertEqual(self.failureResultOf(ban, ChatError).value.code, "not_in_room")
