@@ -64,6 +64,8 @@ STAMPED = Joined | Resumed | Left | Renamed | Notice | Connected | Disconnected
 """What is shown with the time although it has none: it happens now."""
 SECRETS = {"login": 2, "register": 1, "password": 1, "enter": 1, "lock": 1}
 """How many words follow the commands that end with a password."""
+LASTING = ONCE | HERE - OUT - SAID | {"register", "password"}
+"""Commands that are named at the end if they may not have been carried out."""
 NEAR = 0.75
 """How similar a command that there is not must be to ours to be taken for it, as by the server."""
 MISTYPED = 0.6
@@ -641,7 +643,7 @@ class Conversation:
         command = f"/{word} …" if word in SECRETS else f"/{request.command} {request.body}"
         if kind == "gone":
             asks = word == "topic" and not request.body.strip()
-            if said or (word in ONCE | HERE - OUT - SAID and not asks):
+            if said or (word in LASTING and not asks):
                 self.unsent.append(said or command)
         elif kind == "unsure" and not said:
             self.tell(f"!! {command}: {why.getErrorMessage()}")

@@ -728,9 +728,11 @@ class LinkTests(Seat):
         ):
             self.talk.typed(line)
             self.refuse("gone")
-        self.talk.typed("/lock sesame")
-        self.refuse("gone")
-        unsent = ["/announce at five", "/kick bob spam", "/topic x", "/lock …"]
+        for secret in ("lock", "register", "password"):
+            self.talk.typed(f"/{secret} sesame")
+            self.refuse("gone")
+        unsent = ["/announce at five", "/kick bob spam", "/topic x"]
+        unsent += ["/lock …", "/register …", "/password …"]
         self.assertEqual(self.talk.unsent, unsent)
 
     def test_nowhere_in_a_pause(self) -> None:
