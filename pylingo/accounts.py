@@ -261,6 +261,12 @@ class Accounts:
             del people[user.place]
         user.account = account.name.key
         people[user.place] = user
+        if self.admin(user):
+            # Nobody can mute an admin, so nor can who did not know that it was one.
+            for room in (self._registry.everywhere, *self._registry.rooms.values()):
+                for mute in [*room.rules.mutes.all_hitting(user)]:
+                    del room.rules.mutes[mute.key]
+                    self.keep(room)
 
 
 # What follows blocks; it runs in the threads, but for `_load`, which is part of starting up.

@@ -154,6 +154,20 @@ class RoleTests(HouseTestCase):
                     self.error(operator, "forbidden", command, "disguise")
             self.assertIn("@boss", self.house.registry.rooms["den"].rules.operators)
 
+    def test_muted_before_it_was_an_admin(self) -> None:
+        """Who was muted as a guest may speak as an admin, here and anywhere."""
+        people = self.play()
+        people["admin"].ask("close")
+        guest = self.house.visitor("boss-to-be", "den")
+        self.done(people["operator"], "mute", "boss-to-be")
+        self.done(people["admin outside"], "mute", "boss-to-be")
+        self.error(guest, "forbidden", "say", "hi")
+        self.done(guest, "login", f"boss {SECRET}")
+        self.assertIsInstance(guest.ask("say", "hi"), Sent)
+        room = self.house.registry.rooms["den"]
+        self.assertEqual([*room.rules.mutes], ["mute-one"])
+        self.assertEqual([*self.house.registry.rules.mutes], [])
+
     def test_admin_needs_no_key(self) -> None:
         """An admin joins whatever is locked, and whatever one was banned from as a guest."""
         maker = self.house.owner("maker", "den")
