@@ -48,6 +48,8 @@ class Memory:
     def __init__(self, folder: Path, where: str, name: str) -> None:
         self.name = names.kept(name)
         key = sha256(f"{where} {self.name}".encode()).hexdigest()[:32]
+        self.last: Ticket | None = None
+        """What it was told last to remember."""
         self._file: int | None = None
         self._lock = Lock()
         """For the thread that writes."""
@@ -80,6 +82,7 @@ class Memory:
 
     def remember(self, ticket: Ticket | None) -> None:
         """Keep `ticket` for the next run; None forgets."""
+        self.last = ticket
         data = b"" if ticket is None else msgspec.json.encode(ticket)
         with self._lock:
             if self._file is None:

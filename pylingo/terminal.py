@@ -36,8 +36,8 @@ from pylingo.screen import Screen
 
 MOMENT = 0.1
 """Seconds between two signals that were sent together, at most."""
-SAVED = 2.0
-"""Seconds between savings of what the next run should know."""
+SAVED = 0.25
+"""Seconds between savings of what the next run should know, where that has changed."""
 GUEST = re.compile(r"guest-\d+")
 """A name that the server gives; nobody asks for it."""
 
@@ -220,7 +220,9 @@ class _Talk:
         if connection is None or connection.ticket is None:
             return
         if memory := self._mine():
-            self._reactor.callInThread(memory.remember, connection.ticket)
+            if memory.last != connection.ticket:
+                memory.last = connection.ticket
+                self._reactor.callInThread(memory.remember, connection.ticket)
         elif user and not GUEST.fullmatch(user):
             # By another name than before, which is forgotten; or another client had this one.
             self._called(user).remember(connection.ticket)
