@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pylingo import looks, names
-from pylingo.connection import FINAL, Connected, Connection, Disconnected, Heard
+from pylingo.connection import FINAL, Connected, Connection, Disconnected, Heard, Ticket
 from pylingo.lobby import CHOICES, Lobby, Resume, code
 from pylingo.looks import Line
 from pylingo.protocol import (
@@ -117,6 +117,8 @@ class Conversation:
         self.people: dict[str, None] = {}
         self.unsent: list[str] = []
         """What could not be sent before the connection ended."""
+        self.shown: Ticket | None = None
+        """With what to go on after the newest event that was seen, if the terminal tells that."""
         self._view: View
         self._where = where
         self._encrypted = encrypted
@@ -332,8 +334,13 @@ class Conversation:
         else:
             self.connection.close()
 
+    def seen(self) -> None:
+        """The terminal has shown what it was given."""
+        if self.connection is not None:
+            self.shown = self.connection.ticket
+
     def end(self) -> None:
-        """Nothing is waited for any more."""
+        """Nothing is waited for any more; one may come back to the session."""
         self.abandon()
         if self.connection is not None:
             self.connection.stop()

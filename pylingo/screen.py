@@ -130,8 +130,14 @@ class Desk(Protocol):
     def typed(self, text: str) -> None:
         """A line, or a block of them, was entered."""
 
+    def seen(self) -> None:
+        """What was shown has reached the terminal, which has answered since."""
+
     def leave(self) -> None:
         """The person wants to go."""
+
+    def end(self) -> None:
+        """The terminal is gone."""
 
     def cancel(self) -> bool:
         """The person does not want to answer a question; whether there was one."""
@@ -250,6 +256,7 @@ class Screen(TwistedProtocol):
         if row == 1 < column <= 16 and not self._app.renderer.waiting_for_cpr:
             return  # It is F3 with Shift, Control or Alt, which terminals write in the same way.
         self._row = row
+        self._desk.seen()
         # At the end, too, this is waited for.
         self._app.renderer.report_absolute_cursor_row(row)
         if not self._left:
@@ -266,7 +273,7 @@ class Screen(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         if not self._left:
-            self._desk.leave()
+            self._desk.end()
         self.give_up()
 
     def give_up(self) -> None:

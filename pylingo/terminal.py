@@ -27,7 +27,7 @@ from twisted.internet.stdio import StandardIO
 from twisted.internet.task import LoopingCall
 
 from pylingo import looks, names
-from pylingo.connection import PARTING, Connection, Heard
+from pylingo.connection import PARTING, Connection, Heard, Ticket
 from pylingo.conversation import Conversation
 from pylingo.dial import dial
 from pylingo.memory import Memory, state_path
@@ -116,7 +116,7 @@ class _Talk:
         """Remember what the next run should know, and say the last words; the exit status."""
         connection, unsent = self._conversation.connection, self._conversation.unsent
         if connection is not None and (memory := self._mine()) is not None:
-            memory.remember(None if connection.closing else connection.ticket)
+            memory.remember(None if connection.closing else self._ticket(connection))
         if trouble:
             print(f"pylingo: {looks.tidy(trouble)}", file=sys.stderr)
         if unsent:
@@ -215,17 +215,23 @@ class _Talk:
         memory, user = self._memory, names.kept(self._conversation.user)
         return memory if memory is not None and memory.held and memory.name == user else None
 
+    def _ticket(self, connection: Connection) -> Ticket | None:
+        """To go on after what was seen: what came since may have met a terminal that is gone."""
+        now, shown = connection.ticket, self._conversation.shown
+        same = now is not None and shown is not None and now.session == shown.session
+        return shown if same else now
+
     def _save(self) -> None:
         connection, user = self._conversation.connection, self._conversation.user
-        if connection is None or connection.ticket is None:
+        if connection is None or (ticket := self._ticket(connection)) is None:
             return
         if memory := self._mine():
-            if memory.last != connection.ticket:
-                memory.last = connection.ticket
-                self._reactor.callInThread(memory.remember, connection.ticket)
+            if memory.last != ticket:
+                memory.last = ticket
+                self._reactor.callInThread(memory.remember, ticket)
         elif user and not GUEST.fullmatch(user):
             # By another name than before, which is forgotten; or another client had this one.
-            self._called(user).remember(connection.ticket)
+            self._called(user).remember(ticket)
 
 
 class Tty:

@@ -267,6 +267,18 @@ class Terminal:
             self.raw += data
             self.glass.feed(data)
 
+    def swallow(self, text: str) -> None:
+        """Take what is written, but show nothing and answer nothing, until `text` has come."""
+        taken = b""
+
+        def met() -> bool:
+            nonlocal taken
+            while select.select([self._ours], [], [], 0)[0]:
+                taken += os.read(self._ours, 65_536)
+            return text.encode() in taken
+
+        until(met)
+
     def until(self, condition: Callable[[Glass], object]) -> None:
         """Wait until the screen is as it should be."""
 

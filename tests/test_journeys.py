@@ -520,6 +520,18 @@ class LobbyJourneys(Journey):
         private = [p for p in (self.home / "desk" / "state").rglob("*") if p.is_file()]
         self.assertEqual({p.stat().st_mode & 0o077 for p in private}, {0})
 
+    def test_next_run_after_a_dead_terminal(self) -> None:
+        """What met a terminal that answered no more is told again, and the session goes on."""
+        server = self.serve()
+        bob = self.person(server, "bob")
+        ana = self.seat(server)
+        bob.write("did you hear?\n/msg ana and this?\n")
+        ana.swallow("and this?")
+        ana.hang_up()
+        ana.wait()
+        again = self.again(server, "ana")
+        again.shows("--> You are back in lobby", "[bob -> you] and this?")
+
     def test_next_run_by_another_name(self) -> None:
         """Who took another name is found by that one, and not by the one before."""
         server = self.serve()

@@ -46,6 +46,8 @@ class Desk:
         self.lines: list[str] = []
         self.begun: list[str] = []
         self.left = 0
+        self.sights = 0
+        self.over = False
         self.pending: list[str] = []
         self.completions: list[tuple[str, int, str]] = []
         self.cancelled: Callable[[], None] = lambda: None
@@ -65,8 +67,14 @@ class Desk:
     def typed(self, text: str) -> None:
         self.lines.append(text)
 
+    def seen(self) -> None:
+        self.sights += 1
+
     def leave(self) -> None:
         self.left += 1
+
+    def end(self) -> None:
+        self.over = True
 
     def cancel(self) -> bool:
         hidden, self.hidden = self.hidden, False
@@ -1527,11 +1535,18 @@ class EndTests(ScreenTests):
         await asyncio.sleep(0.05)
         self.assertEqual(self.carrier.raw, before)
         self.screen.connectionLost()
-        self.assertEqual(self.desk.left, 0)
+        self.assertEqual((self.desk.left, self.desk.over), (0, False))
+
+    @played
+    async def test_seen(self) -> None:
+        """When the terminal has answered after something was shown, the desk knows."""
+        before = self.desk.sights
+        self.screen.show([[("", "hello")]])
+        await self.until(lambda: self.glass.shows("hello") and self.desk.sights > before)
 
     @played
     async def test_terminal_gone(self) -> None:
-        """A terminal that is gone is somebody who wants to leave."""
+        """A terminal that is gone is nobody who wants to leave the chat."""
         self.screen.connectionLost()
-        self.assertEqual(self.desk.left, 1)
+        self.assertEqual((self.desk.left, self.desk.over), (0, True))
         self.assertTrue(self.screen.gone.called)
