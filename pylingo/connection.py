@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -318,8 +318,9 @@ class Connection:
         Fails with `ChatError`: the reply, where that is an error; ``gone`` when the connection has
         ended for good before there was one; ``unsure`` when the link broke, and the server would
         not know the request again, so that it may be done already, or the session goes on in
-        another room than it was said in; ``not_in_room`` for what is meant for a room where we are
-        not any more, or when a request ahead of it for that room was refused.
+        another room than it was said in, or under another name; ``not_in_room`` for what is meant
+        for a room where we are not any more, or when a request ahead of it for that room was
+        refused; ``name_taken`` for a message that a guest would say, for our name is not ours now.
         """
         request = self._request(command, body)
         if self._final is not None:
@@ -469,11 +470,15 @@ class Connection:
         text = f"You are not in {room} any more. Not done: {undone}"
         if undone:
             self._tell(Error(code="not_in_room", text=text, fatal=False))
+        self._refuse(lost, "not_in_room", text)
+
+    def _refuse(self, lost: Iterable[Pending], code: str, text: str) -> None:
+        """These are not sent any more; of messages that were, nobody knows whether they came."""
         for one in lost:
             if one.begun and one.command in SAID:
                 refuse([one], "unsure", UNSURE)
             else:
-                refuse([one], "not_in_room", text)
+                refuse([one], code, text)
 
     def _made(self, wire: _Wire) -> None:
         self._wire = wire
@@ -642,6 +647,13 @@ class Connection:
         if goal and not same_room(goal, self.room):
             # The session brought back another one, or one is not let in any more.
             self._strand(goal)
+        if not first and self.user.startswith("guest-") and not user.startswith("guest-"):
+            # Ours is somebody else's now, or takes a password: it was no guest who wrote this.
+            self._refuse(
+                self._requests.disowned(),
+                "name_taken",
+                f"It was to be said by {user}, and you are {self.user} now.",
+            )
         self._arriving = None
         self._arrived = self._reactor.seconds()
         self._tries = min(self._tries, TRIES_LEFT)

@@ -38,7 +38,9 @@ MOVES = frozenset({"join", "create"})
 """Commands after which everything is meant for another room."""
 OUT = frozenset({"leave", "exit"})
 """Commands that leave the room."""
-ALONE = MOVES | OUT | {"name", "login"}
+NAMES = frozenset({"name", "login"})
+"""Commands that take another name."""
+ALONE = MOVES | OUT | NAMES
 """Commands that change the name or the room. An earlier request that is sent again after them would
 be done in another place or by another name."""
 LEAVES = frozenset({"close", "quit"})
@@ -159,6 +161,11 @@ class Requests:
         meant = takewhile(lambda one: one.command not in MOVES, self)
         here = HERE if self._room() is not None else HERE - SAID
         return self._drop(one for one in meant if one.command in here)
+
+    def disowned(self) -> list[Pending]:
+        """Take out messages that would be heard from another name than they were written under."""
+        meant = takewhile(lambda one: one.command not in NAMES, self)
+        return self._drop(one for one in meant if one.command in SAID)
 
     def clear(self) -> list[Pending]:
         """Take out all."""

@@ -307,6 +307,24 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertIn(("msg", "bob psst"), self.world.link.asked)
         self.assertNotIn("say", [command for command, _ in self.world.link.asked])
 
+    def test_said_under_another_name(self) -> None:
+        """What was typed in a pause is not said by a guest, where the name cannot be had again."""
+        ana = self.world.arrive(name="ana", room="lobby")
+        begun = ana.connection.say("begun")
+        self.world.flush()
+        self.world.answers["resume"] = refused("not_resumable")
+        self.world.answers["name"] = refused("name_registered", "The name ana is registered.")
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        later = ana.connection.say("later")
+        told = ana.connection.request("msg", "bob psst")
+        self.world.wait(5)
+        self.assertEqual(ana.connection.user, "guest-1")
+        self.assertEqual(self.failureResultOf(begun, ChatError).value.code, "unsure")
+        for one in (later, told):
+            self.assertEqual(self.failureResultOf(one, ChatError).value.code, "name_taken")
+        self.assertTrue({"say", "msg"}.isdisjoint(c for c, _ in self.world.link.asked))
+
     def test_way_not_heard(self) -> None:
         """What was typed in a pause is said in its room, though nothing told that one is there."""
         ana = self.world.arrive(name="ana", room="lobby")
