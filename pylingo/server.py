@@ -286,9 +286,9 @@ class ChatProtocol(Int32StringReceiver):
             self._running.cancel()
 
     def reply(self, event: Event) -> None:
-        self._replied = True
         if not self.closing:
             self.outbox.put(encode(answer(event, self.re)))
+        self._replied = True
 
     def replay(self, messages: Sequence[Event]) -> None:
         if messages and not self.closing:
@@ -546,6 +546,7 @@ class ChatProtocol(Int32StringReceiver):
             reply = command.function(self, body)
             if isinstance(reply, Awaitable):
                 reply = await reply
+            self._answer(reply)
         except ChatError as error:
             self.release()
             self._refuse(command.explain(error, body))
@@ -556,8 +557,6 @@ class ChatProtocol(Int32StringReceiver):
                 # Otherwise something would be missing between the past and what is kept back.
                 self.release()
             self._broken(Failure(), replied=self._replied)
-        else:
-            self._answer(reply)
 
     def _ran(self, _: object) -> None:
         self._running = None
