@@ -268,7 +268,10 @@ class Log:
             self._log.info("messages can be stored again")
         if posts:
             self.stored += len(posts)
-            self.publish(posts)
+            try:
+                self.publish(posts)
+            except Exception:  # noqa: BLE001 - others wait for what they have changed
+                self._log.failure("publishing failed")
         for one, result in zip(changes, results, strict=True):
             one.done.callback(result)
 

@@ -343,7 +343,7 @@ class WriteTests(LogTestCase):
         self.assertEqual(len(self.published), 1)
 
     def test_publish_bug(self) -> None:
-        """A bug in what is told does not stop the log."""
+        """A bug in what is told does not stop the log, nor what waits for it."""
         publish = self.log.publish
 
         def broken(_: Sequence[Post]) -> None:
@@ -351,7 +351,9 @@ class WriteTests(LogTestCase):
 
         self.log.publish = broken
         self.ana.say("lost")
+        waiting = self.log.flushed()
         self.house.settle()
+        self.successResultOf(waiting)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.log.publish = publish
         self.ana.say("heard", re=1)
