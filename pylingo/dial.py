@@ -21,6 +21,9 @@ from pylingo.connection import Connection
 from pylingo.protocol import ChatError
 from pylingo.questions import agreed
 
+PATIENCE = 10.0
+"""Seconds that one try to connect takes at most; by then there may be another network."""
+
 
 async def dial(
     options: argparse.Namespace,
@@ -41,10 +44,10 @@ async def dial(
 
     # In capitals, a name in another script would be refused.
     host = options.host.lower()
-    bare: IStreamClientEndpoint = HostnameEndpoint(reactor, host, options.port)
+    bare: IStreamClientEndpoint = HostnameEndpoint(reactor, host, options.port, timeout=PATIENCE)
     if "%" in options.host:
         # It would forget the interface.
-        bare = TCP6ClientEndpoint(reactor, options.host, options.port)
+        bare = TCP6ClientEndpoint(reactor, options.host, options.port, timeout=PATIENCE)
     elif "_" in options.host:
         # It would refuse what no domain can be called, but a container can.
         try:
@@ -55,7 +58,7 @@ async def dial(
                 "unreachable",
                 f"{options.where} is not a name that a host can have. Check the spelling.",
             ) from None
-        bare = TCP4ClientEndpoint(reactor, options.host, options.port)
+        bare = TCP4ClientEndpoint(reactor, options.host, options.port, timeout=PATIENCE)
     if not options.tls:
         return await start(bare)
 
