@@ -50,6 +50,8 @@ class Memory:
         key = sha256(f"{where} {self.name}".encode()).hexdigest()[:32]
         self.last: Ticket | None = None
         """What it was told last to remember."""
+        self.busy = False
+        """Whether another client of this user has that name there."""
         self._file: int | None = None
         self._lock = Lock()
         """For the thread that writes."""
@@ -62,6 +64,7 @@ class Memory:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            self.busy = True
             os.close(file)
         else:
             self._file = file

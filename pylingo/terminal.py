@@ -31,7 +31,7 @@ from pylingo.connection import PARTING, Connection, Heard, Ticket
 from pylingo.conversation import Conversation
 from pylingo.dial import dial
 from pylingo.memory import Memory, state_path
-from pylingo.protocol import AnyEvent, ChatError, Done, Renamed, Resumed
+from pylingo.protocol import AnyEvent, ChatError, Done, Error, Renamed, Resumed
 from pylingo.screen import Screen
 
 MOMENT = 0.1
@@ -190,8 +190,15 @@ class _Talk:
 
     def _heard(self, event: Heard) -> None:
         self._conversation.heard(event)
+        memory = self._memory
         if isinstance(event, Renamed | Resumed | Done):
             self._save()
+        elif isinstance(event, Error) and event.code == "name_taken" and memory and memory.busy:
+            # Perhaps one whose terminal is gone, and which does not know it yet.
+            self._conversation.tell(
+                f"-- Another pylingo of yours on this machine is {memory.name}. "
+                f"End it, then type {memory.name} again."
+            )
 
     def _called(self, name: str) -> Memory:
         """Where the session of that name is remembered, from now on."""

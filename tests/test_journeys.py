@@ -532,6 +532,17 @@ class LobbyJourneys(Journey):
         again = self.again(server, "ana")
         again.shows("--> You are back in lobby", "[bob -> you] and this?")
 
+    def test_next_run_too_early(self) -> None:
+        """Where the run before still has the name, one is told, and has it when that has ended."""
+        server = self.serve()
+        ana = self.seat(server)
+        again = self.terminal(server.address, "--name", "ana")
+        again.shows("!! The name ana is taken", "Another pylingo of yours")
+        ana.process.kill()
+        ana.wait()
+        again.type("ana\r")
+        again.shows("--> You are back in lobby")
+
     def test_next_run_by_another_name(self) -> None:
         """Who took another name is found by that one, and not by the one before."""
         server = self.serve()

@@ -91,6 +91,7 @@ class MemoryTests(SynchronousTestCase):
         second = self.open()
         self.assertEqual((first.recall(), second.recall()), (TICKET, None))
         self.assertEqual((first.held, second.held), (True, False))
+        self.assertEqual((first.busy, second.busy), (False, True))
         second.remember(Ticket("other", 1))
         self.assertEqual(first.recall(), TICKET)
 
