@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,7 +17,7 @@ from pylingo import history, names
 from pylingo.history import DAY, MOST_UNSTORED, PIECE
 from pylingo.protocol import Error, Message, Private, Sent
 from pylingo.rooms import Post, User, silence
-from tests.house import START, House, notes, request, texts, wait
+from tests.house import START, House, notes, texts, wait
 
 START_ID = int(START * 1_000_000)
 
@@ -342,6 +342,17 @@ class WriteTests(LogTestCase):
         self.successResultOf(flushed)
         self.assertEqual(len(self.published), 1)
 
+    def test_given_up(self) -> None:
+        """Who does not wait for that any more goes no further; the log and all others do."""
+        self.house.commits.hold()
+        self.ana.say("hi")
+        given_up, flushed = self.log.flushed(), self.log.flushed()
+        given_up.cancel()
+        self.failureResultOf(given_up, CancelledError)
+        self.house.commits.release()
+        self.successResultOf(flushed)
+        self.assertEqual(len(self.published), 1)
+
     def test_publish_bug(self) -> None:
         """A bug in what is told does not stop the log, nor what waits for it."""
         publish = self.log.publish
@@ -656,40 +667,19 @@ class FailureTests(LogTestCase):
 
 
 class FullTests(LogTestCase):
-    def fill(self) -> None:
-        """As many messages as may wait."""
+    def test_full(self) -> None:
+        """The log is full when too much waits, until that is stored."""
         self.house.commits.hold()
         self.ana.say("storing")
         self.house.settle()
         for number in range(MOST_UNSTORED):
             self.assertFalse(self.log.full)
             self.ana.say(str(number))
-
-    def test_full(self) -> None:
-        """The log is full when too much waits, until that is stored."""
-        self.fill()
         self.assertTrue(self.log.full)
         self.house.commits.release()
         self.house.settle()
         self.assertFalse(self.log.full)
         self.assertEqual(len(self.rows()), MOST_UNSTORED + 1)
-
-    def test_talkers(self) -> None:
-        """Talkers wait until then, and all of them go on who are still there."""
-        doors = [self.house.visitor() for _ in range(3)]
-        for door in doors:
-            door.ask("join", "lobby")
-            door.hear()
-        self.fill()
-        for number, door in enumerate(doors):
-            door.send(request("say", f"door {number}", number))
-        doors[1].drop()
-        self.house.settle()
-        self.assertEqual([event for door in doors for event in door.hear() if event.re], [])
-        self.house.commits.release()
-        self.house.settle()
-        said = [text for *_, text, _ in self.rows() if text.startswith("door")]
-        self.assertEqual(said, ["door 0", "door 2"])
 
 
 class ReadTests(LogTestCase):

@@ -465,14 +465,30 @@ class OrderTests(DoorTestCase):
     def test_full_and_gone(self) -> None:
         """One of them that goes meanwhile does not keep the others waiting."""
         talkers = [self.visitor(f"talker-{n}", "lobby") for n in range(3)]
+        _, heard = self.house.user("listener", "lobby")
         self.fill()
-        waiting = [talker.begin("say", "hi") for talker in talkers]
+        waiting = [talker.begin("say", f"{n}") for n, talker in enumerate(talkers)]
+        self.assertEqual([talkers[n].reply(waiting[n]) for n in range(3)], [None] * 3)
         talkers[1].drop()
         self.house.commits.release()
         self.house.settle()
         for n in (0, 2):
             self.assertIsInstance(talkers[n].reply(waiting[n]), Sent)
+        self.assertEqual(texts(heard), ["0", "2"])
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_full_and_new(self) -> None:
+        """Who comes then need not wait to be greeted, and hears nothing before that."""
+        self.fill()
+        visitor = self.visitor()
+        visitor.send(request("hello"))
+        self.house.registry.tell(Notice(text="for all"))
+        self.assertEqual([type(event) for event in visitor.heard], [Welcome, Notice])
+        waiting = visitor.begin("join", "lobby")
+        self.assertIsNone(visitor.reply(waiting))
+        self.house.commits.release()
+        self.house.settle()
+        self.assertIsInstance(visitor.reply(waiting), Joined)
 
 
 class BugTests(DoorTestCase):
