@@ -475,14 +475,28 @@ class DoorTestCase(TestCase):
     def add(self, name: str, function: Callable[..., Any]) -> None:
         """A command of this test."""
         commands.command(name, "", "A test's.")(function)
-        self.addCleanup(commands.TABLE.pop, name)
+        self.addCleanup(commands.TABLE.pop, name, None)
+
+    def error(self, visitor: Visitor, code: str, command: str, body: str = "") -> str:
+        """Ask, and be refused; the result is the sentence."""
+        reply = visitor.ask(command, body)
+        self.assertIsInstance(reply, Error, f"{command} {body}")
+        self.assertEqual((reply.code, reply.fatal), (code, False), reply.text)
+        self.assertFalse(visitor.closed)
+        return str(reply.text)
+
+    def done(self, visitor: Visitor, command: str, body: str = "") -> str:
+        """Ask, and be obeyed; the result is the sentence."""
+        reply = visitor.ask(command, body)
+        self.assertIsInstance(reply, Done, f"{command} {body}")
+        return str(reply.text)
 
 
 HERE, THERE = "192.0.2.7", "192.0.2.8"
 """Addresses that people come from."""
 
 
-class HouseTestCase(TestCase):
+class HouseTestCase(DoorTestCase):
     """Tests of a house whose disk outlives it, that asks for no patience and has admins."""
 
     def setUp(self) -> None:
@@ -491,19 +505,6 @@ class HouseTestCase(TestCase):
         self.house = House(self.mktemp(), **self.options)
         # Whichever it is by then; otherwise its files stay open until somebody looks for garbage.
         self.addCleanup(lambda: self.house.database.close())
-
-    def error(self, visitor: Visitor, code: str, command: str, body: str = "") -> str:
-        """Ask, and be refused; the result is the sentence."""
-        reply = visitor.ask(command, body)
-        self.assertIsInstance(reply, Error, f"{command} {body}")
-        self.assertEqual((reply.code, reply.fatal), (code, False), reply.text)
-        return str(reply.text)
-
-    def done(self, visitor: Visitor, command: str, body: str = "") -> str:
-        """Ask, and be obeyed; the result is the sentence."""
-        reply = visitor.ask(command, body)
-        self.assertIsInstance(reply, Done, f"{command} {body}")
-        return str(reply.text)
 
     def asleep(self, visitor: Visitor) -> str:
         """The connection of somebody broke long ago; the result is the way back."""

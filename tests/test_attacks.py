@@ -15,7 +15,7 @@ from pylingo.protocol import (
     Renamed,
     Welcome,
 )
-from tests.house import House, HouseTestCase, cheapen, texts
+from tests.house import House, HouseTestCase, texts
 from tests.test_service import parsed
 
 random = settings(max_examples=150, deadline=None, database=None, print_blob=True)
@@ -51,10 +51,6 @@ STEERING = (
 
 class AttackTests(HouseTestCase):
     """The names and texts that people really try."""
-
-    def setUp(self) -> None:
-        cheapen(self)
-        self.house = House(rate=0, motd="")
 
     def test_twins_of_users(self) -> None:
         """What looks like the name of somebody here is refused."""

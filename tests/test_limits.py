@@ -27,7 +27,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
-from pylingo import commands, server, tls
+from pylingo import server, tls
 from pylingo.connection import SILENCE
 from pylingo.encrypted import EncryptedDoor
 from pylingo.outbox import MOST_UNSENT, MOST_WAITING, Outbox
@@ -55,7 +55,18 @@ from pylingo.server import (
     RATE,
     STALLED,
 )
-from tests.house import HERE, THERE, House, Visitor, cheapen, codes, events, request, texts
+from tests.house import (
+    HERE,
+    THERE,
+    DoorTestCase,
+    House,
+    Visitor,
+    cheapen,
+    codes,
+    events,
+    request,
+    texts,
+)
 
 
 def rested(house: House, *visitors: Visitor) -> None:
@@ -864,7 +875,7 @@ def _whole(data: bytes) -> bool:
     return True
 
 
-class FaultTests(SynchronousTestCase):
+class FaultTests(DoorTestCase):
     """Errors inside are nobody's end."""
 
     def test_internal(self) -> None:
@@ -877,11 +888,9 @@ class FaultTests(SynchronousTestCase):
             await door.chat.log.flushed()
             raise ZeroDivisionError("the bug")
 
-        house = House()
-        ana, ben = house.visitor("ana", "lobby"), house.visitor("ben", "lobby")
+        ana, ben = self.visitor("ana", "lobby"), self.visitor("ben", "lobby")
         for function in (broken, later):
-            commands.command("broken", "", "A test's.")(function)
-            self.addCleanup(commands.TABLE.pop, "broken", None)
+            self.add("broken", function)
             reply = ana.ask("broken")
             self.assertEqual((reply.code, reply.fatal), ("internal", False))
             self.assertNotIn("the bug", reply.text)

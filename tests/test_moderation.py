@@ -941,11 +941,10 @@ class AdminTests(HouseTestCase):
 
     def test_ban_who_is_away(self) -> None:
         """Whose session sleeps does not come back with it from a ban, from whichever address."""
-        boss = self.house.owner("boss")
         eve, mia = self.house.visitor("eve", "den", host=HERE), self.house.owner("mia", "den")
         tokens = [self.asleep(one) for one in (eve, mia)]
         for name in ("eve", "mia"):
-            self.done(boss, "ban", name)
+            self.done(self.boss, "ban", name)
         for _ in range(2):
             for token in tokens:
                 back = self.house.visitor(host=THERE)

@@ -18,7 +18,6 @@ from pylingo.protocol import (
     Error,
     Event,
     Joined,
-    Left,
     Message,
     Notice,
     Ping,
@@ -367,18 +366,6 @@ class OrderTests(DoorTestCase):
         self.assertIsInstance(eve.ask("name", "zoe"), Renamed)
         self.assertIsNone(ana.reply(joining))
 
-    def test_hears_late(self) -> None:
-        """Who waits for a history hears what is said meanwhile, after the answer."""
-        ana, ben = self.visitor("ana"), self.visitor("ben", "lobby")
-        self.house.reads.hold()
-        ana.begin("join", "lobby")
-        ben.ask("say", "hi")
-        ben.ask("leave")
-        self.assertEqual(ana.hear(), [])
-        self.house.reads.release()
-        heard = [event for event in ana.hear() if not isinstance(event, Notice)]
-        self.assertEqual([type(event) for event in heard], [Joined, Message, Left])
-
     def test_say_goes_on(self) -> None:
         """A talker goes on while the log commits; `sent` may come later than other replies."""
         ana = self.visitor("ana", "lobby")
@@ -684,16 +671,6 @@ class CloseTests(DoorTestCase):
         heard = ben.hear()
         self.assertEqual((texts(heard), type(heard[-1])), (["hi"], Closing))
         self.assertTrue(ben.closed)
-
-    def test_said_before(self) -> None:
-        """What was said before is heard before the one who said it is gone."""
-        ana = self.visitor("ana", "lobby")
-        _, heard = self.house.user("ben", "lobby")
-        self.house.commits.hold()
-        ana.send(request("say", "hi"), request("close"))
-        self.house.commits.release()
-        self.house.settle()
-        self.assertEqual([type(event) for event in heard][:2], [Message, Left])
 
     def test_last(self) -> None:
         """What closes the connection is the last that is heard, however long it lasts."""

@@ -70,10 +70,6 @@ class TokenTests(SessionsTestCase):
         rows = repr(self.house.database.reader.execute("SELECT * FROM sessions").fetchall())
         self.assertFalse(any(token in rows for token in tokens))
 
-    def test_no_space(self) -> None:
-        """A token is one word."""
-        self.assertEqual(len(self.sessions.token(self.user()).split()), 1)
-
     def test_old_until_new(self) -> None:
         """The token that was used stays good until the new one was used."""
         user = self.user()
