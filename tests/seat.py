@@ -21,6 +21,7 @@ from pylingo.protocol import (
     Left,
     Message,
     Request,
+    Resumed,
     Rooms,
     RoomSummary,
     Welcome,
@@ -166,6 +167,12 @@ def welcome(**more: Any) -> Welcome:
         "password_required": False,
     }
     return Welcome(**fields | more)
+
+
+def resumed(user: str = "ana", room: str | None = "lobby", **more: Any) -> Resumed:
+    users = more.setdefault("users", [user] if room is not None else [])
+    fields: dict[str, Any] = {"count": len(users), "topic": "", "session": "t"}
+    return Resumed(user=user, room=room, **fields | more)
 
 
 def message(text: str, user: str = "bob", id: int = 1, **more: bool) -> Message:

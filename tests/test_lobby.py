@@ -13,12 +13,11 @@ from pylingo.protocol import (
     Error,
     Joined,
     Renamed,
-    Resumed,
     Rooms,
     RoomSummary,
     Sent,
 )
-from tests.seat import Seat, left
+from tests.seat import Seat, left, resumed
 
 
 class ArrivalTests(Seat):
@@ -75,9 +74,8 @@ class ArrivalTests(Seat):
         self.known["ana"] = Deferred()
         self.talk.typed("ana")
         self.line.user, self.line.room = "ana", "lobby"
-        resumed = Resumed(user="ana", room="lobby", users=["ana"], count=1, topic="", session="t")
-        self.hear(resumed)
-        self.known["ana"].callback(resumed)
+        self.hear(back := resumed())
+        self.known["ana"].callback(back)
         self.assertEqual(self.line.asked, [])
         self.assertEqual(self.talk.prompt, "[lobby] ana> ")
         self.assertNotIn(MENU[0], self.said())
@@ -138,16 +136,11 @@ class ArrivalTests(Seat):
         self.assertTrue(self.talk.cancel())
 
     def test_exit(self) -> None:
-        """`exit` is no name, but leads out, as in the menu."""
-        self.talk.typed("Exit")
-        self.assertTrue(self.line.closing)
-        self.assertEqual(self.line.asked, [])
-
-    def test_quit(self) -> None:
-        """Nor is `quit`."""
-        self.talk.typed("quit")
-        self.assertTrue(self.line.closing)
-        self.assertEqual(self.line.asked, [])
+        """`exit` is no name, but leads out, as in the menu; nor is `quit`."""
+        for word in ("Exit", "quit"):
+            self.setUp()
+            self.talk.typed(word)
+            self.assertEqual((self.line.closing, self.line.asked), (True, []))
 
     def test_help(self) -> None:
         """Who asks for help at the question gets it, and not the name Help."""
@@ -309,10 +302,6 @@ class LobbyTests(Seat):
         self.hear(Renamed(user="guest-1", to="ana", re=9))
         self.assertEqual(self.talk.prompt, "Name of the new room: ")
 
-    def test_prompt(self) -> None:
-        """The prompt has just the name."""
-        self.assertEqual(self.talk.prompt, "guest-1> ")
-
     def test_never_mind(self) -> None:
         """What is asked after a choice can be taken back; then there is the menu again."""
         for choice in ("1", "2"):
@@ -350,11 +339,7 @@ class LobbyTests(Seat):
         self.lose()
         self.line.user, self.line.room = "guest-5", "tea"
         self.said()
-        self.talk.heard(
-            Resumed(
-                user="guest-5", room="tea", users=["guest-5"], count=1, topic="", session="t", re=1
-            )
-        )
+        self.talk.heard(resumed("guest-5", "tea", re=1))
         said = self.said()
         self.assertNotIn(BACK, said)
         self.assertIn("was taken, or logged in", said[-1])
@@ -362,9 +347,7 @@ class LobbyTests(Seat):
     def test_hint_on_coming_back(self) -> None:
         """Who comes back on a new screen is told so, and how to see what was on the one before."""
         for count in (1, 0):
-            self.hear(
-                Resumed(user="ana", room="tea", users=["ana"], count=1, topic="", session="t", re=1)
-            )
+            self.hear(resumed(room="tea", re=1))
             said = self.said()
             self.assertEqual((said.count(BACK), said.count(HINT)), (count, count))
 
@@ -398,17 +381,8 @@ class LobbyTests(Seat):
         self.talk.typed("1")
         self.assertEqual(self.talk.prompt, "Name of the new room: ")
 
-    def test_room_exit(self) -> None:
-        """`exit` is no room either, in whatever width."""
-        for choice in ("1", "2"):
-            for word in ("exit", "ＥＸＩＴ"):
-                self.talk.typed(choice)
-                self.said()
-                self.talk.typed(word)
-                self.assertEqual((self.line.asked, self.said()), ([], [*MENU]))
-
     def test_exit_in_a_pause(self) -> None:
-        """It leads out without a link, too, and so does its number."""
+        """`exit` leads out without a link, too, and so does its number."""
         self.line.linked = False
         for word in ("4", "exit"):
             self.line.stopped = False
@@ -424,7 +398,7 @@ class LobbyTests(Seat):
         self.assertFalse(self.line.stopped)
 
     def test_exit_on_the_way(self) -> None:
-        """It also leads out while the server lets one in."""
+        """`exit` also leads out while the server lets one in."""
         self.talk.typed("/join attic")
         self.talk.typed("exit")
         self.assertTrue(self.line.closing)
@@ -531,9 +505,9 @@ class LobbyTests(Seat):
         self.assertEqual(self.line.asked, [("join", "2026")])
 
     def test_changed_mind(self) -> None:
-        """Just Enter, or `exit`, at a question is the way back to the menu."""
+        """Just Enter, or `exit` in whatever width, at a question is the way back to the menu."""
         for choice in ("1", "2"):
-            for never_mind in ("", "exit"):
+            for never_mind in ("", "exit", "ＥＸＩＴ"):
                 self.talk.typed(choice)
                 self.said()
                 self.talk.typed(never_mind)
@@ -576,12 +550,13 @@ class LobbyTests(Seat):
             self.assertTrue(self.line.closing, word)
 
     def test_refused_room(self) -> None:
-        """A room that one may not enter leads back to the menu."""
-        self.talk.typed("1")
-        self.talk.typed("a b")
-        self.refuse()
-        self.assertEqual(self.said()[-5:], list(MENU))
-        self.assertEqual(self.talk.prompt, "guest-1> ")
+        """A room that one may not make, for whatever reason, leads back to the menu."""
+        for code in ("bad_argument", "forbidden"):
+            self.talk.typed("1")
+            self.talk.typed("a b")
+            self.refuse(code)
+            self.assertEqual(self.said()[-5:], list(MENU))
+            self.assertEqual((self.talk.prompt, self.talk.hidden), ("guest-1> ", False))
 
     def test_text(self) -> None:
         """Something said in no room is not sent; it is said that nobody would hear it."""
@@ -590,7 +565,7 @@ class LobbyTests(Seat):
         self.assertIn("Nobody hears that", self.said()[0])
 
     def test_kept(self) -> None:
-        """It can be come back to, as commands can; what is chosen or answered cannot."""
+        """What was said in no room can be come back to, as commands can; what is chosen cannot."""
         for line, kept in (("hello?", True), ("/list", True), ("3", False), ("Exit", False)):
             self.assertEqual(self.talk.keeps(line), kept, line)
         self.talk.typed("1")
@@ -703,13 +678,6 @@ class LobbyTests(Seat):
         self.talk.typed("/join attic")
         self.refuse("internal")
         self.assertFalse(self.talk.hidden)
-        self.assertEqual(self.said()[-5:], list(MENU))
-
-    def test_refused_room_without_a_name(self) -> None:
-        """Who may not go anywhere, and named no room at all, is back at the menu."""
-        self.talk.typed("1")
-        self.talk.typed("a b")
-        self.refuse("forbidden")
         self.assertEqual(self.said()[-5:], list(MENU))
 
     def test_locked_room_and_no_list(self) -> None:
@@ -834,7 +802,7 @@ class GoalTests(Seat):
     def test_link_lost_at_the_question(self) -> None:
         """The question stands when the link is back, and the way goes on after it."""
         self.refuse("name_taken")
-        self.hear(Resumed(user="guest-1", room=None, users=[], count=0, topic="", session="t"))
+        self.hear(resumed("guest-1", None))
         self.assertEqual(self.talk.prompt, "Another name [guest-1]: ")
         self.talk.typed("anna")
         self.settle()

@@ -26,14 +26,13 @@ from pylingo.protocol import (
     Pong,
     Private,
     Renamed,
-    Resumed,
     Rooms,
     RoomSummary,
     Sent,
     Topic,
     Users,
 )
-from tests.seat import welcome
+from tests.seat import resumed, welcome
 
 COMMANDS = (identity,)
 """Modules that put their commands into the table by being here."""
@@ -214,9 +213,7 @@ class EventTests(SynchronousTestCase):
 
     def test_resumed(self) -> None:
         """A resumed session says where one is back, and as whom."""
-        event = Resumed(
-            user="ana", room="lobby", users=["ana"], count=1, topic="tea", session="t", re=1
-        )
+        event = resumed(topic="tea", re=1)
         self.assertEqual(
             shown(event),
             ["--> You are back in lobby: nobody else is here", "-- Topic: tea", "-- You are ana."],
@@ -224,7 +221,7 @@ class EventTests(SynchronousTestCase):
 
     def test_resumed_nowhere(self) -> None:
         """Who was in no room is told just the name."""
-        event = Resumed(user="ana", room=None, users=[], count=0, topic="", session="t", re=1)
+        event = resumed(room=None, re=1)
         self.assertEqual(shown(event), ["-- You are ana."])
 
     def test_rooms(self) -> None:
@@ -389,7 +386,7 @@ class HostileServerTests(SynchronousTestCase):
             welcome(user=bad, motd=bad),
             Joined(room=bad, user=bad),
             Joined(room=bad, user=bad, users=[bad], count=3, topic=bad, re=1),
-            Resumed(user=bad, room=bad, users=[bad], count=3, topic=bad, session=bad, re=1),
+            resumed(bad, bad, count=3, topic=bad, session=bad, re=1),
             Left(room=bad, user=bad, reason=bad),
             Renamed(user=bad, to=bad),
             Renamed(user=bad, to=bad, re=1),

@@ -22,12 +22,11 @@ from pylingo.protocol import (
     Joined,
     Message,
     Notice,
-    Resumed,
     Rooms,
     RoomSummary,
     Sent,
 )
-from tests.seat import welcome
+from tests.seat import resumed, welcome
 
 SENT = Sent(id=1, at=1)
 
@@ -368,11 +367,6 @@ class OutputTests(PipeTests):
         self.pipe.failed(ChatError("unreachable", "Nothing answers."))
         self.assertEqual((self.complaints, self.end()), ("pylingo: Nothing answers.\n", 1))
 
-    def test_no_password(self) -> None:
-        """So is a server whose password is not known."""
-        self.pipe.failed(ChatError("password_required", "It has a password."))
-        self.assertEqual((self.complaints, self.end()), ("pylingo: It has a password.\n", 1))
-
     def test_refused_entry(self) -> None:
         """A refusal that was heard already is not told twice."""
         self.pipe.heard(Error(code="name_taken", text="Taken.", fatal=False))
@@ -512,8 +506,7 @@ class JsonTests(PipeTests):
 
     def test_no_token(self) -> None:
         """The session's token, which is as good as a password, is in no file that others read."""
-        resumed = Resumed(user="ana", room=None, users=[], count=0, topic="", session="t")
-        for event in (welcome(), resumed):
+        for event in (welcome(), resumed(room=None)):
             self.pipe.heard(event)
         self.assertEqual([json.loads(line).get("session") for line in self.printed], ["", ""])
 

@@ -37,8 +37,7 @@ class BrokenLinkTests(SynchronousTestCase):
     def lose(self) -> None:
         """Break the newest link, and wait until there is another."""
         known = len(self.world.links)
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.cut()
         for _ in range(200):
             if len(self.world.links) > known:
                 return
@@ -62,8 +61,7 @@ class BrokenLinkTests(SynchronousTestCase):
         ana = self.world.arrive(name="ana", room="lobby")
         bob.connection.say("before")
         self.world.flush()
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.cut()
         for text in ("one", "two"):
             bob.connection.say(text)
         bob.connection.tell("ana", "three")
@@ -89,8 +87,7 @@ class BrokenLinkTests(SynchronousTestCase):
         self.world.flush()
         first = self.world.link.requests[-1]
         self.world.answers["say"] = sent(7)
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.cut()
         later = ana.connection.say("typed in the pause")
         self.world.wait(5)
         again = [request for request in self.world.link.requests if request.command == "say"]
@@ -195,8 +192,7 @@ class BrokenLinkTests(SynchronousTestCase):
         """Where the name was given away meanwhile, the connection knows its new one."""
         ana = self.world.arrive(name="ana", room="lobby")
         self.world.answers["resume"] = lambda request: [
-            Resumed(user="guest-5", room=None, users=[], count=0, topic="", session="t",
-                    re=request.re)
+            resumed(request, "guest-5", None)
         ]  # fmt: skip
         self.lose()
         self.assertEqual((ana.connection.user, ana.connection.room), ("guest-5", None))
@@ -255,8 +251,7 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertEqual(self.world.link.asked[-1], ("name", "ana"))
         self.world.answers["name"] = name
         self.world.answers["resume"] = lambda request: [
-            Resumed(user="guest-1", room=None, users=[], count=0, topic="", session="t",
-                    re=request.re)
+            resumed(request, "guest-1", None)
         ]  # fmt: skip
         self.lose()
         self.assertEqual((ana.connection.user, ana.connection.room), ("ana", "lobby"))
@@ -267,8 +262,7 @@ class BrokenLinkTests(SynchronousTestCase):
         said, asked = ana.connection.say("hi"), ana.connection.request("list")
         self.world.flush()
         self.world.answers |= {"resume": refused("not_resumable"), "say": sent(7)}
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.cut()
         later = ana.connection.say("typed in the pause")
         self.world.wait(5)
         self.assertEqual(self.failureResultOf(said, ChatError).value.code, "unsure")
@@ -281,9 +275,7 @@ class BrokenLinkTests(SynchronousTestCase):
         ana = self.world.arrive(name="ana", room="lobby")
         muted = ana.connection.request("mute", "bob")
         self.world.flush()
-        self.world.answers["resume"] = lambda request: [
-            Resumed(user="ana", room=None, users=[], count=0, topic="", session="t", re=request.re)
-        ]
+        self.world.answers["resume"] = lambda request: [resumed(request, room=None)]
         self.lose()
         self.assertEqual(self.failureResultOf(muted, ChatError).value.code, "not_in_room")
         self.assertNotIn(("mute", "bob"), self.world.link.asked)
@@ -293,11 +285,8 @@ class BrokenLinkTests(SynchronousTestCase):
         ana = self.world.arrive(name="ana", room="lobby")
         begun = ana.connection.say("begun")
         self.world.flush()
-        self.world.answers["resume"] = lambda request: [
-            Resumed(user="ana", room="den", users=[], count=1, topic="", session="t", re=request.re)
-        ]
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.answers["resume"] = lambda request: [resumed(request, room="den")]
+        self.world.cut()
         later = ana.connection.say("later")
         told = ana.connection.request("msg", "bob psst")
         self.world.wait(5)
@@ -329,8 +318,7 @@ class BrokenLinkTests(SynchronousTestCase):
         """What was typed in a pause is said in its room, though nothing told that one is there."""
         ana = self.world.arrive(name="ana", room="lobby")
         self.world.answers |= {"resume": refused("not_resumable"), "join": lambda _: []}
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.cut()
         said = ana.connection.say("typed in the pause")
         self.world.wait(5)
         self.assertIn(("join", "lobby"), self.world.link.asked)
@@ -478,8 +466,7 @@ class BrokenLinkTests(SynchronousTestCase):
     def test_on_the_way_without_a_link(self) -> None:
         """The same goes for what was asked while there was no link."""
         ana = self.world.arrive(name="ana", room="lobby")
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.cut()
         self.world.answers["join"] = refused("forbidden")
         ana.connection.join("den").addErrback(lambda _: None)
         said = ana.connection.say("for den only")
@@ -532,8 +519,7 @@ class BrokenLinkTests(SynchronousTestCase):
                 if code
                 else lambda _: [Notice(text="220 smtp.example.org")]
             )
-            self.world.link.transport.loseConnection()
-            self.world.flush()
+            self.world.cut()
             told = len(ana.of(Disconnected, Error))
             self.world.wait(300)
             times = self.world.tried[tried:]
@@ -618,11 +604,8 @@ class BrokenLinkTests(SynchronousTestCase):
     def test_not_there_any_more(self) -> None:
         """What was to be done in a room is told, where the session does not bring that back."""
         ana = self.world.arrive(name="ana", room="lobby")
-        self.world.answers["resume"] = lambda request: [
-            Resumed(user="ana", room=None, users=[], count=0, topic="", session="t", re=request.re)
-        ]
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.answers["resume"] = lambda request: [resumed(request, room=None)]
+        self.world.cut()
         undone = [ana.connection.request(command, "x") for command in ("topic", "kick", "leave")]
         self.world.wait(5)
         for one in undone:
@@ -702,8 +685,7 @@ class BrokenLinkTests(SynchronousTestCase):
         """The pauses between tries grow, and stay below a minute."""
         self.world.arrive()
         self.world.trouble = error.ConnectionRefusedError()
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.cut()
         self.world.wait(300)
         tried = self.world.tried[1:]
         pauses = [after - before for before, after in pairwise(tried)]
@@ -714,8 +696,7 @@ class BrokenLinkTests(SynchronousTestCase):
         # Once it was back, they begin anew.
         self.world.trouble = None
         self.world.wait(60)
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.cut()
         lost = self.world.clock.seconds()
         self.world.wait(3)
         self.assertLess(self.world.tried[-1] - lost, 3)
@@ -725,8 +706,7 @@ class BrokenLinkTests(SynchronousTestCase):
         """However many tries fail, it is said once that the link is lost."""
         ana = self.world.arrive()
         self.world.trouble = error.ConnectionRefusedError()
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.cut()
         self.world.wait(60)
         self.assertEqual(len(ana.of(Disconnected)), 1)
 
@@ -743,8 +723,7 @@ class BrokenLinkTests(SynchronousTestCase):
         """Stopping in a pause ends it at once, and no further try is made."""
         ana = self.world.arrive(room="lobby")
         self.world.trouble = error.ConnectionRefusedError()
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.cut()
         said = ana.connection.say("too late")
         ana.connection.stop("I have to go.")
         self.world.flush()
@@ -766,11 +745,10 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
     def test_close_in_a_pause(self) -> None:
-        """So does leaving."""
+        """So does leaving in a pause, at once."""
         ana = self.world.arrive()
         self.world.trouble = error.ConnectionRefusedError()
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.cut()
         closed = ensureDeferred(ana.connection.close())
         self.world.flush()
         self.successResultOf(closed)
@@ -780,8 +758,7 @@ class BrokenLinkTests(SynchronousTestCase):
         ana = self.world.arrive(room="lobby", reconnect=False, where="example.org:5000")
         said = ana.connection.say("hi")
         self.world.flush()
-        self.world.link.transport.loseConnection()
-        self.world.flush()
+        self.world.cut()
         (lost,) = ana.of(Disconnected)
         self.assertTrue(lost.final)
         self.assertIn("example.org:5000", lost.reason)

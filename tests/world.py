@@ -129,6 +129,11 @@ class World:
         """The server's side of the newest link."""
         return self.links[-1]
 
+    def cut(self) -> None:
+        """The newest link is lost."""
+        self.link.transport.loseConnection()
+        self.flush()
+
     def flush(self) -> None:
         """Let everything arrive that is on its way."""
         moved = True
@@ -216,10 +221,8 @@ def joined(request: Request) -> Joined:
     return Joined(room=request.body, user="ana", users=["ana"], count=1, topic="", re=request.re)
 
 
-def resumed(request: Request) -> Resumed:
-    return Resumed(
-        user="ana", room="lobby", users=["ana"], count=1, topic="", session="token-2", re=request.re
-    )
+def resumed(request: Request, user: str = "ana", room: str | None = "lobby") -> Resumed:
+    return seat.resumed(user, room, session="token-2", re=request.re)
 
 
 def refused(code: str, text: str = "No.", *, fatal: bool = False) -> Answer:
