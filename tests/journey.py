@@ -292,6 +292,10 @@ class Terminal:
         """Wait until all `texts` are on the screen."""
         self.until(lambda glass: all(glass.shows(text) for text in texts))
 
+    def before(self, text: str) -> None:
+        """Wait until just `text` stands before the cursor."""
+        self.until(lambda glass: glass.before == text)
+
     def resize(self, columns: int, rows: int) -> None:
         """Change the size of the window."""
         self.glass.resize(rows, columns)
@@ -356,5 +360,5 @@ class Journey(SynchronousTestCase):
         """A client on a terminal, whose person is in the lobby room."""
         terminal = self.terminal(server.address, "--name", name, "--room", "lobby", columns=columns)
         terminal.shows("--> You joined lobby")
-        terminal.until(lambda glass: glass.before == f"[lobby] {name}> ")
+        terminal.before(f"[lobby] {name}> ")
         return terminal

@@ -12,6 +12,7 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import __version__, client
+from tests.journey import PATIENCE
 
 
 class AddressTests(SynchronousTestCase):
@@ -124,27 +125,43 @@ class ParseTests(SynchronousTestCase):
 
 
 class InterruptTests(SynchronousTestCase):
+    """What ends it, and how, before and while the reactor runs."""
+
+    def ended(self, script: str) -> tuple[int, bytes]:
+        """How a client ends before which that is done: the exit status, and the complaints."""
+        start = "from pylingo.client import main\nmain(['127.0.0.1:1'])\n"
+        done = subprocess.run(
+            [sys.executable, "-c", script + start],
+            stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=PATIENCE,
+        )  # fmt: skip
+        return done.returncode, done.stderr
+
+    def conversed(self, converse: str) -> tuple[int, bytes]:
+        """How one ends that does that instead of talking."""
+        return self.ended(f"""
+import os, signal, time
+from twisted.internet.defer import Deferred
+import pylingo.pipe
+async def converse(reactor, options):
+{converse}
+pylingo.pipe.converse = converse
+""")
+
     def test_while_loading(self) -> None:
         """Ctrl-C before everything is loaded ends it, and nobody sees where it was."""
-        script = """
+        ended = self.ended("""
 import signal, sys
 class Finder:
     def find_spec(name, *_):
         if name == "pylingo.pipe":
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Finder)
-from pylingo.client import main
-main(["127.0.0.1:1"])
-"""
-        ended = subprocess.run(
-            [sys.executable, "-c", script],
-            stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60,
-        )  # fmt: skip
-        self.assertEqual((ended.returncode, ended.stderr), (-signal.SIGINT, b""))
+""")
+        self.assertEqual(ended, (-signal.SIGINT, b""))
 
     def test_before_the_reactor(self) -> None:
         """So it does between loading and the reactor."""
-        script = """
+        ended = self.ended("""
 import signal
 import twisted.internet.task as task
 react = task.react
@@ -152,35 +169,20 @@ def late(*arguments):
     signal.raise_signal(signal.SIGINT)
     react(*arguments)
 task.react = late
-from pylingo.client import main
-main(["127.0.0.1:1"])
-"""
-        ended = subprocess.run(
-            [sys.executable, "-c", script],
-            stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60,
-        )  # fmt: skip
-        self.assertEqual((ended.returncode, ended.stderr), (-signal.SIGINT, b""))
+""")
+        self.assertEqual(ended, (-signal.SIGINT, b""))
 
-    def run_client(self, converse: str) -> subprocess.CompletedProcess[bytes]:
-        """A client that does that instead of talking."""
-        script = f"""
-import os, signal, time
-from twisted.internet.defer import Deferred
-import pylingo.pipe
-async def converse(reactor, options):
-{converse}
-pylingo.pipe.converse = converse
-from pylingo.client import main
-main(["127.0.0.1:1"])
-"""
-        return subprocess.run(
-            [sys.executable, "-c", script],
-            stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60,
-        )  # fmt: skip
+    def test_while_connecting(self) -> None:
+        """At the first moment after that it ends in good order."""
+        ended = self.conversed("""
+    signal.raise_signal(signal.SIGINT)
+    await Deferred()
+""")
+        self.assertEqual(ended, (0, b""))
 
     def test_twice(self) -> None:
-        """Nor does who sends another signal while the first is obeyed."""
-        ended = self.run_client("""
+        """It goes on doing so though another signal comes meanwhile."""
+        ended = self.conversed("""
     stopping = Deferred()
     reactor.addSystemEventTrigger("before", "shutdown", lambda: stopping)
     for delay, one in (0, signal.SIGINT), (0.05, signal.SIGTERM), (0.1, signal.SIGHUP):
@@ -189,38 +191,19 @@ main(["127.0.0.1:1"])
     await stopping
     return 7
 """)
-        self.assertEqual((ended.returncode, ended.stderr), (7, b""))
+        self.assertEqual(ended, (7, b""))
 
     def test_silent_name_server(self) -> None:
         """What a thread waits for does not keep who leaves."""
-        ended = self.run_client("""
+        ended = self.conversed("""
     reactor.callInThread(time.sleep, 100)
     return 7
 """)
-        self.assertEqual((ended.returncode, ended.stderr), (7, b""))
+        self.assertEqual(ended, (7, b""))
 
     def test_steady(self) -> None:
         """What waits in it does not go by the time of day, which can be set back."""
-        ended = self.run_client("""
+        ended = self.conversed("""
     return 8 if reactor.seconds is time.time else 7
 """)
-        self.assertEqual((ended.returncode, ended.stderr), (7, b""))
-
-    def test_while_connecting(self) -> None:
-        """Nor does anybody at the first moment after, which ends it in good order."""
-        script = """
-import signal, sys
-from twisted.internet.defer import Deferred
-import pylingo.pipe
-async def converse(*_):
-    signal.raise_signal(signal.SIGINT)
-    await Deferred()
-pylingo.pipe.converse = converse
-from pylingo.client import main
-main(["127.0.0.1:1"])
-"""
-        ended = subprocess.run(
-            [sys.executable, "-c", script],
-            stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60,
-        )  # fmt: skip
-        self.assertEqual(ended.stderr, b"")
+        self.assertEqual(ended, (7, b""))

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo.clock import keep_steady
 from tests.house import START
-from tests.journey import Journey, Server
+from tests.journey import Journey
 
 HOUR = 3600
 WATCH = """\
@@ -74,6 +74,5 @@ class SetBackTests(Journey):
         server.kill()
         ana.shows("Not connected")
         self.set_back()
-        again = Server(self.home / "server", port=server.port)
-        self.addCleanup(again.kill)
+        self.serve(port=server.port)
         ana.shows("Connected again.")

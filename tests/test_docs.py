@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import commands, protocol, service
 from pylingo.commands import TABLE
-from tests.journey import Client, Process, Server, until
+from tests.journey import Journey, Process, Server, until
 
 ROOT = Path(__file__).resolve().parent.parent
 BOT = ROOT / "docs" / "example_bot.py"
@@ -38,12 +38,8 @@ def _rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in rows]
 
 
-class BotTests(SynchronousTestCase):
+class BotTests(Journey):
     """The bot of docs/bots.md."""
-
-    def setUp(self) -> None:
-        self.home = Path(self.mktemp()).absolute()
-        self.home.mkdir(parents=True)
 
     def bot(self, port: int) -> Process:
         bot = Process([str(BOT), f"tcp:127.0.0.1:{port}", "lobby"], self.home / "bot")
@@ -52,15 +48,12 @@ class BotTests(SynchronousTestCase):
 
     def test_answers(self) -> None:
         """It answers each who asks, once; not itself, nor what was asked before. It takes leave."""
-        server = Server(self.home / "server")
-        self.addCleanup(server.kill)
-        early = Client(self.home / "bea", server.address, "--name", "bea", "--room", "lobby")
-        self.addCleanup(early.kill)
+        server = self.serve()
+        early = self.person(server, "bea")
         early.write("!echo too early\n")
         early.eof()
         self.assertEqual(early.wait(), 0, early.err)
-        ana = Client(self.home / "ana", server.address, "--name", "ana", "--room", "lobby")
-        self.addCleanup(ana.kill)
+        ana = self.person(server, "ana")
         ana.prints("<bea> !echo too early")
         bot = self.bot(server.port)
         ana.prints("--> echo joined lobby")
@@ -77,22 +70,18 @@ class BotTests(SynchronousTestCase):
 
     def test_comes_back(self) -> None:
         """When the server is started again, the bot comes back by itself and goes on."""
-        server = Server(self.home / "server")
-        self.addCleanup(server.kill)
+        server = self.serve()
         bot = self.bot(server.port)
         self.ask(server, "ready?")
         server.stop()
-        again = Server(self.home / "server", port=server.port)
-        self.addCleanup(again.kill)
+        again = self.serve(port=server.port)
         until(lambda: "echo, who is back" in again.out, lambda: again.out + bot.err)
         self.ask(again, "still there?")
 
     def ask(self, server: Server, question: str) -> None:
         """Go to the bot's room, wait for it, ask it, and leave when it has answered."""
-        ana = Client(self.home / "ana", server.address, "--name", "ana", "--room", "lobby")
-        self.addCleanup(ana.kill)
-        ana.prints("--> You joined lobby")
-        until(lambda: "echo" in ana.out, lambda: ana.out)
+        ana = self.person(server, "ana")
+        ana.prints("echo")
         ana.write(f"!echo {question}\n")
         ana.prints(f"<echo> ana: {question}")
         ana.eof()

@@ -19,15 +19,10 @@ import unittest
 from functools import partial
 
 from pylingo.protocol import Request, encode
-from tests.journey import Glass, Journey, Process, Server, Terminal, surroundings, until
+from tests.journey import Journey, Process, Server, Terminal, surroundings, until
 
 LEFT, TAB, UP = "\x1b[D", "\t", "\x1b[A"
 CTRL_C, CTRL_D, ALT_ENTER = "\x03", "\x04", "\x1b\r"
-
-
-def _asks(question: str, glass: Glass) -> bool:
-    """Whether the cursor stands behind `question`."""
-    return glass.before == question
 
 
 class PipeJourneys(Journey):
@@ -361,15 +356,15 @@ class TalkJourneys(Journey):
         bob = self.person(server, "bob")
         ana = self.seat(server)
         ana.type("hello world" + LEFT * 5)
-        ana.until(lambda glass: glass.before == "[lobby] ana> hello ")
+        ana.before("[lobby] ana> hello ")
         bob.write("hi there\nana: are you there?\n")
         ana.until(lambda glass: glass.order("<bob> hi there", "» <bob> ana: are", "> hello world"))
-        ana.until(lambda glass: glass.before == "[lobby] ana> hello ")
+        ana.before("[lobby] ana> hello ")
         self.assertEqual(ana.glass.bells, 1)
         ana.type("my \r")
         bob.prints("<ana> hello my world")
         ana.until(lambda glass: glass.order("<bob> hi there", "[ana] hello my world"))
-        ana.until(lambda glass: glass.before == "[lobby] ana> ")
+        ana.before("[lobby] ana> ")
 
     def test_wide_characters(self) -> None:
         """Wide and combining characters and emoji keep their columns, typed and received."""
@@ -397,7 +392,7 @@ class TalkJourneys(Journey):
         bob.write("still here?\n")
         ana.shows("<bob> still here?")
         ana.resize(90, 20)
-        ana.until(lambda glass: glass.before == f"[lobby] ana> {text}")
+        ana.before(f"[lobby] ana> {text}")
         ana.until(lambda glass: sum("not encrypted" in row for row in glass.rows) >= 1)
         ana.type("\r")
         bob.prints(f"<ana> {text}")
@@ -427,9 +422,9 @@ class TalkJourneys(Journey):
         bob.write("hi there\n")
         ana.until(lambda glass: glass.order("<bob> hi there", "ana> /l", "List the rooms"))
         ana.type("\x7f\x7fbo")
-        ana.until(lambda glass: glass.before == "[lobby] ana> bo")
+        ana.before("[lobby] ana> bo")
         ana.type(TAB)
-        ana.until(lambda glass: glass.before == "[lobby] ana> bob: ")
+        ana.before("[lobby] ana> bob: ")
         ana.type("yes\r")
         bob.prints("<ana> bob: yes")
 
@@ -446,7 +441,7 @@ class TalkJourneys(Journey):
         """With --no-color it is the same without colours."""
         server = self.serve()
         ana = self.terminal(server.address, "-n", "ana", "-r", "lobby", "--no-color")
-        ana.until(lambda glass: glass.before == "[lobby] ana> ")
+        ana.before("[lobby] ana> ")
         self.assertNotRegex(ana.raw, rb"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])(?:;\d+)*m")
 
 
@@ -457,35 +452,35 @@ class LobbyJourneys(Journey):
         """The next run of who was in the lobby room, and missed what bob said there."""
         again = self.terminal(server.address, "--name", name)
         again.shows("-- What you missed:", "<bob> did you hear?")
-        again.until(lambda glass: glass.before == f"[lobby] {name}> ")
+        again.before(f"[lobby] {name}> ")
         return again
 
     def test_menu(self) -> None:
         """Asked for a name, then the menu: make a room, leave it, find it in the list, go."""
         server = self.serve()
         ana = self.terminal(server.address, rows=40)
-        ana.until(lambda glass: glass.before == "Your name [guest-1]: ")
+        ana.before("Your name [guest-1]: ")
         ana.type("ana\r")
         ana.shows("1  create a room", "2  join a room", "3  list the rooms", "4  exit")
-        ana.until(lambda glass: glass.before == "ana> ")
+        ana.before("ana> ")
         ana.type("1\r")
-        ana.until(lambda glass: glass.before == "Name of the new room: ")
+        ana.before("Name of the new room: ")
         ana.type("kitchen\r")
-        ana.until(lambda glass: glass.before == "[kitchen] ana> ")
+        ana.before("[kitchen] ana> ")
         bob = self.person(server, "bob", "attic")
         ana.type("exit\r")
         ana.shows("<-- You left kitchen")
-        ana.until(lambda glass: glass.before == "ana> ")
+        ana.before("ana> ")
         ana.type("2\r")
         ana.shows("1  attic (1 user)")
-        ana.until(lambda glass: glass.before == "Which room? ")
+        ana.before("Which room? ")
         ana.type("1\r")
         bob.prints("--> ana joined attic")
-        ana.until(lambda glass: glass.before == "[attic] ana> ")
+        ana.before("[attic] ana> ")
         ana.type("/say exit\r")
         bob.prints("<ana> exit")
         ana.type("/leave\r")
-        ana.until(lambda glass: glass.before == "ana> ")
+        ana.before("ana> ")
         ana.type("4\r")
         self.assertEqual(ana.wait(), 0)
         self.assertTrue(ana.as_found)
@@ -516,7 +511,7 @@ class LobbyJourneys(Journey):
         again = self.again(server, "ana")
         self.assertFalse(again.glass.shows("[ana] remember this"))
         again.type(UP)
-        again.until(lambda glass: glass.before == "[lobby] ana> remember this")
+        again.before("[lobby] ana> remember this")
         private = [p for p in (self.home / "desk" / "state").rglob("*") if p.is_file()]
         self.assertEqual({p.stat().st_mode & 0o077 for p in private}, {0})
 
@@ -549,7 +544,7 @@ class LobbyJourneys(Journey):
         bob = self.person(server, "bob")
         ana = self.seat(server)
         ana.type("/name eve\r")
-        ana.until(lambda glass: glass.before == "[lobby] eve> ")
+        ana.before("[lobby] eve> ")
         ana.process.kill()
         ana.wait()
         bob.write("did you hear?\n/list\n")
@@ -569,7 +564,7 @@ class LobbyJourneys(Journey):
         ana.type("/register sesame\r")
         ana.shows("is yours now")
         other.type("/login ana sesame\r")
-        other.until(lambda glass: glass.before == "[lobby] ana> ")
+        other.before("[lobby] ana> ")
         ana.wait()
 
         def remembered() -> list[int]:
@@ -596,7 +591,7 @@ class LinkJourneys(Journey):
         ana.type("half a li")
         server.kill()
         ana.shows("!! Not connected", "not connected, trying")
-        ana.until(lambda glass: glass.before == "[lobby] ana> half a li")
+        ana.before("[lobby] ana> half a li")
         ana.type("ne\r")
         ana.shows("half a line (sending)")
         ana.type("and some mo")
@@ -604,7 +599,7 @@ class LinkJourneys(Journey):
         ana.shows("Connected again")
         ana.until(lambda glass: not glass.shows("(sending)"))
         ana.shows("[ana] half a line")
-        ana.until(lambda glass: glass.before == "[lobby] ana> and some mo")
+        ana.before("[lobby] ana> and some mo")
         bob = self.person(server, "bob")
         bob.prints("<ana> half a line")
         ana.type("re\r")
@@ -642,12 +637,12 @@ class SecretJourneys(Journey):
         file.write_text("sesame\n")
         server = self.serve("--password-file", str(file))
         ana = self.terminal(server.address, "--name", "ana", "--room", "lobby", columns=100)
-        ana.until(lambda glass: glass.before == "The server's password: ")
+        ana.before("The server's password: ")
         ana.type("please\r")
         ana.shows("!! ")
-        ana.until(lambda glass: glass.before == "The server's password: ")
+        ana.before("The server's password: ")
         ana.type("sesame\r")
-        ana.until(lambda glass: glass.before == "[lobby] ana> ")
+        ana.before("[lobby] ana> ")
         self.assertNotIn(b"sesame", ana.raw)
         without = self.client(server.address, stdin=subprocess.DEVNULL)
         self.assertEqual(without.wait(), 1)
@@ -663,28 +658,28 @@ class SecretJourneys(Journey):
         ana = self.seat(server)
         ana.type("/register\r")
         for question in ("Password (Ctrl-C cancels): ", "The same password again: "):
-            ana.until(partial(_asks, question))
+            ana.before(question)
             ana.type("open sesame\r")
-        ana.until(lambda glass: glass.before == "[lobby] ana> ")
+        ana.before("[lobby] ana> ")
         ana.type("/close\r")
         self.assertEqual(ana.wait(), 0)
         other = self.terminal(server.address)
         other.shows("Your name")
         other.type("ana\r")
         question = "The password of ana, or nothing for another name: "
-        other.until(lambda glass: glass.before == question)
+        other.before(question)
         other.type("a guess\r")
         other.shows("!! That is not the password")
         other.type("\r")
         other.until(lambda glass: glass.before.startswith("Another name"))
         other.type("/login ana\r")
-        other.until(lambda glass: glass.before == "Password (Ctrl-C cancels): ")
+        other.before("Password (Ctrl-C cancels): ")
         other.type("open sesame\r")
         other.until(lambda glass: "ana" in glass.before and "guest" not in glass.before)
         again = self.terminal(server.address, "-n", "ana", "-r", "lobby")
-        again.until(lambda glass: glass.before == question)
+        again.before(question)
         again.type("open sesame\r")
-        again.until(lambda glass: glass.before == "[lobby] ana> ")
+        again.before("[lobby] ana> ")
         self.assertNotIn(b"sesame", ana.raw + other.raw + again.raw)
         for file in (self.home / "desk").rglob("*"):
             if file.is_file():
@@ -719,7 +714,7 @@ class SecretJourneys(Journey):
         ana.shows(fingerprint, "[yes/no]")
         stranger = self.client(server.address, "--tls", stdin=subprocess.DEVNULL)
         ana.type("yes\r")
-        ana.until(lambda glass: glass.before == "[lobby] ana> ")
+        ana.before("[lobby] ana> ")
         ana.shows("| encrypted")
         ana.type("/close\r")
         self.assertEqual(ana.wait(), 0)
@@ -797,7 +792,7 @@ class JobJourneys(Journey):
         ana.shows("--> You joined lobby")
         # When that is seen nothing is left to be read, which would stop it in the background.
         ana.type("typed")
-        ana.until(lambda glass: glass.before == "[lobby] ana> typed")
+        ana.before("[lobby] ana> typed")
         os.kill(int((self.home / "desk" / "job").read_text()), signal.SIGSTOP)
         return ana
 
@@ -812,7 +807,7 @@ class JobJourneys(Journey):
         ana = self.stopped('stty sane; echo "it stopped"; fg')
         ana.until(lambda glass: glass.order("it stopped", " connected"))
         ana.type("!")
-        ana.until(lambda glass: glass.before == "[lobby] ana> typed!")
+        ana.before("[lobby] ana> typed!")
         ana.type("\x15/quit\r")
         ana.shows("it ends")
 
@@ -862,7 +857,7 @@ class EndJourneys(Journey):
         self.ana = self.seat(self.server)
         self.assertFalse(self.ana.as_found, "it is in use")
         self.ana.type("typed")
-        self.ana.until(lambda glass: glass.before == "[lobby] ana> typed")
+        self.ana.before("[lobby] ana> typed")
 
     def ended(self) -> int:
         """The exit status, after a look at what is left."""
