@@ -600,6 +600,15 @@ class ReaderTests(TestCase):
             data += piece
         return data
 
+    async def read(
+        self, peer: socket.socket, whole: Callable[[bytes], object], data: bytes = b""
+    ) -> bytes:
+        """Read on from `data`, until all of it is as it should be."""
+        while not whole(data):
+            data += self.take(peer, 1 << 16)
+            await self.delay(0)
+        return data
+
     async def test_stalled(self) -> None:
         """One that takes nothing is gone after 30 s; those who read have heard all of it."""
         good = self.house.visitor("good", "lobby")
@@ -617,10 +626,7 @@ class ReaderTests(TestCase):
         """What ends a connection can be read though one sends more; then one may go oneself."""
         peer = await self.reader("ana")
         peer.send(b"\0\0\0\1{" + request("say", "dropped"))
-        data = b""
-        while b'"bad_frame"' not in data:
-            data += self.take(peer, 1 << 16)
-            await self.delay(0.002)
+        await self.read(peer, lambda data: b'"bad_frame"' in data)
         if self.doors[0].plain:
             peer.setblocking(True)
             self.assertEqual(peer.recv(1), b"")
@@ -723,10 +729,9 @@ class ReaderTests(TestCase):
             user = self.house.registry.users[f"reader-of-{command}"]
             self.house.registry.promote(lobby, user.place)
             peer.send(request(command, body, command) * many + request("ping", "", "end"))
-            data = b""
-            while b'"re":"end"' not in data[-200:] and b'"closing"' not in data[-200:]:
-                data += self.take(peer, 1_000_000)
-                await self.delay(0.002)
+            data = await self.read(
+                peer, lambda data: b'"re":"end"' in data[-200:] or b'"closing"' in data[-200:]
+            )
             self.assertEqual(data.count(f'"re":"{command}"'.encode()), many)
 
     async def test_out_of_a_loud_room(self) -> None:
@@ -749,9 +754,9 @@ class ReaderTests(TestCase):
             data += self.take(peer, 4000)
             peer.send(request("pong"))
         self.assertEqual(self.house.factory.slow, 0)
-        while data.count(b'"message"') < 26 or not _whole(data):
-            data += self.take(peer, 1 << 16)
-            await self.delay(0.002)
+        data = await self.read(
+            peer, lambda data: data.count(b'"message"') == 26 and _whole(data), data
+        )
         heard = [event for event in events(data) if isinstance(event, Message)]
         self.assertEqual({event.text for event in heard}, {"x" * 8000})
 
@@ -763,13 +768,7 @@ class ReaderTests(TestCase):
         await self.fill(600_000)
         self.assertEqual(self.house.factory.slow, 1)
         self.assertLessEqual(self.house.factory.turn.high, MOST_WAITING + 64 * 1024)
-        data = b""
-        for _ in range(2000):
-            data += self.take(peer, 1 << 20)
-            if b'"slow"' in data:
-                break
-            await self.delay(0.002)
-        heard = events(data)
+        heard = events(await self.read(peer, lambda data: b'"slow"' in data and _whole(data)))
         last = heard[-1]
         assert isinstance(last, Closing)
         self.assertEqual(last.reason, "slow")
@@ -784,13 +783,10 @@ class ReaderTests(TestCase):
             self.assertGreaterEqual(turn.sent, sent)
             sent = turn.sent
         self.assertEqual(self.house.factory.slow, 1)
-        data = b""
-        while b'"slow"' not in data or not _whole(before + data):
-            data += self.take(peer, 1 << 16)
-            await self.delay(0.002)
+        data = await self.read(peer, lambda data: b'"slow"' in data and _whole(data), before)
         peer.close()
         await self.until(lambda: not self.doors)
-        self.assertEqual(turn.sent, len(before) + len(data))
+        self.assertEqual(turn.sent, len(data))
 
     async def test_resumes(self) -> None:
         """One that was let go has by resuming all that was missed, in order and once."""
@@ -810,11 +806,7 @@ class ReaderTests(TestCase):
 
     async def welcome(self, peer: socket.socket) -> bytes:
         """What a new one hears, up to having joined."""
-        data = b""
-        while b'"joined"' not in data or not _whole(data):
-            data += self.take(peer, 1 << 16)
-            await self.delay(0.002)
-        return data
+        return await self.read(peer, lambda data: b'"joined"' in data and _whole(data))
 
     async def test_many_stalled(self) -> None:
         """However many take nothing, what waits for each is bounded, and the others hear it all."""

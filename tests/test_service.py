@@ -646,7 +646,6 @@ class ServiceTests(ServiceTestCase):
         end = self.assertRaises(SystemExit, second.privilegedStartService)
         self.assertIn(str(self.port), str(end.code))
         self.assertIn("another port", str(end.code))
-        await second.stopService()
 
     async def test_bad_place(self) -> None:
         """What cannot be listened at for another reason ends it with advice that fits."""
@@ -656,7 +655,6 @@ class ServiceTests(ServiceTestCase):
             end = self.assertRaises(SystemExit, service.privilegedStartService)
             self.assertIn("another place with --endpoint", str(end.code))
             self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, ()), set())
-            await service.stopService()
 
     async def test_remedy(self) -> None:
         """What the system says about a place is followed by what to do about it."""
@@ -728,7 +726,6 @@ class ServiceTests(ServiceTestCase):
         service = ChatService(options, reactor)
         end = self.assertRaises(SystemExit, service.privilegedStartService)
         self.assertIn("--interface", str(end.code))
-        await service.stopService()
 
     async def test_limit_of_files(self) -> None:
         """It takes as many open files as it can get; where it gets none, it starts all the same."""
