@@ -107,7 +107,7 @@ class ParseTests(SynchronousTestCase):
         self.assertIn("'lobby'", self.refused("example.org", "lobby"))
 
     def test_unknown_option(self) -> None:
-        """So is an option that there is not."""
+        """An option that there is not is refused by its name."""
         self.assertIn("--dance", self.refused("--dance"))
 
     def test_version(self) -> None:

@@ -260,7 +260,7 @@ class PasswordTests(SynchronousTestCase):
         self.assertEqual(len(self.asked), 1)
 
     def test_same_again(self) -> None:
-        """So does one that comes back by itself, when it has no other one."""
+        """One that comes back by itself ends as well, when it has no other password."""
         ana = self.world.arrive(password=lambda: succeed("please"))
         self.assertEqual(ana.refusal.code, "wrong_password")
         self.assertEqual(len(ana.of(Error)), 2)
@@ -446,7 +446,7 @@ class UnreachableTests(SynchronousTestCase):
         self.assertEqual((person.refusal.code, person.closed), ("gone", [None]))
 
     def test_stop_while_arriving(self) -> None:
-        """Nor is a server to blame for what was stopped before it had answered."""
+        """Stopping before the arrival is done ends it, too, and blames no server for that."""
         for stop in (Connection.stop, Connection.part):
             self.world.answers.clear()
             person = self.world.arrive()
@@ -1014,7 +1014,7 @@ class HostileServerTests(SynchronousTestCase):
         self.assertEqual(len(self.ana.of(Notice)[0].text), len(text))
 
     def test_garbage(self) -> None:
-        """So is one that is no event of a server, as the tests of the protocol have them."""
+        """So is one that is no event; the tests of the protocol have them of all kinds."""
         self.assertIn("not what a PyLingo server says", self.bytes(frame(b"{garbage")).reason)
 
     def test_nothing_after_garbage(self) -> None:
@@ -1086,7 +1086,7 @@ class HostileServerTests(SynchronousTestCase):
         self.assertEqual(self.ana.connection.ended, "Out.")
 
     def test_absurd_names_and_counts(self) -> None:
-        """So is a name, or a number of people, that no server of ours would have."""
+        """A name, or a number of people, that no server of ours would have ends the link, too."""
         self.bytes(encode(Renamed(user="ana", to="x" * (LONGEST_SHOWN + 1))))
         self.ana.heard[:] = [Connected(again=False)]
         self.bytes(

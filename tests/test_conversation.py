@@ -924,7 +924,7 @@ class CompletionTests(Seat):
         self.assertEqual(self.line.asked, [("users", "")] * 2)
 
     def test_composed(self) -> None:
-        """It does not matter whether accents are letters of their own."""
+        """A name is completed whether accents are letters of their own or not."""
         self.hear(Joined(room="lobby", user="jos\u00e9"))
         self.assertEqual(self.texts("jose\u0301"), ["jos\u00e9: "])
 

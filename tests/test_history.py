@@ -423,7 +423,7 @@ class FailureTests(LogTestCase):
         house.database.close()
 
     def test_again_of_any_kind(self) -> None:
-        """So it does for what was done, and for what was said to one alone."""
+        """Resending works for what was done, and for what was said to one alone, as well."""
         ben, ben_heard = self.house.user("ben", "lobby")
         self.house.settle()
         ben_heard.clear()
@@ -542,7 +542,7 @@ class FailureTests(LogTestCase):
         self.assertEqual([row[4] for row in self.rows()], ["hi"])
 
     def test_states_with_post(self) -> None:
-        """It is also kept with the next message."""
+        """A state that could not be kept is kept with the next message, too."""
         self.house.break_disk()
         self.house.sessions.token(self.ana)
         self.house.settle()

@@ -706,7 +706,7 @@ class LoginTests(HouseTestCase):
         self.assertIsInstance(heard[-1], Closing)
 
     def test_changed_password_ends_sessions_whatever_comes(self) -> None:
-        """It does so also if the connection ends before the answer."""
+        """Another password ends them, and holds, though the connection ends before the answer."""
         lost = self.house.owner("ana", "lobby")
         lost.drop()
         self.house.wait(70)

@@ -230,7 +230,7 @@ class InboxTests(HouseTestCase):
             ana.ask("close")
 
     def test_arrived_at_the_end(self) -> None:
-        """Nor does what has arrived when the connection is closed, from whichever side."""
+        """What has arrived when a side closes the connection, whichever, does not come again."""
         ana, ben = self.house.owner("ana"), self.house.visitor("ben")
         for ours in (True, False):
             ben.ask("msg", "ana now")
@@ -272,7 +272,7 @@ class InboxTests(HouseTestCase):
         self.assertEqual(self.inbox(self.login("bob")), ["there?"])
 
     def test_arrived_before_another_login(self) -> None:
-        """Nor does it when that connection goes on with another account, or another session."""
+        """What has arrived does not come again though its connection goes on as somebody else."""
         self.house.owner("bob").ask("close")
         ana, ben = self.house.owner("ana"), self.house.visitor("ben")
         other = self.house.visitor("other").welcome.session
@@ -341,7 +341,7 @@ class InboxTests(HouseTestCase):
         self.assertEqual(self.inbox(self.login()), [])
 
     def test_resend_to_an_account(self) -> None:
-        """It is one message to an account, whatever name that goes by meanwhile."""
+        """What is sent again is one message to an account, whatever its name is meanwhile."""
         ana, ben = self.house.owner("ana"), self.house.visitor("ben")
         ana.ask("name", "annie")
         for _ in range(2):
@@ -437,7 +437,7 @@ class InboxTests(HouseTestCase):
         self.assertEqual(self.house.log.groups, groups)
 
     def test_seen_long_ago(self) -> None:
-        """Nor does it when the same is said twice, as by who comes back to silence."""
+        """What was seen does not come again when the same is said twice, as after silence."""
         ana, ben = self.house.owner("ana"), self.house.visitor("ben", "tea")
         ana.ask("close")
         ben.ask("msg", "ana one")
@@ -694,7 +694,7 @@ class InboxTests(HouseTestCase):
         self.assertEqual(self.inbox(back), ["new"])
 
     def test_not_for_rooms(self) -> None:
-        """Nor is a room that is called so, when the one with the name is away."""
+        """A room that is called so does not hear it, when the one with the name is away."""
         self.house.owner("ana").ask("close")
         ben, eve = self.house.visitor("ben"), self.house.visitor("eve", "ana")
         ben.ask("msg", "ana psst")

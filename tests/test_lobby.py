@@ -475,7 +475,7 @@ class LobbyTests(Seat):
             self.assertEqual(self.talk.prompt, "guest-1> " if asked else "Which room? ")
 
     def test_complete_a_room(self) -> None:
-        """There, Tab has the rooms, and nobody's name."""
+        """At the question for a room, Tab has the rooms, and nobody's name."""
         self.talk.typed("2")
         self.assertEqual(self.talk.complete("#a"), [("attic", 2, "")])
         self.assertEqual(len(self.talk.complete("")), 2)
@@ -536,7 +536,7 @@ class LobbyTests(Seat):
         self.assertEqual(self.said(), list(MENU))
 
     def test_join_nothing(self) -> None:
-        """There, 2 asks for no room either."""
+        """Where there are no rooms, 2 asks for none."""
         self.line.listed = Rooms(rooms=[])
         self.talk.typed("2")
         self.assertEqual(self.said(), ["-- There are no rooms yet.", *MENU])

@@ -148,7 +148,7 @@ class LockTests(HouseTestCase):
         self.assertEqual(back.reply(asked).room, None if room == "den" else room)
 
     def test_locked_by_any_name(self) -> None:
-        """So it is for rooms whose names are written in other ways than they are known by."""
+        """A lock keeps out who was away also where the name is written in another way."""
         for room in ("Küche", "ＤＥＮ", "Den2"):
             ana, eve = self.house.visitor("ana", room), self.house.visitor("eve", room)
             token = self.asleep(eve)
@@ -159,7 +159,7 @@ class LockTests(HouseTestCase):
                 one.ask("close")
 
     def test_locked_while_all_is_read(self) -> None:
-        """So does one while what was said before a start is read, for the first to come back."""
+        """So does one that is set while what was said before a start is read for the first."""
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
         token = self.asleep(eve)
         back = self.house.visitor()

@@ -291,7 +291,7 @@ class BanTests(HouseTestCase):
             self.assertIn(what, str(told))
 
     def test_lifted_by_the_name_of_today(self) -> None:
-        """Nor does a guest with another name by now need the one of before."""
+        """What a guest was given is lifted by the name of today as well."""
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
         self.done(ana, "mute", "eve")
         eve.ask("name", "mallory")
@@ -510,7 +510,7 @@ class BanTests(HouseTestCase):
         self.assertIn("eve is banned", self.done(ana, "ban", "eve"))
 
     def test_namesake_of_an_account(self) -> None:
-        """Nor does the account that somebody else has made of it: the guest comes back."""
+        """A ban of the account that somebody else has made of a name spares the guest of before."""
         boss = self.house.owner("boss")
         ben = self.house.visitor("ben", "den")
         guest = self.house.visitor("eve", "den")
@@ -620,7 +620,7 @@ class BanTests(HouseTestCase):
         self.assertIsNone(self.house.visitor().ask("resume", f"{token} 0").room)
 
     def test_banned_before_it_is_stored(self) -> None:
-        """Nor does it matter whether the ban is stored already, or can be."""
+        """A ban that could not be stored holds for who was away, too."""
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
         token = self.asleep(eve)
         self.house.break_disk()
@@ -865,7 +865,7 @@ class MuteTests(HouseTestCase):
         self.assertEqual([e.reason for e in ana.hear() if isinstance(e, Left)], ["left", "bye"])
 
     def test_told_is_who_was_meant(self) -> None:
-        """That is the one who was muted, also if somebody else has the name a moment later."""
+        """Who was muted is told, also if somebody else has the name a moment later."""
         ana, eve = self.house.visitor("ana", "den"), self.house.visitor("eve", "den")
         ben = self.house.visitor("ben", "den")
         for one in (eve, ben):
@@ -880,7 +880,7 @@ class MuteTests(HouseTestCase):
         self.assertEqual([len(notices) for notices in told], [1, 0])
 
     def test_told_by_any_name(self) -> None:
-        """Also who has another name by now, a guest as well as who has an account."""
+        """So is who has another name by now, a guest as well as who has an account."""
         ana = self.house.visitor("ana", "den")
         eve, mia = self.house.visitor("eve", "den"), self.house.owner("mia", "den")
         eve.ask("say", "hi")
@@ -1152,7 +1152,7 @@ class AdminTests(HouseTestCase):
         self.assertEqual(ben.hear(), [])
 
     def test_muted_have_no_words(self) -> None:
-        """Nor to say something by a topic, or by a reason, to whom they may moderate."""
+        """Nor can they say something by a topic, or by a reason, to whom they may moderate."""
         eve, ben = self.house.visitor("eve", "den"), self.house.visitor("ben", "den")
         self.done(self.boss, "mute", "eve")
         ben.hear()

@@ -122,7 +122,7 @@ class TriesTests(SynchronousTestCase):
         self.assertEqual(self.guess(self.house.visitor(), "ben", SECRET), "")
 
     def test_address(self) -> None:
-        """The same goes for an address, whatever names and connections are used."""
+        """Five from an address are as many, whatever names and connections are used."""
         for number in range(TRIES):
             self.guess(self.house.visitor(host=HERE), f"nobody{number}")
         self.assertIn("seconds", self.guess(self.house.visitor(host=HERE), password=SECRET))

@@ -126,7 +126,7 @@ class PersonTests(PipeTests):
         self.assertEqual(self.printed.count(BEGIN), 1)
 
     def test_person_astray(self) -> None:
-        """It does so also for who was not let in elsewhere."""
+        """`exit` leads out also for who was not let in elsewhere."""
         self.pipe.dataReceived(b"/join den\n")
         self.refuse()
         self.pipe.dataReceived(b"exit\n")
@@ -314,7 +314,7 @@ class OutputTests(PipeTests):
         self.assertEqual(self.end(), 1)
 
     def test_harmless_errors(self) -> None:
-        """Nor does a complaint have anything of that kind."""
+        """A complaint has nothing in it that a terminal obeys, either."""
         self.pipe.heard(Error(code="x", text="N\x1b[2Jo\x9b1m.", fatal=False))
         self.assertTrue(self.complaints[:-1].isprintable(), repr(self.complaints))
 
@@ -400,7 +400,7 @@ class OutputTests(PipeTests):
         )  # fmt: skip
 
     def test_leave_too_early(self) -> None:
-        """It is said how much of what was sent is not known to have arrived by then."""
+        """Who leaves is told how much of what was sent is not known to have arrived by then."""
         self.pipe.dataReceived(b"one\ntwo\n")
         self.pipe.leave()
         self.assertIn("2 lines were not acknowledged, and what comes after", self.complaints)

@@ -371,7 +371,7 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(parse("  // code"), Request("say", "  // code"))
 
     def test_unseen(self) -> None:
-        """Nor is a command said to everybody for what nobody sees before it."""
+        """A command is not said to everybody for what nobody sees before it."""
         for mark in "\ufeff\u200b\u200e\u2060\xad\x00":
             self.assertEqual(parse(f" {mark}/login ana x"), Request("login", "ana x"))
             self.assertEqual(parse(f"{mark}hi"), Request("say", f"{mark}hi"))

@@ -464,7 +464,7 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertEqual(ana.closed, [None])
 
     def test_on_the_way_without_a_link(self) -> None:
-        """The same goes for what was asked while there was no link."""
+        """What is said on the way to another room is said there alone without a link, too."""
         ana = self.world.arrive(name="ana", room="lobby")
         self.world.cut()
         self.world.answers["join"] = refused("forbidden")
@@ -486,7 +486,7 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertEqual((len(ana.texts), ana.of(Disconnected)), (1, []))
 
     def test_pauses_grow_where_no_link_lasts(self) -> None:
-        """They do so where each new link is lost at once; one that lasted is tried again soon."""
+        """Pauses grow where each new link is lost at once; one that lasted is tried again soon."""
         self.world.arrive(name="ana", room="lobby")
         times = self.world.tried
         for _ in range(12):
@@ -510,7 +510,7 @@ class BrokenLinkTests(SynchronousTestCase):
         self.assertIn("damaged or changed on its way", ana.of(Disconnected)[-1].reason)
 
     def test_pauses_grow_where_somebody_answers(self) -> None:
-        """They do so as well where the port is open, and nobody is behind it who can be used."""
+        """Pauses grow as well where the port is open, and nobody usable is behind it."""
         ana, reasons = self.world.arrive(name="ana", room="lobby"), []
         for code in ("server_full", ""):
             tried = len(self.world.tried)

@@ -530,7 +530,7 @@ class PublishTests(ChatTestCase):
         self.assertEqual(self.registry.last, 5_000_000)
 
     def test_most_requests(self) -> None:
-        """So many are known, the latest; those before are forgotten."""
+        """So many requests of a user are known, the latest; those before are forgotten."""
         ana, _ = self.chat.user("ana", "lobby")
         for number in range(2 * MOST_REQUESTS):
             ana.say(str(number), re=number)

@@ -127,7 +127,7 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(len(rules.bans), 3)
 
     def test_most(self) -> None:
-        """There is a bound; a ban that is there can still be changed, or lifted."""
+        """There is a bound to bans; one that is there can still be changed, or lifted."""
         rules = Rules()
         for number in range(MOST_SANCTIONS):
             rules.bans.add(sanction(f"eve{number}", f"~{number + 1}"))

@@ -853,7 +853,7 @@ class TypingTests(ScreenTests):
 
     @played
     async def test_complete_at_once(self) -> None:
-        """So it does when the next keys are there already, as over a slow link; also in part."""
+        """It does so when the next keys are there already, as over a slow link; also in part."""
         self.desk.completions = [("bob: ", 1, "")]
         await self.type("b\thi\r")
         await self.typed("bob: hi")
@@ -1021,7 +1021,7 @@ class PrintingTests(ScreenTests):
         await self.typed("hello my world")
 
     def test_other_widths(self) -> None:
-        """They are whole also on a terminal that has other ideas of what is typed."""
+        """Printed lines are whole also on a terminal that has other ideas of what is typed."""
         width = pyte.screens.wcwidth
 
         def other(character: str) -> int:
@@ -1113,7 +1113,7 @@ class PrintingTests(ScreenTests):
 
     @played
     async def test_several_lines_typed(self) -> None:
-        """So do several lines that are typed."""
+        """Several lines that are typed stay under what is printed, too."""
         await self.type("one" + ALT_ENTER + "two")
         await self.say("<bob> hi there")
         await self.until(lambda: self.glass.order("<bob> hi there", "> one", "two"))
@@ -1287,7 +1287,7 @@ class PrintingTests(ScreenTests):
 
     @played
     async def test_prompt_stands_out(self) -> None:
-        """So does the prompt, and what is typed does not."""
+        """The prompt stands out, and what is typed does not."""
         await self.type("typed")
         await self.before("[lobby] ana> typed")
         row = self.glass.buffer[self.glass.cursor.y]
@@ -1433,7 +1433,7 @@ class EndTests(ScreenTests):
         self.assertEqual(history.get_strings(), ["hello"])
 
     def test_ctrl_c_when_urgent_while_searching(self) -> None:
-        """So it is in the middle of a search, of which nothing is left over."""
+        """One is enough in the middle of a search, too, of which nothing is left over."""
         history = InMemoryHistory()
 
         async def scene() -> None:
@@ -1448,7 +1448,7 @@ class EndTests(ScreenTests):
 
     @played
     async def test_ctrl_c_at_a_hidden_question(self) -> None:
-        """There it takes back the question, and what was typed, and nothing else."""
+        """At something hidden it takes back the question and what was typed, and nothing else."""
         self.desk.hidden = True
         await self.type("secret" + CTRL_C)
         await self.until(lambda: not self.desk.hidden)

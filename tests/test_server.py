@@ -695,7 +695,7 @@ class CloseTests(DoorTestCase):
         self.assertEqual(self.house.factory.slow, 0)
 
     def test_too_much_before_the_past(self) -> None:
-        """Nor does a room's past follow, where the answer to joining was more than may wait."""
+        """A room's past does not follow an answer to joining that was more than may wait."""
         ana, ben = self.visitor("ana", "lobby"), self.visitor("ben")
         ana.ask("say", "hi")
         self.house.reads.hold()
@@ -981,7 +981,7 @@ class BoundTests(DoorTestCase):
         self.assertTrue(ben.closed)
 
     def test_full_and_slow(self) -> None:
-        """One is told so, too, where what was accepted before takes long to be stored."""
+        """One past the bound is told so, too, where what was accepted takes long to be stored."""
         self.house = House(most_users=1)
         ana, surplus = self.visitor("ana", "lobby"), self.visitor()
         self.house.commits.hold()
@@ -1032,7 +1032,7 @@ class CleanTests(DoorTestCase):
         self.assertEqual(rows, [])
 
     def test_for_ever(self) -> None:
-        """Or it is kept for ever."""
+        """With no number of days it is kept for ever."""
         self.house = House(keep_days=0)
         talker, _ = self.house.user("talker", "lobby")
         talker.say("old")

@@ -214,7 +214,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertTrue(parsed()["endpoints"][0].startswith("tcp:5000:"))
 
     def test_metrics_are_for_this_machine(self) -> None:
-        """Unless their endpoint says otherwise, encrypted or not."""
+        """Figures are for this machine unless their endpoint says otherwise, encrypted or not."""
         folder = Path(self.mktemp())
         folder.mkdir()
         pem = folder / "default.pem"

@@ -174,7 +174,7 @@ class StoredTests(SessionsTestCase):
         self.assertIsNone(self.stored(gone_token))
 
     def test_clock_set(self) -> None:
-        """Nor is anybody forgotten who is here because the system's clock was set, either way."""
+        """Nobody who is here is forgotten because the system's clock was set, either way."""
         token = self.sessions.token(self.user("ana"))
         for ahead in (400 * DAY, -DAY):
             self.house.ahead = ahead
@@ -347,7 +347,7 @@ class SaidTests(SessionsTestCase):
         self.assertEqual(len(self.said(token)), 4)
 
     def test_bound_after_restart(self) -> None:
-        """As well of those who left before the server was started again; the oldest go first."""
+        """It is known, too, of those who left before a restart; the oldest go first."""
         self.patch(sessions, "MOST_RESENT", 10)
         tokens = [self.gone(4) for _ in range(4)]
         self.later()
