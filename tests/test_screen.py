@@ -151,6 +151,15 @@ class ScreenTests(SynchronousTestCase):
                 await asyncio.sleep(0.005)
         self.fail("it did not happen:\n" + "\n".join(self.glass.rows))
 
+    def have_other_widths(self) -> None:
+        """Let the terminal count marks that stand beside a letter as a column of their own."""
+        width = pyte.screens.wcwidth
+
+        def other(character: str) -> int:
+            return 1 if category(character) == "Mc" else int(width(character))
+
+        self.patch(pyte.screens, "wcwidth", other)
+
     @property
     def raw(self) -> bytes:
         """All that was written to the terminal, with lines that end as those of a file do."""
@@ -557,8 +566,7 @@ class TypingTests(ScreenTests):
         async def scene() -> None:
             await self.type("half")
             await self.before("[lobby] ana> half")
-            self.desk.hidden, self.desk.prompt = True, "Password: "
-            self.screen.refresh()
+            await self.hide()
             await self.type("sesame")
             await self.before("Password: ******")
             self.unhide()
@@ -1022,12 +1030,7 @@ class PrintingTests(ScreenTests):
 
     def test_other_widths(self) -> None:
         """Printed lines are whole also on a terminal that has other ideas of what is typed."""
-        width = pyte.screens.wcwidth
-
-        def other(character: str) -> int:
-            return 1 if category(character) == "Mc" else int(width(character))
-
-        self.patch(pyte.screens, "wcwidth", other)
+        self.have_other_widths()
 
         async def scene() -> None:
             await self.type("कामा पाया")
@@ -1041,12 +1044,7 @@ class PrintingTests(ScreenTests):
 
     def test_other_widths_corrected(self) -> None:
         """There, too, what is typed is whole when it is corrected, and the prompt, drawn again."""
-        width = pyte.screens.wcwidth
-
-        def other(character: str) -> int:
-            return 1 if category(character) == "Mc" else int(width(character))
-
-        self.patch(pyte.screens, "wcwidth", other)
+        self.have_other_widths()
         self.desk.prompt = "[lobby] माया> "
 
         async def scene() -> None:
@@ -1072,12 +1070,7 @@ class PrintingTests(ScreenTests):
 
     def test_other_widths_of_what_is_typed(self) -> None:
         """So it is where nothing but what is typed, or looked for, has other widths."""
-        width = pyte.screens.wcwidth
-
-        def other(character: str) -> int:
-            return 1 if category(character) == "Mc" else int(width(character))
-
-        self.patch(pyte.screens, "wcwidth", other)
+        self.have_other_widths()
 
         async def scene() -> None:
             await self.type("नाना लाना")

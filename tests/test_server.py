@@ -1002,6 +1002,11 @@ class BoundTests(DoorTestCase):
 
 
 class CleanTests(DoorTestCase):
+    def left(self) -> list[str]:
+        """What was said and is kept still."""
+        rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
+        return [text for (text,) in rows]
+
     def test_old(self) -> None:
         """What is older than the days that it is kept goes by itself, in small steps."""
         self.house = House(keep_days=2)
@@ -1015,8 +1020,7 @@ class CleanTests(DoorTestCase):
         talker.say("young")
         self.house.clock.advance(DAY + 60)
         self.house.wait(100)
-        rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
-        self.assertEqual(rows, [("young",)])
+        self.assertEqual(self.left(), ["young"])
 
     def test_much(self) -> None:
         """Where there is more of it than goes at a time, it takes seconds, not minutes."""
@@ -1028,8 +1032,7 @@ class CleanTests(DoorTestCase):
             self.house.settle()
         self.house.clock.advance(2 * DAY)
         self.house.wait(75)
-        rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
-        self.assertEqual(rows, [])
+        self.assertEqual(self.left(), [])
 
     def test_for_ever(self) -> None:
         """With no number of days it is kept for ever."""
@@ -1039,8 +1042,7 @@ class CleanTests(DoorTestCase):
         self.house.settle()
         self.house.clock.advance(1000 * DAY)
         self.house.wait(100)
-        rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
-        self.assertEqual(rows, [("old",)])
+        self.assertEqual(self.left(), ["old"])
 
     def test_for_longer_than_there_is_time(self) -> None:
         """So it is with more days than there were so far."""
@@ -1048,8 +1050,7 @@ class CleanTests(DoorTestCase):
         talker, _ = self.house.user("talker", "lobby")
         talker.say("old")
         self.house.wait(200)
-        rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
-        self.assertEqual(rows, [("old",)])
+        self.assertEqual(self.left(), ["old"])
 
     def test_bug(self) -> None:
         """A bug in it is logged, and does not stop it for good."""
@@ -1098,8 +1099,7 @@ class CleanTests(DoorTestCase):
         )
         self.house.mend_disk()
         self.house.wait(61)
-        rows = self.house.database.reader.execute("SELECT text FROM messages").fetchall()
-        self.assertEqual(rows, [])
+        self.assertEqual(self.left(), [])
 
 
 class StopTests(DoorTestCase):
