@@ -24,6 +24,8 @@ from typing import Any
 import pyte
 from twisted.trial.unittest import SynchronousTestCase
 
+TWISTD = ("-c", "from twisted.scripts.twistd import run; run()")
+"""What makes a Python the ``twistd`` that belongs to it."""
 PATIENCE = 20.0
 """Seconds that anything may take, on a machine that is busy with other things too."""
 
@@ -183,9 +185,8 @@ class Server(Process):
 
     def __init__(self, home: Path, *options: str, port: int = 0) -> None:
         super().__init__(
-            ["-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile=",
-             "pylingo", f"--port={port}", "--interface=127.0.0.1",
-             f"--database={home / 'pylingo.sqlite3'}", *options],
+            [*TWISTD, "--nodaemon", "--pidfile=", "pylingo", f"--port={port}",
+             "--interface=127.0.0.1", f"--database={home / 'pylingo.sqlite3'}", *options],
             home,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import commands, protocol, service
 from pylingo.commands import TABLE
-from tests.journey import Journey, Process, Server, until
+from tests.journey import TWISTD, Journey, Process, Server, until
 
 ROOT = Path(__file__).resolve().parent.parent
 BOT = ROOT / "docs" / "example_bot.py"
@@ -156,9 +156,8 @@ class OperatingTests(SynchronousTestCase):
 
     def test_options(self) -> None:
         """Its table has every option that `twistd pylingo --help` has, with the default."""
-        script = "from twisted.scripts.twistd import run; run()"
         shown = subprocess.run(
-            [sys.executable, "-c", script, "pylingo", "--help"],
+            [sys.executable, *TWISTD, "pylingo", "--help"],
             capture_output=True, text=True, check=True, timeout=60,
         ).stdout  # fmt: skip
         options = set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", shown, re.MULTILINE))
@@ -176,8 +175,8 @@ class OperatingTests(SynchronousTestCase):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             server = Process(
-                ["-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile=",
-                 "pylingo", f"--port={port}", "--interface=127.0.0.1", "--database=:memory:"],
+                [*TWISTD, "--nodaemon", "--pidfile=", "pylingo", f"--port={port}",
+                 "--interface=127.0.0.1", "--database=:memory:"],
                 home,
             )  # fmt: skip
             self.addCleanup(server.kill)

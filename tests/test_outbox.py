@@ -199,7 +199,8 @@ class OutboxTests(SynchronousTestCase):
         self.clock = Clock()
         self.transport: Any = StringTransport()
         self.owner = Owner()
-        self.box = Outbox(self.transport, Turn(self.clock.callLater), self.owner)
+        self.turn = Turn(self.clock.callLater)
+        self.box = Outbox(self.transport, self.turn, self.owner)
 
     def test_blocked(self) -> None:
         """What a peer does not take waits here, and goes when it takes it."""
@@ -262,9 +263,8 @@ class OutboxTests(SynchronousTestCase):
 
     def test_one_breaks(self) -> None:
         """A bug in the sending to one is noted, and no trouble of the others."""
-        turn = self.box._turn
-        broken = Outbox(StringTransport(), turn, self.owner)
-        last = Outbox(StringTransport(), turn, self.owner)
+        broken = Outbox(StringTransport(), self.turn, self.owner)
+        last = Outbox(StringTransport(), self.turn, self.owner)
         for box in (broken, last):
             box.put(b"one")
         self.patch(broken.transport, "write", None)

@@ -407,6 +407,11 @@ class Shut:
 
 
 class ServiceTests(ServiceTestCase):
+    def refused(self, options: Options) -> str:
+        """Start one with these, in vain; the result is the sentence."""
+        service = ChatService(options, reactor)
+        return str(self.assertRaises(CannotStart, service.privilegedStartService).code)
+
     async def test_talk(self) -> None:
         """Two people talk over real sockets, and what they said is in the database."""
         path = self.mktemp()
@@ -594,9 +599,7 @@ class ServiceTests(ServiceTestCase):
             # In a container each server has the same number.
             os.symlink(str(os.getpid()), lock)
             left.listen()
-            service = ChatService(options, reactor)
-            end = self.assertRaises(SystemExit, service.privilegedStartService)
-            self.assertIn("another place", str(end.code))
+            self.assertIn("another place", self.refused(options))
         for gone in (False, True):
             service = ChatService(options, reactor)
             service.startService()
@@ -608,8 +611,7 @@ class ServiceTests(ServiceTestCase):
         # What is no socket is somebody's file.
         Path(path).write_text("precious")
         os.symlink(str(os.getpid()), lock)
-        service = ChatService(options, reactor)
-        self.assertRaises(SystemExit, service.privilegedStartService)
+        self.refused(options)
         self.assertEqual(Path(path).read_text(), "precious")
 
     async def test_no_thread(self) -> None:
@@ -642,18 +644,15 @@ class ServiceTests(ServiceTestCase):
         options = parsed(
             "--port", str(self.port), "--interface", LOCAL, "--database", MEMORY
         )  # fmt: skip
-        second = ChatService(options, reactor)
-        end = self.assertRaises(SystemExit, second.privilegedStartService)
-        self.assertIn(str(self.port), str(end.code))
-        self.assertIn("another port", str(end.code))
+        refusal = self.refused(options)
+        self.assertIn(str(self.port), refusal)
+        self.assertIn("another port", refusal)
 
     async def test_bad_place(self) -> None:
         """What cannot be listened at for another reason ends it with advice that fits."""
         for endpoint in ("unix:/nowhere/at/all", "tcp:99999"):
             options = parsed("--endpoint", endpoint, "--database", MEMORY)
-            service = ChatService(options, reactor)
-            end = self.assertRaises(SystemExit, service.privilegedStartService)
-            self.assertIn("another place with --endpoint", str(end.code))
+            self.assertIn("another place with --endpoint", self.refused(options))
             self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, ()), set())
 
     async def test_remedy(self) -> None:
@@ -668,9 +667,7 @@ class ServiceTests(ServiceTestCase):
         ):
             options = parsed("--port", "0", "--database", MEMORY)
             options["doors"] = [Shut(CannotListenError(LOCAL, 80, error))]
-            service = ChatService(options, reactor)
-            end = self.assertRaises(SystemExit, service.privilegedStartService)
-            self.assertIn(remedy, str(end.code))
+            self.assertIn(remedy, self.refused(options))
 
     async def test_remedy_for_a_file(self) -> None:
         """Where the place is a file, no port is to blame."""
@@ -680,9 +677,7 @@ class ServiceTests(ServiceTestCase):
         ):
             options = parsed("--port", "0", "--database", MEMORY)
             options["doors"] = [Shut(CannotListenError(None, b"door", error))]
-            service = ChatService(options, reactor)
-            end = self.assertRaises(SystemExit, service.privilegedStartService)
-            self.assertIn(remedy, str(end.code))
+            self.assertIn(remedy, self.refused(options))
 
     async def test_started_at_once(self) -> None:
         """It serves where nothing is done with privileges first, as under `twist`."""
@@ -706,9 +701,8 @@ class ServiceTests(ServiceTestCase):
             file.write(b"\xff" * 4096)
         self.patch(schema, "SMALL", 0)
         options = parsed("--port", "0", "--interface", LOCAL, "--database", path)
-        service, threads = ChatService(options, reactor), threading.active_count()
-        end = self.assertRaises(CannotStart, service.privilegedStartService)
-        self.assertIn("cannot be used", str(end.code))
+        threads = threading.active_count()
+        self.assertIn("cannot be used", self.refused(options))
         self.assertEqual(threading.active_count(), threads)
 
     async def test_gone_bad(self) -> None:
@@ -716,16 +710,13 @@ class ServiceTests(ServiceTestCase):
         path = self.mktemp()
         options = parsed("--port", "0", "--interface", LOCAL, "--database", path)
         other = Database(path)
-        end = self.assertRaises(CannotStart, ChatService(options, reactor).privilegedStartService)
+        self.assertIn("in use by another", self.refused(options))
         other.close()
-        self.assertIn("in use by another", str(end.code))
 
     async def test_no_address_of_ours(self) -> None:
         """So does an address that this machine does not have; it is not the port then."""
         options = parsed("--port", "0", "--interface", "192.0.2.1", "--database", MEMORY)
-        service = ChatService(options, reactor)
-        end = self.assertRaises(SystemExit, service.privilegedStartService)
-        self.assertIn("--interface", str(end.code))
+        self.assertIn("--interface", self.refused(options))
 
     async def test_limit_of_files(self) -> None:
         """It takes as many open files as it can get; where it gets none, it starts all the same."""
