@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pylingo import history, names
 from pylingo.history import DAY, MOST_UNSTORED, PIECE
 from pylingo.protocol import Error, Message, Private, Sent
-from pylingo.rooms import Post, User, silence
+from pylingo.rooms import Post, User
 from tests.house import START, House, notes, texts, wait
 
 START_ID = int(START * 1_000_000)
@@ -943,14 +943,3 @@ class ForgetTests(LogTestCase):
         self.ana.say("new")
         self.house.settle()
         self.assertGreater(self.house.registry.last, last)
-
-
-class CloseTests(SynchronousTestCase):
-    def test_close(self) -> None:
-        """A closed database is left to the next server."""
-        path = self.mktemp()
-        house = House(path)
-        house.database.close()
-        again = House(path)
-        self.addCleanup(again.database.close)
-        again.registry.enter(silence)

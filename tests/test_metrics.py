@@ -17,7 +17,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 
-from pylingo.metrics import Pages, site
+from pylingo.metrics import Pages
 from pylingo.server import DEAD
 from tests.house import House, notes, request
 from tests.test_service import LOCAL, ServiceTestCase, parsed
@@ -116,7 +116,18 @@ class FiguresTests(SynchronousTestCase):
         self.assertEqual((figures["slow"], figures["connections"]), (0, 0))
 
 
-class HeadTests(SynchronousTestCase):
+class PagesTests(SynchronousTestCase):
+    """The pages, without a server for them."""
+
+    def test_two_servers(self) -> None:
+        """Two servers in one process have figures of their own."""
+        one, other = House(), House()
+        one.visitor("ana")
+        for house, users in ((one, 1), (other, 0)):
+            page: Any = Pages(house.factory)
+            figures = page.render_GET(DummyRequest([b"metrics"])).decode()
+            self.assertIn(f"pylingo_users {users}.0", figures)
+
     def test_head(self) -> None:
         """Of each page one may ask for the head alone, as those do who watch; nobody complains."""
         said, house = notes(self), House()
@@ -261,9 +272,3 @@ class SiteTests(ServiceTestCase):
         page.transport.write(request("hello") + b"\r\n\r\n")
         self.assertEqual((await ana.ask("ping", "x", 1)).body, "x")
         page.transport.abortConnection()
-
-
-class UnusedTests(SynchronousTestCase):
-    def test_two_servers(self) -> None:
-        """Two servers in one process have figures of their own."""
-        self.assertIsNot(site(House().factory), site(House().factory))

@@ -1092,17 +1092,6 @@ class AdminTests(HouseTestCase):
         self.done(self.boss, "unban", "eve")
         self.house.owner("eve")
 
-    def test_ban_owner_away(self) -> None:
-        """One who is away is banned too, and comes back as a guest at most."""
-        eve = self.house.owner("eve", "den")
-        eve.drop()
-        self.house.wait(70)
-        self.done(self.boss, "ban", "eve")
-        back = self.house.visitor()
-        resumed = back.ask("resume", f"{eve.welcome.session} 0")
-        self.assertTrue(isinstance(resumed, Error) or resumed.user.startswith("guest-"))
-        self.error(back, "forbidden", "password", "x")
-
     def test_mute(self) -> None:
         """Who is muted on the server is heard nowhere, in no room and by nobody alone."""
         eve = self.house.visitor("eve", "den")
