@@ -442,8 +442,10 @@ def _insert(connection: sqlite3.Connection, posts: Sequence[Post]) -> None:
             done += count
 
 
+# All is taken back together if one fails; otherwise each statement would keep a file of its own, of
+# what it changes, to be taken back alone.
 _INSERTS = tuple(
-    (count, "INSERT INTO batches VALUES" + ", ".join(["(?, ?, ?, ?)"] * count))
+    (count, "INSERT OR ROLLBACK INTO batches VALUES" + ", ".join(["(?, ?, ?, ?)"] * count))
     for count in (512, 64, 8, 1)
 )
 
