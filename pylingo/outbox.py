@@ -82,7 +82,7 @@ class Turn:
 
         Much is made ready first, and then handed over in a loop without any Python in it: after
         every visit to the kernel all code is cold, so the less there is of it the better. But not
-        so much of it that it would not stay in the processor's cache.
+        all of it at once: that would take megabytes of new memory from the system each time.
         """
         boxes: list[SocketOutbox] = []
         datas: list[bytes] = []
