@@ -236,6 +236,8 @@ class Connection:
         """Requests of an arrival without an answer yet; the next link makes them first."""
         self._given = ""
         """The name that the last new session came with."""
+        self._author = name
+        """Who we were when there was a link last: what waits was asked by that name."""
         self._paused = False
         self._tries = 0
         """How often it was tried to come back, since a link lasted for longer than `PULSE`."""
@@ -502,6 +504,8 @@ class Connection:
             why = DAMAGED
         self._wire = None
         was_linked = self.linked
+        if was_linked:
+            self._author = self.user
         if was_linked and self._reactor.seconds() - self._arrived >= PULSE:
             self._tries = 0
         self._requests.shut()
@@ -647,12 +651,13 @@ class Connection:
         if goal and not same_room(goal, self.room):
             # The session brought back another one, or one is not let in any more.
             self._strand(goal)
-        if not first and self.user.startswith("guest-") and not user.startswith("guest-"):
+        author = self._author
+        if not first and self.user.startswith("guest-") and not author.startswith("guest-"):
             # Ours is somebody else's now, or takes a password: it was no guest who wrote this.
             self._refuse(
                 self._requests.disowned(),
                 "name_taken",
-                f"It was to be said by {user}, and you are {self.user} now.",
+                f"It was to be said by {author}, and you are {self.user} now.",
             )
         self._arriving = None
         self._arrived = self._reactor.seconds()

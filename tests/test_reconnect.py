@@ -314,6 +314,25 @@ class BrokenLinkTests(SynchronousTestCase):
             self.assertEqual(self.failureResultOf(one, ChatError).value.code, "name_taken")
         self.assertTrue({"say", "msg"}.isdisjoint(c for c, _ in self.world.link.asked))
 
+    def test_said_under_another_name_over_two_links(self) -> None:
+        """Also where the link was lost once more before the name was refused, or after it."""
+        for lost in ("name", "join"):
+            self.world = World()
+            ana = self.world.arrive(name="ana", room="lobby")
+            self.world.answers["resume"] = refused("not_resumable")
+            self.world.answers["name"] = refused("name_registered")
+            answer = self.world.answers.pop(lost)
+            self.world.link.transport.loseConnection()
+            self.world.flush()
+            later = ana.connection.say("later")
+            self.world.wait(5)
+            self.world.answers["resume"] = lambda request: [resumed(request, "guest-1", None)]
+            self.world.answers[lost] = answer
+            self.world.link.transport.loseConnection()
+            self.world.flush()
+            self.world.wait(15)
+            self.assertEqual(self.failureResultOf(later, ChatError).value.code, "name_taken", lost)
+
     def test_way_not_heard(self) -> None:
         """What was typed in a pause is said in its room, though nothing told that one is there."""
         ana = self.world.arrive(name="ana", room="lobby")
