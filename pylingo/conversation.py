@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from typing import Protocol
@@ -119,6 +120,8 @@ class Conversation:
         """What could not be sent before the connection ended."""
         self.shown: Ticket | None = None
         """With what to go on after the newest event that was seen, if the terminal tells that."""
+        self._drawn: Ticket | None = None
+        """The same, after the newest that was written to the terminal."""
         self._view: View
         self._where = where
         self._encrypted = encrypted
@@ -334,13 +337,24 @@ class Conversation:
         else:
             self.connection.close()
 
-    def seen(self) -> None:
-        """The terminal has shown what it was given."""
+    def drawn(self) -> None:
+        """All that was shown so far is written to the terminal."""
         if self.connection is not None:
-            self.shown = self.connection.ticket
+            self._drawn = self.connection.ticket
+
+    def seen(self) -> None:
+        """The terminal has shown what was written to it."""
+        self.shown = self._drawn
+
+    def lost(self) -> None:
+        """The terminal is gone. One may come back to the session, but a guest has no way to it."""
+        if self.user.startswith("guest-"):
+            self.leave()
+        else:
+            self.end()
 
     def end(self) -> None:
-        """Nothing is waited for any more; one may come back to the session."""
+        """Nothing is waited for any more."""
         self.abandon()
         if self.connection is not None:
             self.connection.stop()
@@ -382,6 +396,11 @@ class Conversation:
         """Show `event`, and keep up with it."""
         me, known, people, count = self.user, self._known, self.people, self._count
         self._follow(event)
+        if isinstance(event, Resumed) and not self.linked:
+            # The session of before, over a new link: what was seen of it was seen.
+            self._drawn, self.shown = (
+                one and replace(one, session=event.session) for one in (self._drawn, self.shown)
+            )
         if self.linked:
             self._barred = False
             self._known = self.user, self.room, self._topic

@@ -130,13 +130,16 @@ class Desk(Protocol):
     def typed(self, text: str) -> None:
         """A line, or a block of them, was entered."""
 
+    def drawn(self) -> None:
+        """All that was shown so far is written to the terminal."""
+
     def seen(self) -> None:
-        """What was shown has reached the terminal, which has answered since."""
+        """What was written has reached the terminal, which has answered since."""
 
     def leave(self) -> None:
         """The person wants to go."""
 
-    def end(self) -> None:
+    def lost(self) -> None:
         """The terminal is gone."""
 
     def cancel(self) -> bool:
@@ -186,6 +189,8 @@ class Screen(TwistedProtocol):
         self._typed = bytearray()
         """Keys that were not handed on yet."""
         self._left = False
+        self._escaped = False
+        """Whether the last key was Escape, on an empty line."""
         self._row = 0
         """In which row the prompt begins, or somewhat below it; 0 if the terminal never said it."""
         self._marked = False
@@ -235,7 +240,15 @@ class Screen(TwistedProtocol):
         Deferred.fromFuture(running).addBoth(self._ended)
 
     def dataReceived(self, data: bytes) -> None:
-        self._take(self._keyboard.read(data))
+        keys = self._keyboard.read(data)
+        if keys:
+            # With the next key it would mean something about a word, which is not there, and what
+            # is typed next would be without its first character, such as a slash. But it may be
+            # the rest of a key that is very late.
+            if self._escaped and not keys.startswith(("[", "O")):
+                keys = NOTHING + keys
+            self._escaped = False
+        self._take(keys)
         if half := self._keyboard.half:
             asyncio.get_running_loop().call_later(HALF, self._take_half, half)
 
@@ -243,10 +256,8 @@ class Screen(TwistedProtocol):
         # If it has become another one, that is waited for.
         if half == self._keyboard.half:
             keys = self._keyboard.rest()
-            # With the next key it would mean something about a word, which is not there, and what
-            # is typed next would be without its first character, such as a slash.
-            alone = keys == ESCAPE and not self._session.default_buffer.text
-            self._take(keys + NOTHING if alone else keys)
+            self._escaped = keys == ESCAPE and not self._session.default_buffer.text
+            self._take(keys)
 
     def _take(self, keys: str) -> None:
         self._typed += keys.encode()
@@ -273,7 +284,7 @@ class Screen(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         if not self._left:
-            self._desk.end()
+            self._desk.lost()
         self.give_up()
 
     def give_up(self) -> None:
@@ -358,6 +369,7 @@ class Screen(TwistedProtocol):
 
     def _print(self) -> None:
         lines, self._lines = self._lines, []
+        self._desk.drawn()
         columns = self._known_size().columns
         told = (hung(line, columns) for line in lines)
         text = FormattedText([piece for line in told for piece in (*line, ("", "\n"))])

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from pylingo import looks
-from pylingo.connection import Connected, Connection, Disconnected
+from pylingo.connection import Connected, Connection, Disconnected, Ticket
 from pylingo.conversation import Conversation
 from pylingo.looks import Line
 from pylingo.protocol import (
@@ -41,6 +41,7 @@ class Wire:
         self.user = "guest-1"
         self.room: str | None = None
         self.linked = True
+        self.ticket: Ticket | None = None
         self.asked: list[tuple[str, str]] = []
         self.quiet: list[str] = []
         """Commands of them whose answers are not heard."""

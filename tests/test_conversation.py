@@ -7,7 +7,7 @@ from typing import cast
 from twisted.internet.defer import CancelledError
 
 from pylingo import looks
-from pylingo.connection import Connected, Connection, Disconnected
+from pylingo.connection import Connected, Connection, Disconnected, Ticket
 from pylingo.conversation import BEFORE, KEYS, MISSED, Conversation
 from pylingo.protocol import (
     Closing,
@@ -668,6 +668,37 @@ class LinkTests(InRoom):
         self.assertTrue(self.talk.urgent)
         self.talk.leave()
         self.assertTrue(self.line.stopped)
+
+    def test_terminal_gone(self) -> None:
+        """Whoever has a name may come back to the session; a guest could not, and takes leave."""
+        self.line.user = "ana"
+        self.talk.lost()
+        self.assertEqual((self.line.stopped, self.line.closing), (True, False))
+        self.line.user, self.line.stopped = "guest-1", False
+        self.talk.lost()
+        self.assertEqual((self.line.stopped, self.line.closing), (False, True))
+
+    def test_seen(self) -> None:
+        """What came after the last drawing is not seen when the terminal answers that."""
+        self.line.ticket = Ticket("a", 1)
+        self.talk.drawn()
+        self.line.ticket = Ticket("a", 2)
+        self.talk.seen()
+        self.assertEqual(self.talk.shown, Ticket("a", 1))
+        self.talk.drawn()
+        self.assertEqual(self.talk.shown, Ticket("a", 1))
+        self.talk.seen()
+        self.assertEqual(self.talk.shown, Ticket("a", 2))
+
+    def test_seen_over_another_link(self) -> None:
+        """What was seen of a session was seen when it goes on under another token."""
+        self.line.ticket = Ticket("a", 1)
+        self.talk.drawn()
+        self.talk.seen()
+        self.lose()
+        self.line.ticket = Ticket("b", 2)
+        self.hear(Resumed(user="ana", room=None, users=[], count=0, topic="", session="b", re=1))
+        self.assertEqual(self.talk.shown, Ticket("b", 1))
 
     def test_quit_in_a_pause(self) -> None:
         """So it is by the command."""

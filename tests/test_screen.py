@@ -67,13 +67,16 @@ class Desk:
     def typed(self, text: str) -> None:
         self.lines.append(text)
 
+    def drawn(self) -> None:
+        """What is seen next is not asked here."""
+
     def seen(self) -> None:
         self.sights += 1
 
     def leave(self) -> None:
         self.left += 1
 
-    def end(self) -> None:
+    def lost(self) -> None:
         self.over = True
 
     def cancel(self) -> bool:
@@ -263,6 +266,25 @@ class TypingTests(ScreenTests):
             await self.type(line + "\r")
         await self.type("\x1b/me waves\rand\x1b/or\r")
         await self.typed("/login ana sesame", "lunch?", "3 of us", "/me waves", "and/or")
+
+    @played
+    async def test_escape_and_an_arrow(self) -> None:
+        """A key of which the first half was taken for Escape, so late is the rest, is whole."""
+        self.patch(screen, "HALF", 0.0)
+        self.screen._session.app.ttimeoutlen = BOUND
+        await self.type("one\r\x1b")
+        await self.until(lambda: not self.screen._keyboard.half)
+        await self.type("[A")
+        await self.before("[lobby] ana> one")
+
+    @played
+    async def test_escape_and_a_menu(self) -> None:
+        """Escape takes away a menu of all that there is."""
+        self.desk.completions = [("attic", 0, ""), ("lobby", 0, "")]
+        await self.type("\t")
+        await self.until(lambda: self.glass.shows("attic"))
+        await self.type("\x1b")
+        await self.until(lambda: not self.glass.shows("attic"))
 
     @played
     async def test_paste(self) -> None:
