@@ -251,7 +251,7 @@ class Log:
             callbackArgs=(posts, changes, begun),
             errbackArgs=(posts, changes, states),
         )
-        storing.addErrback(lambda bug: self._log.failure("publishing failed", bug))
+        storing.addErrback(lambda bug: self._log.failure("going on after storing failed", bug))
         storing.addCallback(self._next)
 
     def _committed(

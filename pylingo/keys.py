@@ -47,6 +47,8 @@ _MEANT = {"\x1b[P": "\x1b[3~", "\x1bOM": "\r"}
 """What prompt_toolkit does not know as what it does: Delete in st, Shift-Enter in Konsole."""
 _PASTED, _PASTED_END = "\x1b[200~", "\x1b[201~"
 """What a terminal puts around what is pasted."""
+_ESCAPE, _NOTHING = "\x1b", "\x1b[E"
+"""A key that begins others, and one that prompt_toolkit ignores, so that none is begun."""
 _INTERRUPT = "\x03"
 """Ctrl-C."""
 
@@ -67,6 +69,8 @@ class Keyboard:
         """Whether what is pasted has begun, and not ended."""
         self._tail = ""
         """The last keys, which may be the first half of a mark around that."""
+        self._escaped = False
+        """Whether the last key was Escape, on an empty line."""
 
     def read(self, data: bytes) -> str:
         """The keys in what came last."""
@@ -75,11 +79,20 @@ class Keyboard:
         self.half = ""
         if not self._pasting and (half := _HALF.search(keys)):
             self.half, keys = half[0], keys[: half.start()]
-        return self._translated(keys)
+        keys = self._translated(keys)
+        if keys and self._escaped:
+            self._escaped = False
+            # With the next key, Escape would mean something about a word, which is not there, and
+            # what is typed next would be without its first character, such as a slash. But it may
+            # be the rest of a key that is very late.
+            if not keys.startswith(("[", "O")):
+                return _NOTHING + keys
+        return keys
 
-    def rest(self) -> str:
-        """What nothing more has come of, so it was Escape, or the like."""
+    def rest(self, *, empty: bool = False) -> str:
+        """What nothing more has come of, so it was Escape, or the like; the line may be `empty`."""
         keys, self.half = self.half, ""
+        self._escaped = empty and keys == _ESCAPE
         return self._translated(keys)
 
     def _translated(self, keys: str) -> str:

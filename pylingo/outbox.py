@@ -128,11 +128,8 @@ class Turn:
                     self._hand_over(boxes, datas, size, others)
                     boxes, datas, others = [], [], []
                     size = made = 0
-        self._hand_over(boxes, datas, size, others)
         # Who hears in this process may do something about it: after all others have heard it.
-        for user, stream, data in inside:
-            self.told = stream, data
-            user.hears(stream)
+        self._hand_over(boxes, datas, size, others + inside)
 
     def share(self, users: Sequence[User], events: Sequence[Event]) -> None:
         """Tell users the same, with what else they hear in this turn.

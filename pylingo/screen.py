@@ -54,8 +54,6 @@ PATIENCE = 2.0
 """Seconds within which a second Ctrl-C ends it."""
 SIZE = Size(rows=24, columns=80)
 """That of a terminal that does not know how many it has."""
-ESCAPE, NOTHING = "\x1b", "\x1b[E"
-"""A key that begins others, and one that prompt_toolkit ignores, so that none is begun."""
 HALF = 0.05
 """Seconds that the other half of a key may take to come, over a slow line."""
 SOON = 0.01
@@ -189,8 +187,6 @@ class Screen(TwistedProtocol):
         self._typed = bytearray()
         """Keys that were not handed on yet."""
         self._left = False
-        self._escaped = False
-        """Whether the last key was Escape, on an empty line."""
         self._row = 0
         """In which row the prompt begins, or somewhat below it; 0 if the terminal never said it."""
         self._marked = False
@@ -240,24 +236,14 @@ class Screen(TwistedProtocol):
         Deferred.fromFuture(running).addBoth(self._ended)
 
     def dataReceived(self, data: bytes) -> None:
-        keys = self._keyboard.read(data)
-        if keys:
-            # With the next key it would mean something about a word, which is not there, and what
-            # is typed next would be without its first character, such as a slash. But it may be
-            # the rest of a key that is very late.
-            if self._escaped and not keys.startswith(("[", "O")):
-                keys = NOTHING + keys
-            self._escaped = False
-        self._take(keys)
+        self._take(self._keyboard.read(data))
         if half := self._keyboard.half:
             asyncio.get_running_loop().call_later(HALF, self._take_half, half)
 
     def _take_half(self, half: str) -> None:
         # If it has become another one, that is waited for.
         if half == self._keyboard.half:
-            keys = self._keyboard.rest()
-            self._escaped = keys == ESCAPE and not self._session.default_buffer.text
-            self._take(keys)
+            self._take(self._keyboard.rest(empty=not self._session.default_buffer.text))
 
     def _take(self, keys: str) -> None:
         self._typed += keys.encode()
