@@ -730,7 +730,10 @@ class ReaderTests(TestCase):
             self.house.registry.promote(lobby, user.place)
             peer.send(request(command, body, command) * many + request("ping", "", "end"))
             data = await self.read(
-                peer, lambda data: b'"re":"end"' in data[-200:] or b'"closing"' in data[-200:]
+                peer,
+                lambda data: (
+                    b'"re":"end"' in data[-(1 << 17) :] or b'"closing"' in data[-(1 << 17) :]
+                ),
             )
             self.assertEqual(data.count(f'"re":"{command}"'.encode()), many)
 
