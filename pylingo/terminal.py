@@ -194,9 +194,11 @@ class _Talk:
         if isinstance(event, Renamed | Resumed | Done):
             self._save()
         elif isinstance(event, Error) and event.code == "name_taken" and memory and memory.busy:
-            # Perhaps one whose terminal is gone, and which does not know it yet. Said once: another
-            # name may be asked for next.
+            # Said once: another name may be asked for next.
             memory.busy = False
+            if memory.name == names.kept(self._conversation.user):
+                return  # It is ours by now, and another name was meant, or that of a room.
+            # Perhaps one whose terminal is gone, and which does not know it yet.
             self._conversation.tell(
                 f"-- Another pylingo of yours on this machine is {memory.name}. "
                 f"End it, then type {memory.name} again."

@@ -543,6 +543,22 @@ class LobbyJourneys(Journey):
         again.type("ana\r")
         again.shows("--> You are back in lobby")
 
+    def test_next_run_beside_the_one_before(self) -> None:
+        """Who has got the name from a run that is stopped is not told to end that for it."""
+        server = self.serve("--linger=0")
+        self.person(server, "bob")
+        ana = self.seat(server)
+        ana.process.send_signal(signal.SIGSTOP)
+        eve = self.person(server, "eve", room="attic")
+        (file,) = (self.home / "desk" / "state").rglob("sessions/*")
+        until(lambda: file.stat().st_size > 2)
+        eve.write(f"/resume {json.loads(file.read_text())['session']} 0\n/quit\n")
+        self.assertEqual(eve.wait(), 0)
+        other = self.seat(server)
+        other.type("/name bob\r/ping\r")
+        other.shows("!! The name bob is taken", "-- The server is there.")
+        self.assertFalse(other.glass.shows("Another pylingo of yours"))
+
     def test_next_run_by_another_name(self) -> None:
         """Who took another name is found by that one, and not by the one before."""
         server = self.serve()
