@@ -652,7 +652,7 @@ class Connection:
             # The session brought back another one, or one is not let in any more.
             self._strand(goal)
         author = self._author
-        if not first and self.user.startswith("guest-") and not author.startswith("guest-"):
+        if not first and names.given(self.user) and not names.given(author):
             # Ours is somebody else's now, or takes a password: it was no guest who wrote this.
             self._refuse(
                 self._requests.disowned(),

@@ -348,7 +348,7 @@ class Conversation:
 
     def lost(self) -> None:
         """The terminal is gone. One may come back to the session, but a guest has no way to it."""
-        if self.user.startswith("guest-"):
+        if names.given(self.user):
             self.leave()
         else:
             self.end()
@@ -436,7 +436,7 @@ class Conversation:
                 self._lobby.offer()
             case Resumed() if known[0] not in ("", event.user) and not self.linked:
                 # Or it was changed in a request that was not answered any more.
-                if event.user.startswith("guest-"):
+                if names.given(event.user):
                     was, now = known[0], event.user
                     self.tell(
                         f"!! {was} was taken, or logged in, elsewhere, and you are {now} now: "

@@ -29,6 +29,7 @@ MOST_MARKS = 2
 MOST_OWN_MARKS = 4
 """Marks in a row of the letter's own script: enough for Burmese, Khmer and Tibetan."""
 
+_GIVEN = re.compile(r"guest-\d+")
 # C0 but newline and tab, DEL, C1, and the bidirectional embeddings, overrides and isolates.
 _UNCLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _INVISIBLE = frozenset(
@@ -120,6 +121,11 @@ def kept(text: str) -> str:
         return user(text, known=True).key
     except ChatError:
         return text
+
+
+def given(shown: str) -> bool:
+    """Whether it is a name as the server gives them to guests; nobody asks for it."""
+    return _GIVEN.fullmatch(shown) is not None
 
 
 def stored(shown: str, key: str) -> Name:

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import fcntl
 import os
-import re
 import signal
 import sys
 import termios
@@ -38,8 +37,6 @@ MOMENT = 0.1
 """Seconds between two signals that were sent together, at most."""
 SAVED = 0.25
 """Seconds between savings of what the next run should know, where that has changed."""
-GUEST = re.compile(r"guest-\d+")
-"""A name that the server gives; nobody asks for it."""
 
 
 class _History(FileHistory):
@@ -240,7 +237,7 @@ class _Talk:
             if memory.last != ticket:
                 memory.last = ticket
                 self._reactor.callInThread(memory.remember, ticket)
-        elif user and not GUEST.fullmatch(user):
+        elif user and not names.given(user):
             # By another name than before, which is forgotten; or another client had this one.
             self._called(user).remember(ticket)
 

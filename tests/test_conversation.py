@@ -671,9 +671,10 @@ class LinkTests(InRoom):
 
     def test_terminal_gone(self) -> None:
         """Whoever has a name may come back to the session; a guest could not, and takes leave."""
-        self.line.user = "ana"
-        self.talk.lost()
-        self.assertEqual((self.line.stopped, self.line.closing), (True, False))
+        for name in ("ana", "guest-house"):
+            self.line.user, self.line.stopped = name, False
+            self.talk.lost()
+            self.assertEqual((self.line.stopped, self.line.closing), (True, False))
         self.line.user, self.line.stopped = "guest-1", False
         self.talk.lost()
         self.assertEqual((self.line.stopped, self.line.closing), (False, True))

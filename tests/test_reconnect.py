@@ -314,6 +314,18 @@ class BrokenLinkTests(SynchronousTestCase):
             self.assertEqual(self.failureResultOf(one, ChatError).value.code, "name_taken")
         self.assertTrue({"say", "msg"}.isdisjoint(c for c, _ in self.world.link.asked))
 
+    def test_said_under_a_name_like_a_guests(self) -> None:
+        """Nor where the name is one that only begins as a guest's."""
+        house = self.world.arrive(name="guest-house", room="lobby")
+        self.world.answers["resume"] = refused("not_resumable")
+        self.world.answers["name"] = refused("name_taken")
+        self.world.link.transport.loseConnection()
+        self.world.flush()
+        later = house.connection.say("later")
+        self.world.wait(5)
+        self.assertEqual(house.connection.user, "guest-1")
+        self.assertEqual(self.failureResultOf(later, ChatError).value.code, "name_taken")
+
     def test_said_under_another_name_over_two_links(self) -> None:
         """Also where the link was lost once more before the name was refused, or after it."""
         for lost in ("name", "join"):
