@@ -8,6 +8,7 @@ person is in no room, the `Lobby` takes the lines.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
@@ -122,6 +123,8 @@ class Conversation:
         """With what to go on after the newest event that was seen, if the terminal tells that."""
         self._drawn: Ticket | None = None
         """The same, after the newest that was written to the terminal."""
+        self._asked: deque[Ticket | None] = deque()
+        """The same, for each time that the terminal was asked, and has not answered."""
         self._view: View
         self._where = where
         self._encrypted = encrypted
@@ -342,9 +345,15 @@ class Conversation:
         if self.connection is not None:
             self._drawn = self.connection.ticket
 
+    def asked(self) -> None:
+        """The terminal is asked whether it has shown what was written to it."""
+        self._asked.append(self._drawn)
+
     def seen(self) -> None:
-        """The terminal has shown what was written to it."""
-        self.shown = self._drawn
+        """It has answered, for the first time of those that it was asked."""
+        # Or something else, or once more.
+        if self._asked:
+            self.shown = self._asked.popleft()
 
     def lost(self) -> None:
         """The terminal is gone. One may come back to the session, but a guest has no way to it."""
@@ -398,9 +407,11 @@ class Conversation:
         self._follow(event)
         if isinstance(event, Resumed) and not self.linked:
             # The session of before, over a new link: what was seen of it was seen.
-            self._drawn, self.shown = (
-                one and replace(one, session=event.session) for one in (self._drawn, self.shown)
+            self._drawn, self.shown, *asked = (
+                one and replace(one, session=event.session)
+                for one in (self._drawn, self.shown, *self._asked)
             )
+            self._asked = deque(asked)
         if self.linked:
             self._barred = False
             self._known = self.user, self.room, self._topic

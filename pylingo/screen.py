@@ -131,8 +131,11 @@ class Desk(Protocol):
     def drawn(self) -> None:
         """All that was shown so far is written to the terminal."""
 
+    def asked(self) -> None:
+        """The terminal is asked for an answer to what was written so far."""
+
     def seen(self) -> None:
-        """What was written has reached the terminal, which has answered since."""
+        """It has answered the first of those questions that it had not."""
 
     def leave(self) -> None:
         """The person wants to go."""
@@ -201,6 +204,7 @@ class Screen(TwistedProtocol):
         os.set_blocking(self._inlet, False)
         stream: Any = _Stream(self.transport)
         self._output = self._output_type(stream, self._known_size, term=self._term)
+        self._output.asked = self._desk.asked
         self._session: PromptSession[str] = PromptSession(
             self._prompt,
             input=self._input,
@@ -491,7 +495,16 @@ class Screen(TwistedProtocol):
 
 
 class _Terminal(Vt100_Output):
-    """A terminal whose scrollback is for what was said, and not for prompts of before."""
+    """A terminal whose scrollback is for what was said, and not for prompts of before.
+
+    `asked` is told when it is asked where its cursor is.
+    """
+
+    asked: Callable[[], None]
+
+    def ask_for_cpr(self) -> None:
+        self.asked()
+        super().ask_for_cpr()
 
     def erase_down(self) -> None:
         # From the first column on, wherever the terminal has the cursor. tmux keeps a copy of all

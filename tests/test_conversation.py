@@ -684,22 +684,39 @@ class LinkTests(InRoom):
         self.line.ticket = Ticket("a", 1)
         self.talk.drawn()
         self.line.ticket = Ticket("a", 2)
+        self.talk.asked()
+        self.talk.drawn()
+        self.assertIsNone(self.talk.shown)
         self.talk.seen()
         self.assertEqual(self.talk.shown, Ticket("a", 1))
-        self.talk.drawn()
-        self.assertEqual(self.talk.shown, Ticket("a", 1))
+        self.talk.asked()
+        self.talk.seen()
+        self.assertEqual(self.talk.shown, Ticket("a", 2))
         self.talk.seen()
         self.assertEqual(self.talk.shown, Ticket("a", 2))
 
+    def test_seen_late(self) -> None:
+        """Nor is it where it was drawn while an answer was on its way, however long that took."""
+        for last in (1, 2):
+            self.line.ticket = Ticket("a", last)
+            self.talk.drawn()
+            self.talk.asked()
+        self.talk.seen()
+        self.assertEqual(self.talk.shown, Ticket("a", 1))
+
     def test_seen_over_another_link(self) -> None:
         """What was seen of a session was seen when it goes on under another token."""
-        self.line.ticket = Ticket("a", 1)
-        self.talk.drawn()
+        for last in (1, 2):
+            self.line.ticket = Ticket("a", last)
+            self.talk.drawn()
+            self.talk.asked()
         self.talk.seen()
         self.lose()
-        self.line.ticket = Ticket("b", 2)
+        self.line.ticket = Ticket("b", 3)
         self.hear(Resumed(user="ana", room=None, users=[], count=0, topic="", session="b", re=1))
         self.assertEqual(self.talk.shown, Ticket("b", 1))
+        self.talk.seen()
+        self.assertEqual(self.talk.shown, Ticket("b", 2))
 
     def test_quit_in_a_pause(self) -> None:
         """So it is by the command."""

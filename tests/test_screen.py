@@ -46,6 +46,9 @@ class Desk:
         self.lines: list[str] = []
         self.begun: list[str] = []
         self.left = 0
+        self.drawings = 0
+        self.looks: list[int] = []
+        """Of how many drawings an answer is waited for."""
         self.sights = 0
         self.over = False
         self.pending: list[str] = []
@@ -68,10 +71,14 @@ class Desk:
         self.lines.append(text)
 
     def drawn(self) -> None:
-        """What is seen next is not asked here."""
+        self.drawings += 1
+
+    def asked(self) -> None:
+        self.looks.append(self.drawings)
 
     def seen(self) -> None:
-        self.sights += 1
+        if self.looks:
+            self.sights = self.looks.pop(0)
 
     def leave(self) -> None:
         self.left += 1
@@ -1555,9 +1562,11 @@ class EndTests(ScreenTests):
     @played
     async def test_seen(self) -> None:
         """When the terminal has answered after something was shown, the desk knows."""
-        before = self.desk.sights
-        self.screen.show([[("", "hello")]])
-        await self.until(lambda: self.glass.shows("hello") and self.desk.sights > before)
+        for count, text in enumerate(("hello", "again"), 1):
+            self.screen.show([[("", text)]])
+            await self.until(partial(self.glass.shows, text))
+            await self.until(lambda: not self.desk.looks)
+            self.assertEqual(self.desk.sights, count)
 
     @played
     async def test_terminal_gone(self) -> None:
