@@ -263,7 +263,9 @@ class Accounts:
         people[user.place] = user
         if self.admin(user):
             # Nobody can mute an admin, so nor can who did not know that it was one.
-            for room in (self._registry.everywhere, *self._registry.rooms.values()):
+            registry = self._registry
+            rooms = *registry.rooms.values(), *registry.former.values()
+            for room in (registry.everywhere, *rooms):
                 for mute in [*room.rules.mutes.all_hitting(user)]:
                     del room.rules.mutes[mute.key]
                     self.keep(room)

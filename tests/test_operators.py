@@ -168,6 +168,18 @@ class RoleTests(HouseTestCase):
         self.assertEqual([*room.rules.mutes], ["mute-one"])
         self.assertEqual([*self.house.registry.rules.mutes], [])
 
+    def test_muted_before_a_restart(self) -> None:
+        """Nor is one muted who has become an admin with a restart, where only guests had a room."""
+        self.house = House(self.mktemp())
+        operator = self.house.visitor("op", "den")
+        user = self.house.owner("boss", "den")
+        self.done(operator, "mute", "boss")
+        self.error(user, "forbidden", "say", "hi")
+        self.house = self.house.restart(admins=frozenset({"boss"}))
+        admin = self.house.visitor()
+        self.assertEqual(admin.ask("resume", f"{user.welcome.session} 0").room, "den")
+        self.assertIsInstance(admin.ask("say", "hi"), Sent)
+
     def test_admin_needs_no_key(self) -> None:
         """An admin joins whatever is locked, and whatever one was banned from as a guest."""
         maker = self.house.owner("maker", "den")
