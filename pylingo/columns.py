@@ -18,6 +18,7 @@ from unicodedata import category
 from prompt_toolkit.formatted_text import fragment_list_to_text, to_formatted_text
 from prompt_toolkit.layout.controls import UIContent
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
+from prompt_toolkit.layout.screen import Char
 from prompt_toolkit.utils import get_cwidth
 
 from pylingo.looks import Line, plain
@@ -143,7 +144,8 @@ def _rows(
             row, column = row + 1, 0
         column += size
     for character in fragment_list_to_text(content.get_line(line))[:slice_stop]:
-        size = get_cwidth(character)
+        # Such as a tab is drawn as ^I.
+        size = get_cwidth(Char.display_mappings.get(character, character))
         if column + size > width:
             row, column = row + 1, get_cwidth(before(row + 1))
             if column + size > width:

@@ -106,6 +106,11 @@ class MeasuredTests(SynchronousTestCase):
         for text, rows in (("", 1), ("x" * 9, 1), ("x" * 10, 2), ("日" * 4, 1), ("日" * 5, 2)):
             self.assertEqual(self.rows(text, 9), rows, text)
 
+    def test_control(self) -> None:
+        """A control character is counted as it is drawn."""
+        for text, rows in (("\x01" * 4, 1), ("\x01" * 5, 2), ("\t" * 5, 2), ("\x9b" * 3, 2)):
+            self.assertEqual(self.rows(text, 9), rows, ascii(text))
+
     def test_prompt(self) -> None:
         """Before the first is the prompt, before each other what stands for it."""
         for text, rows in (("", 1), ("x" * 7, 1), ("x" * 8, 2), ("x" * 15, 2), ("x" * 16, 3)):
