@@ -41,8 +41,8 @@ _KEY = re.compile(
     re.DOTALL,
 )
 """What is pasted, which stays as it is; or a key of several characters (ECMA-48, 5.4)."""
-_HALF = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*|O[2-8]?)?\Z")
-"""What may be the first half of one, or of what the terminal says."""
+_HALF = re.compile(r"\x1b?\x1b(?:\[\[?[0-?]*[ -/]*|O[2-8]?|[]P][^\x00-\x1f]*\x1b?)?\Z")
+"""What may be the first half of one, or of what the terminal says, and an Escape before that."""
 _MEANT = {"\x1b[P": "\x1b[3~", "\x1bOM": "\r"}
 """What prompt_toolkit does not know as what it does: Delete in st, Shift-Enter in Konsole."""
 _PASTED, _PASTED_END = "\x1b[200~", "\x1b[201~"
@@ -75,7 +75,7 @@ class Keyboard:
     def read(self, data: bytes) -> str:
         """The keys in what came last."""
         # What is not UTF-8 could be drawn, but neither sent nor stored.
-        keys = self.half + self._decoder.decode(data)
+        keys = _CURSOR.sub(self._place, self.half + self._decoder.decode(data))
         self.half = ""
         if not self._pasting and (half := _HALF.search(keys)):
             self.half, keys = half[0], keys[: half.start()]
@@ -92,15 +92,18 @@ class Keyboard:
     def rest(self, *, empty: bool = False) -> str:
         """What nothing more has come of, so it was Escape, or the like; the line may be `empty`."""
         keys, self.half = self.half, ""
-        self._escaped = empty and keys == _ESCAPE
+        self._escaped = empty and {*keys} == {_ESCAPE}
         return self._translated(keys)
 
     def _translated(self, keys: str) -> str:
-        keys = _CURSOR.sub(self._place, keys)
         if self._pasting and keys == _INTERRUPT:
             # The end got lost on the way, and until it comes no key does anything.
             keys = _PASTED_END + keys
-        elif not self._pasting and _PASTED not in self._tail + keys[: len(_PASTED) - 1]:
+        elif self._pasting:
+            # What comes behind the end is keys again.
+            before = _PASTED + self._tail
+            keys = _KEY.sub(_known, before + keys)[len(before) :]
+        elif _PASTED not in self._tail + keys[: len(_PASTED) - 1]:
             keys = _KEY.sub(_known, keys)
         seen = self._tail + keys
         if _PASTED in seen or _PASTED_END in seen:
@@ -116,7 +119,7 @@ class Keyboard:
 def _known(found: re.Match[str]) -> str:
     """A key as prompt_toolkit knows it; of any other it would type all but the first character."""
     key = found[0]
-    pasted = key.startswith((_PASTED, _PASTED_END))
+    pasted = key.startswith(_PASTED)
     return key if pasted or key in ANSI_SEQUENCES else _MEANT.get(key, "")
 
 

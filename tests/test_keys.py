@@ -46,6 +46,19 @@ class KeyboardTests(SynchronousTestCase):
         self.assertEqual(self.keyboard.read(b"\x1b\x1b[12;7R\r"), "\x1b\r")
         self.assertEqual(self.places, [(12, 7)])
 
+    def test_escape_and_the_cursor(self) -> None:
+        """Escape stands alone, and takes nothing away, though the terminal says where that is."""
+        said = b"\x1b\x1b[12;7R"
+        for at in range(len(said)):
+            keyboard = Keyboard(lambda *_: None)
+            read = keyboard.read(said[:at]) + keyboard.read(said[at:])
+            self.assertEqual((read, keyboard.half), ("", "\x1b"), at)
+            self.assertEqual(keyboard.rest(empty=True), "\x1b")
+            self.assertEqual(keyboard.read(b"x"), "\x1b[Ex")
+        self.keyboard.read(b"\x1b\x1b")
+        self.assertEqual(self.keyboard.rest(empty=True), "\x1b\x1b")
+        self.assertEqual(self.keyboard.read(b"x"), "\x1b[Ex")
+
     def test_pasted(self) -> None:
         """What is pasted stays as it is, also what looks like a key."""
         pasted = "\x1b[200~a\x1b[57399ub\x1b[201~"
@@ -64,12 +77,22 @@ class KeyboardTests(SynchronousTestCase):
                 self.assertEqual(read, pasted.decode(), pieces)
                 self.assertEqual(keyboard.read(b"\x1b[57399u"), "", pieces)
 
+    def test_behind_what_is_pasted(self) -> None:
+        """What comes with its end, and behind it, is a key as any other; an end alone is none."""
+        pasted = b"\x1b[200~a\x1b[201~"
+        for at in range(len(pasted)):
+            keyboard = Keyboard(lambda *_: None)
+            read = keyboard.read(pasted[:at]) + keyboard.read(pasted[at:] + b"\x1b[57399ux")
+            self.assertEqual(read, pasted.decode() + "x", at)
+            self.assertEqual(keyboard.read(b"\x1b[201~y"), "y")
+
     def test_in_pieces(self) -> None:
         """A key is the same in whatever pieces it comes."""
         for key, known in (
             ("\x1b[A", "\x1b[A"), ("\x1bOB", "\x1bOB"), ("\x1b[1;5C", "\x1b[1;5C"),
             ("\x1b[P", "\x1b[3~"), ("\x1bOM", "\r"), ("\x1b[57399u", ""), ("\x1b[I", ""),
             ("\x1b[5;7R", ""), ("\x1bx", "\x1bx"), ("\x1b\r", "\x1b\r"), ("\x1bO5D", ""),
+            ("\x1b]11;rgb:00/00/00\x1b\\", ""), ("\x1bP1+r\x1b\\", ""), ("\x1b]4;1\x07", ""),
         ):  # fmt: skip
             for at in range(len(key)):
                 read = self.keyboard.read(key[:at].encode()) + self.keyboard.read(key[at:].encode())
