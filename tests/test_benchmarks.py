@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import plot, profiles, report
+from benchmarks import plot, profiles, report, starting
+from benchmarks.crowd import Stalled
 from benchmarks.workloads import Figure
 from tests.peer import run
 
@@ -123,3 +124,13 @@ class ProfileTests(SynchronousTestCase):
         self.assertEqual(
             profiles.shares(stacks), [("work (a.py)", 75.0, 75.0), ("main (a.py)", 25.0, 100.0)]
         )
+
+
+class StartingTests(SynchronousTestCase):
+    """The time that a command takes."""
+
+    def test_ended(self) -> None:
+        """It is the command's own, and not that of the next look at it."""
+        self.assertLess(min(starting.ended(["sleep", "0.22"]) for _ in range(3)), 0.25)
+        with self.assertRaisesRegex(Stalled, "ended with 1"):
+            starting.ended(["false"])
