@@ -205,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and tell. The exit status is 1 if something could not be measured."""
     options = parse(arguments)
     servers.prepare()
+    servers.heed()
     run = Run(options)
     try:
         run.all()

@@ -70,6 +70,14 @@ def prepare() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def heed() -> None:
+    """Let what would end this process without its servers stop it as Ctrl-C does."""
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        # Who said nohup meant it.
+        if signal.getsignal(one) is not signal.SIG_IGN:
+            signal.signal(one, signal.default_int_handler)
+
+
 def most_links() -> int:
     """How many connections a process may have here."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks import plot, profiles, report, starting
 from benchmarks.crowd import Stalled
 from benchmarks.workloads import Figure
-from tests.peer import run
+from tests.peer import ROOT, run
 
 
 class RunTests(SynchronousTestCase):
@@ -31,6 +37,35 @@ class RunTests(SynchronousTestCase):
         for by_server in found["workloads"].values():
             self.assertGreater(by_server["pylingo"]["value"], 0)
         self.assertEqual(found["failed"], [])
+
+    def test_stopped(self) -> None:
+        """One that is told to end, ends its server as well, and tells of what there was."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        with subprocess.Popen(
+            [sys.executable, "-m", "benchmarks", "--only", "growth"], cwd=ROOT,
+            env=os.environ | {"TMPDIR": str(folder)}, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ) as process:  # fmt: skip
+            # What is left holds the pipe.
+            self.addCleanup(self._kill, process.pid)
+            end = time.monotonic() + 30
+            while not list(folder.glob("*/pylingo.sqlite3")) and time.monotonic() < end:
+                time.sleep(0.05)
+            process.terminate()
+            try:
+                printed, _ = process.communicate(timeout=30)
+            except subprocess.TimeoutExpired:
+                self._kill(process.pid)
+                self.fail("its server goes on")
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("benchmarks: stopped; this is what there was", printed)
+        self.assertNotIn("Traceback", printed)
+        self.assertEqual(list(folder.iterdir()), [])
+
+    def _kill(self, group: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
     def test_unknown(self) -> None:
         """A workload that does not exist is refused with its name, and so is a folder."""
