@@ -105,9 +105,11 @@ class Run:
         """Each by each workload, as a ratio to the first, within one round."""
         ratios: dict[str, dict[str, list[tuple[float, float]]]] = {}
 
-        def measure(figures: list[Figure], name: str, reactor: str) -> None:
-            figures.append(once(WORKLOADS[name], "pylingo", self.size, reactor))
-            first, figure = figures[0], figures[-1]
+        def measure(figures: dict[str, Figure], name: str, reactor: str) -> None:
+            figure = figures[reactor] = once(WORKLOADS[name], "pylingo", self.size, reactor)
+            first = figures.get(self.reactors[0])
+            if first is None:
+                raise Stalled(f"there is no figure of {self.reactors[0]} to compare it with")
             cpu = (figure.cpu or 0) / first.cpu if first.cpu else 0.0
             ratio = figure.value / first.value, cpu
             ratios.setdefault(reactor, {}).setdefault(name, []).append(ratio)
@@ -124,7 +126,7 @@ class Run:
 
         for number in range(1, self.rounds + 1):
             for name in SHOWN:
-                figures: list[Figure] = []
+                figures: dict[str, Figure] = {}
                 for reactor in self.reactors:
                     what = f"{reactor}, {name}, round {number}"
                     yield what, partial(measure, figures, name, reactor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -14,9 +15,10 @@ from xml.etree import ElementTree
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks import __main__ as benchmark
 from benchmarks import plot, profiles, report, starting
 from benchmarks.crowd import Stalled
-from benchmarks.workloads import Figure
+from benchmarks.workloads import Figure, Workload
 from tests.peer import ROOT, run
 
 
@@ -77,6 +79,25 @@ class RunTests(SynchronousTestCase):
             status, printed = run("benchmarks", option, value, seconds=20)
             self.assertEqual(status, 2)
             self.assertIn(reason, printed)
+
+
+class ReactorTests(SynchronousTestCase):
+    """Reactors beside each other."""
+
+    def test_first_failed(self) -> None:
+        """Where the first has no figure, nobody is told as a ratio to another."""
+
+        def once(_workload: Workload, _who: str, _size: float, reactor: str) -> Figure:
+            if reactor == "epoll":
+                raise Stalled("no")
+            return Figure(1.0, 1.0)
+
+        self.patch(benchmark, "once", once)
+        self.patch(sys, "stderr", io.StringIO())
+        found = benchmark.Run(benchmark.parse(["--only", "reactors", "--rounds", "1"]))
+        found.all()
+        self.assertNotIn("reactors", found.found)
+        self.assertIn("epoll, ping, round 1: no", found.failed)
 
 
 class ReportTests(SynchronousTestCase):
