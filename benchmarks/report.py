@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from shutil import get_terminal_size
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -253,7 +252,8 @@ class Bar:
             drawn = ("█" * round(30 * share)).ljust(30, "░")
             line = f"{drawn} {100 * share:3.0f} % {left} {what}"
             # A line that wraps could not be drawn over.
-            sys.stderr.write(f"\r{line[: get_terminal_size().columns - 1]}\x1b[K")
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+            sys.stderr.write(f"\r{line[: columns - 1]}\x1b[K")
             sys.stderr.flush()
         self._done += 1
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from xml.etree import ElementTree
@@ -142,6 +146,21 @@ class ReportTests(SynchronousTestCase):
         """Three digits of a number are told, however large it is."""
         told = [report.number(value) for value in (0.60721, 12.345, 1234.5, 99_950.0, 5_432_100.0)]
         self.assertEqual(told, ["0.607", "12.3", "1,230", "100,000", "5.43 M"])
+
+
+class BarTests(SynchronousTestCase):
+    """How far it is."""
+
+    def test_narrow(self) -> None:
+        """It fits into the terminal that it is drawn on, wherever the figures go."""
+        near, far = pty.openpty()
+        self.addCleanup(os.close, near)
+        fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("4H", 12, 40, 0, 0))
+        with open(far, "w") as terminal:
+            self.patch(sys, "stderr", terminal)
+            report.Bar(2).step("x" * 200)
+            drawn = os.read(near, 4096).decode()
+        self.assertEqual(len(drawn.removeprefix("\r").removesuffix("\x1b[K")), 39)
 
 
 class PlotTests(SynchronousTestCase):
