@@ -151,9 +151,9 @@ def machine() -> Found:
 
 def number(value: float) -> str:
     """Three digits that count."""
-    if value >= 1e6:
+    if value >= 999_500:
         return f"{value / 1e6:.3g} M"
-    if value >= 1000:
+    if value >= 999.5:
         return f"{round(value, 2 - len(str(int(value))) + 1):,.0f}"
     return f"{value:.3g}"
 
@@ -194,7 +194,7 @@ def _growth(found: Found) -> str:
     for curve in CURVES:
         points = found.get(curve.name, {})
         if points:
-            costs = [f"{at}: {cost:.3g}" for at, cost in points.items()]
+            costs = [f"{at}: {number(cost)}" for at, cost in points.items()]
             spread = list(points.values())
             last, others = spread[-1], (spread[0], min(spread))
             ratios = [f"{last / other:.2f}" if other else "" for other in others]

@@ -144,8 +144,13 @@ class ReportTests(SynchronousTestCase):
 
     def test_numbers(self) -> None:
         """Three digits of a number are told, however large it is."""
-        told = [report.number(value) for value in (0.60721, 12.345, 1234.5, 99_950.0, 5_432_100.0)]
-        self.assertEqual(told, ["0.607", "12.3", "1,230", "100,000", "5.43 M"])
+        told = [
+            report.number(value)
+            for value in (0.60721, 12.345, 999.6, 1234.5, 99_950.0, 999_700, 5e6)
+        ]
+        self.assertEqual(told, ["0.607", "12.3", "1,000", "1,230", "100,000", "1 M", "5 M"])
+        growth = report.tables({"growth": {"joined": {"10": 1234.5}}})["growth"]
+        self.assertIn("10: 1,230 ", growth)
 
 
 class BarTests(SynchronousTestCase):
