@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +68,16 @@ class Run:
             bar.clear()
             told = ("workloads", "growth", "reactors", "starting")
             self.found["rounds"] = {name: self.rounds for name in told if name in self.found}
+
+    def tell(self, how: Callable[[], object]) -> bool:
+        """Tell what was found in one way; where that cannot be, the others still may."""
+        try:
+            how()
+        except (OSError, ValueError) as error:
+            self.failed.append(str(error))
+            print(f"benchmarks: {error}", file=sys.stderr)
+            return False
+        return True
 
     def _workload(self, name: str) -> Iterator[Step]:
         """Each server in turn, round after round."""
@@ -194,6 +205,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--rounds has to be 1 or more")
     if options.json and not options.json.absolute().parent.is_dir():
         parser.error(f"there is no folder for {options.json}")
+    if options.json and options.json.is_dir():
+        parser.error(f"{options.json} is a folder")
     if options.docs and not (options.docs / report.PAGE).is_file():
         parser.error(f"there is no {report.PAGE} in {options.docs}")
     if options.docs and missing:
@@ -214,15 +227,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("benchmarks: stopped; this is what there was", file=sys.stderr)
         run.failed.append("stopped")
-    if options.json:
-        figures = run.found | {"quick": run.quick, "failed": run.failed}
-        options.json.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
-    for name, text in report.tables(run.found).items():
-        print(f"\n{name}\n\n{text}")
+    told = "".join(f"\n{name}\n\n{text}\n" for name, text in report.tables(run.found).items())
     if options.docs and run.failed:
         print("benchmarks: the docs stay as they are, for not all went well", file=sys.stderr)
     elif options.docs:
-        report.write(run.found, options.docs)
+        run.tell(partial(report.write, run.found, options.docs))
+    if options.json:
+        figures = run.found | {"quick": run.quick, "failed": run.failed}
+        text = json.dumps(figures, indent=1, ensure_ascii=False) + "\n"
+        run.tell(partial(options.json.write_text, text))
+    if not run.tell(partial(print, told, end="", flush=True)):
+        # What is left of it would be tried once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1 if run.failed else 0
 
 

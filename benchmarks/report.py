@@ -8,6 +8,7 @@ import platform
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -111,19 +112,30 @@ def plot(growth: Found) -> str:
 
 
 def write(found: Found, folder: Path) -> None:
-    """Put figures, picture and tables into the docs; what was not measured stays as it is."""
+    """Put figures, picture and tables into the docs; what was not measured stays as it is.
+
+    Raises `OSError` or `ValueError`, and then all of the docs stay as they are.
+    """
     kept = folder / FIGURES
     if kept.exists():
-        before = json.loads(kept.read_text())
+        try:
+            before = json.loads(kept.read_text())
+        except ValueError as error:
+            raise ValueError(f"{kept} cannot be read: {error}") from None
         # Some workloads measured again leave the others as they were, as far as they are told of.
         for section in ("rounds", "workloads", "profiles"):
             found[section] = before.get(section, {}) | found.get(section, {})
         found = before | {name: part for name, part in found.items() if part}
-    kept.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    texts = {FIGURES: json.dumps(found, indent=1, ensure_ascii=False) + "\n"}
     if found.get("growth"):
-        (folder / PLOT).write_text(plot(found["growth"]))
-    page = folder / PAGE
-    page.write_text(filled(page.read_text(), tables(found)))
+        texts[PLOT] = plot(found["growth"])
+    texts[PAGE] = filled((folder / PAGE).read_text(), tables(found))
+    # All of it is on the disk, which may be full, before anything is replaced.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as new:
+        for name, text in texts.items():
+            (Path(new) / name).write_text(text)
+        for name in texts:
+            (Path(new) / name).replace(folder / name)
 
 
 def filled(page: str, made: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pty
+import resource
 import signal
 import struct
 import subprocess
@@ -73,10 +74,27 @@ class RunTests(SynchronousTestCase):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
 
+    def test_unread(self) -> None:
+        """Figures that nobody reads are told of elsewhere all the same."""
+        path = Path(self.mktemp()).absolute()
+        near, far = os.pipe()
+        os.close(near)
+        with open(far, "wb") as unread:
+            done = subprocess.run(
+                [sys.executable, "-m", "benchmarks", "--quick", "--rounds", "1", "--only", "ping",
+                 "--json", str(path)],
+                cwd=ROOT, timeout=60, stdout=unread, stderr=subprocess.PIPE, text=True, check=False,
+            )  # fmt: skip
+        self.assertEqual(
+            (done.returncode, done.stderr), (1, "benchmarks: [Errno 32] Broken pipe\n")
+        )
+        self.assertIn("ping", json.loads(path.read_text())["workloads"])
+
     def test_unknown(self) -> None:
         """A workload that does not exist is refused with its name, and so is a folder."""
         for option, value, reason in (
             ("--only", "ping,pong", "there is no pong"),
+            ("--json", "tests", "tests is a folder"),
             ("--json", "nowhere/x", "there is no folder for nowhere/x"),
             ("--docs", "nowhere", f"there is no {report.PAGE} in nowhere"),
         ):
@@ -135,6 +153,24 @@ class ReportTests(SynchronousTestCase):
         filled = report.filled(page, {"x": "new", "z": "nowhere"})
         self.assertEqual(filled, page.replace("old", "new"))
         self.assertEqual(report.filled(filled, {"x": "new"}), filled)
+
+    def test_full(self) -> None:
+        """Where the docs cannot be written, all of them stay as they are."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        page = "<!-- figures: starting -->\n<!-- end -->\n" + "x" * 3000
+        (folder / report.PAGE).write_text(page)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, limits)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+        with self.assertRaises(OSError):
+            report.write({"starting": {"true": 0.1}}, folder)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        self.assertEqual((folder / report.PAGE).read_text(), page)
+        self.assertEqual([path.name for path in folder.iterdir()], [report.PAGE])
+        (folder / report.FIGURES).write_text("{")
+        with self.assertRaisesRegex(ValueError, "cannot be read"):
+            report.write({"starting": {"true": 0.1}}, folder)
 
     def test_marks(self) -> None:
         """The page about performance has a place for every table that can be made."""
