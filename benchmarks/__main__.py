@@ -8,7 +8,7 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -66,8 +66,6 @@ class Run:
                     print(f"benchmarks: {self.failed[-1]}", file=sys.stderr)
         finally:
             bar.clear()
-            told = ("workloads", "growth", "reactors", "starting")
-            self.found["rounds"] = {name: self.rounds for name in told if name in self.found}
 
     def tell(self, how: Callable[[], object]) -> bool:
         """Tell what was found in one way; where that cannot be, the others still may."""
@@ -78,6 +76,10 @@ class Run:
             print(f"benchmarks: {error}", file=sys.stderr)
             return False
         return True
+
+    def _rounds(self, name: str, figures: Iterable[Sequence[object]]) -> None:
+        """Remember how many rounds each figure of a section is from, at least."""
+        self.found.setdefault("rounds", {})[name] = min(map(len, figures))
 
     def _workload(self, name: str) -> Iterator[Step]:
         """Each server in turn, round after round."""
@@ -105,6 +107,7 @@ class Run:
                 name: {str(at): statistics.median(costs) for at, costs in sorted(by.items())}
                 for name, by in points.items()
             }
+            self._rounds("growth", (costs for by in points.values() for costs in by.values()))
 
         for number in range(1, self.rounds + 1):
             for curve in growth.CURVES:
@@ -134,6 +137,7 @@ class Run:
                 }
                 for reactor, by in ratios.items()
             }
+            self._rounds("reactors", (pairs for by in ratios.values() for pairs in by.values()))
 
         for number in range(1, self.rounds + 1):
             for name in SHOWN:
@@ -151,6 +155,7 @@ class Run:
             if number:
                 found.setdefault(name, []).append(seconds)
                 self.found["starting"] = {k: statistics.median(v) for k, v in found.items()}
+                self._rounds("starting", found.values())
 
         for number in range(2 * self.rounds + 1):
             for name in starting.STARTS:

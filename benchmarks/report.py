@@ -36,7 +36,7 @@ def summary(rounds: Sequence[dict[str, Figure]]) -> Found:
         have = [(one["pylingo"], one[name]) for one in rounds if name in one and "pylingo" in one]
         if not have:
             continue
-        entry: Found = {"value": median(other.value for _, other in have)}
+        entry: Found = {"value": median(other.value for _, other in have), "rounds": len(have)}
         if have[0][1].cpu is not None:
             entry["cpu_us"] = median(other.cpu or 0 for _, other in have)
             entry["load"] = median(other.load or 0 for _, other in have)
@@ -55,7 +55,7 @@ def tables(found: Found) -> dict[str, str]:
     """Every table there are figures for, by the name of its place in the page."""
     made: dict[str, str] = {}
     if "machine" in found:
-        rounds = ", ".join(f"{name}: {times}" for name, times in found.get("rounds", {}).items())
+        rounds = ", ".join(f"{name}: {times}" for name, times in _rounds(found).items())
         rows = [*found["machine"].items(), ("rounds", rounds)]
         made["machine"] = table(("", ""), [(name, str(value)) for name, value in rows])
     if found.get("workloads"):
@@ -159,6 +159,16 @@ def machine() -> Found:
         **{PROGRAMS[name]: _peer(name) for name in PROGRAMS if program(name)},
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def _rounds(found: Found) -> dict[str, str]:
+    """How many rounds the figures are from; workloads may have been measured at several times."""
+    rounds = {name: str(times) for name, times in found.get("rounds", {}).items()}
+    times = [one["rounds"] for by in found.get("workloads", {}).values() for one in by.values()]
+    if times:
+        least, most = min(times), max(times)
+        rounds = {"workloads": str(most) if least == most else f"{least} to {most}"} | rounds
+    return rounds
 
 
 def number(value: float) -> str:

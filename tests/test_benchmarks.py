@@ -106,6 +106,21 @@ class RunTests(SynchronousTestCase):
 class ReactorTests(SynchronousTestCase):
     """Reactors beside each other."""
 
+    def test_stopped(self) -> None:
+        """A run that was stopped tells of the rounds that were done."""
+        measured: list[str] = []
+
+        def once(_workload: Workload, _who: str, _size: float, reactor: str) -> Figure:
+            measured.append(reactor)
+            if len(measured) > 2 * len(benchmark.SHOWN) * len(stopped.reactors):
+                raise KeyboardInterrupt
+            return Figure(1.0, 1.0)
+
+        self.patch(benchmark, "once", once)
+        stopped = benchmark.Run(benchmark.parse(["--only", "reactors", "--rounds", "5"]))
+        self.assertRaises(KeyboardInterrupt, stopped.all)
+        self.assertEqual(stopped.found["rounds"], {"reactors": 2})
+
     def test_first_failed(self) -> None:
         """Where the first has no figure, nobody is told as a ratio to another."""
 
@@ -135,6 +150,18 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(found["ngircd"]["ratio"], 2.0)
         self.assertEqual(found["ngircd"]["cpu_ratio"], 0.5)
         self.assertEqual(found["pylingo"]["value"], 20.0)
+
+    def test_rounds(self) -> None:
+        """The rounds that are told of are those that were measured, whenever that was."""
+        one = {"pylingo": Figure(1.0, 1.0)}
+        found: report.Found = {
+            "machine": {},
+            "rounds": {"growth": 5},
+            "workloads": {"ping": report.summary([one] * 9), "flood": report.summary([one, {}])},
+        }
+        self.assertIn("workloads: 1 to 9, growth: 5", report.tables(found)["machine"])
+        del found["workloads"]["flood"]
+        self.assertIn("workloads: 9, growth: 5", report.tables(found)["machine"])
 
     def test_not_measured(self) -> None:
         """Where something could not be measured, the rest is told."""
