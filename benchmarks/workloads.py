@@ -268,6 +268,8 @@ def storm(server: Server, size: float) -> Figure:
 def idle(server: Server, size: float) -> Figure:
     """9000 connections, named and in rooms of 10, of which nobody talks."""
     members = min(people(9000, size), most_links())
+    if members < 1:
+        raise Stalled("a process may have too few files open here (ulimit -n)")
     before = server.resident()
     with Crowd(server.dialect, server.port) as crowd:
         settle(crowd, members)

@@ -74,6 +74,17 @@ class RunTests(SynchronousTestCase):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
 
+    def test_few_files(self) -> None:
+        """Where a process may hardly have a file open, it says so."""
+        words = [sys.executable, "-m", "benchmarks", "--quick", "--rounds", "1", "--only", "idle"]
+        done = subprocess.run(
+            ["sh", "-c", 'ulimit -n 100; exec "$@"', "sh", *words], cwd=ROOT, timeout=60,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("too few files open", done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+
     def test_unread(self) -> None:
         """Figures that nobody reads are told of elsewhere all the same."""
         path = Path(self.mktemp()).absolute()
