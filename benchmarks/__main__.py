@@ -179,7 +179,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         + "; ".join(f"{name}: {row.what}" for name, row in WORKLOADS.items())
         + f". And on request: {', '.join(MORE)}.",
     )
-    parser.add_argument("--only", metavar="NAMES", help="these, with commas between")
+    parser.add_argument("--only", default="", metavar="NAMES", help="these, with commas between")
     parser.add_argument("--all", action="store_true", help="workloads and all that there is")
     parser.add_argument("--rounds", type=int, default=3, help="how often each (default: 3)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the size")
@@ -195,10 +195,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if "profiles" in names and profiles.spy() is None and not options.only:
         names.remove("profiles")
         missing.append("py-spy")
-    options.only = options.only.split(",") if options.only else names
+    options.only = [name for name in options.only.split(",") if name] or names
     unknown = set(options.only) - {*WORKLOADS, *MORE}
     if unknown:
-        parser.error(f"there is no {', '.join(sorted(unknown))}")
+        there = ", ".join((*WORKLOADS, *MORE))
+        parser.error(f"there is no {', '.join(sorted(unknown))}, only {there}")
     asked = [name for name in options.peers.split(",") if name]
     if set(asked) - set(servers.PROGRAMS):
         parser.error(f"peers are {', '.join(servers.PROGRAMS)}")

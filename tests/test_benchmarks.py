@@ -104,7 +104,7 @@ class RunTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         """A workload that does not exist is refused with its name, and so is a folder."""
         for option, value, reason in (
-            ("--only", "ping,pong", "there is no pong"),
+            ("--only", "ping,pong", "there is no pong, only ping, "),
             ("--json", "tests", "tests is a folder"),
             ("--json", "nowhere/x", "there is no folder for nowhere/x"),
             ("--docs", "nowhere", f"there is no {report.PAGE} in nowhere"),
