@@ -77,7 +77,7 @@ class Keyboard:
         # What is not UTF-8 could be drawn, but neither sent nor stored.
         keys = _CURSOR.sub(self._place, self.half + self._decoder.decode(data))
         self.half = ""
-        if not self._pasting and (half := _HALF.search(keys)):
+        if (half := _HALF.search(keys)) and not self._within(keys[: half.start()]):
             self.half, keys = half[0], keys[: half.start()]
         keys = self._translated(keys)
         if keys and self._escaped:
@@ -105,11 +105,15 @@ class Keyboard:
             keys = _KEY.sub(_known, before + keys)[len(before) :]
         elif _PASTED not in self._tail + keys[: len(_PASTED) - 1]:
             keys = _KEY.sub(_known, keys)
-        seen = self._tail + keys
-        if _PASTED in seen or _PASTED_END in seen:
-            self._pasting = seen.rfind(_PASTED) > seen.rfind(_PASTED_END)
-        self._tail = seen[1 - len(_PASTED) :]
+        self._pasting = self._within(keys)
+        self._tail = (self._tail + keys)[1 - len(_PASTED) :]
         return keys
+
+    def _within(self, keys: str) -> bool:
+        """Whether what comes behind `keys` is pasted."""
+        seen = self._tail + keys
+        begun, ended = seen.rfind(_PASTED), seen.rfind(_PASTED_END)
+        return self._pasting if begun == ended else begun > ended
 
     def _place(self, said: re.Match[str]) -> str:
         self._placed(int(said[1]), int(said[2]))

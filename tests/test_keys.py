@@ -80,11 +80,18 @@ class KeyboardTests(SynchronousTestCase):
     def test_behind_what_is_pasted(self) -> None:
         """What comes with its end, and behind it, is a key as any other; an end alone is none."""
         pasted = b"\x1b[200~a\x1b[201~"
-        for at in range(len(pasted)):
+        typed = pasted + b"\x1b[57399ux"
+        for first, second in combinations_with_replacement(range(len(typed)), 2):
             keyboard = Keyboard(lambda *_: None)
-            read = keyboard.read(pasted[:at]) + keyboard.read(pasted[at:] + b"\x1b[57399ux")
-            self.assertEqual(read, pasted.decode() + "x", at)
+            pieces = typed[:first], typed[first:second], typed[second:]
+            read = "".join(map(keyboard.read, pieces))
+            self.assertEqual(read, pasted.decode() + "x", pieces)
             self.assertEqual(keyboard.read(b"\x1b[201~y"), "y")
+
+    def test_escape_that_was_pasted(self) -> None:
+        """It stays as it is, too, where a piece ends with it, and what follows comes late."""
+        read = self.keyboard.read(b"\x1b[200~a\x1b") + self.keyboard.rest(empty=True)
+        self.assertEqual(read + self.keyboard.read(b"b\x1b[201~"), "\x1b[200~a\x1bb\x1b[201~")
 
     def test_in_pieces(self) -> None:
         """A key is the same in whatever pieces it comes."""
