@@ -78,6 +78,8 @@ PAGE = 50
 """Messages that Tab asks for at first, to go further back in the history."""
 SHOWN = 200
 """Characters that are shown of a message that was refused."""
+LATE = 30.0
+"""Seconds after which the terminal has lost what it was asked, and will not answer."""
 IGNORE = CommandHelp("ignore", (), "NAME", "Hide what somebody says, or show it again.")
 """A command of our own."""
 HIDING = ("unignore", "block", "unblock")
@@ -123,8 +125,8 @@ class Conversation:
         """With what to go on after the newest event that was seen, if the terminal tells that."""
         self._drawn: Ticket | None = None
         """The same, after the newest that was written to the terminal."""
-        self._asked: deque[Ticket | None] = deque()
-        """The same, for each time that the terminal was asked, and has not answered."""
+        self._asked: deque[tuple[float, Ticket | None]] = deque()
+        """When the terminal was asked, and the same then, for what it has not answered."""
         self._view: View
         self._where = where
         self._encrypted = encrypted
@@ -345,15 +347,18 @@ class Conversation:
         if self.connection is not None:
             self._drawn = self.connection.ticket
 
-    def asked(self) -> None:
-        """The terminal is asked whether it has shown what was written to it."""
-        self._asked.append(self._drawn)
+    def asked(self, now: float) -> None:
+        """The terminal is asked, `now`, whether it has shown what was written to it."""
+        # Otherwise each answer would be taken for one of before, as long as this goes on.
+        while self._asked and now - self._asked[0][0] > LATE:
+            self._asked.popleft()
+        self._asked.append((now, self._drawn))
 
     def seen(self) -> None:
         """It has answered, for the first time of those that it was asked."""
         # Or something else, or once more.
         if self._asked:
-            self.shown = self._asked.popleft()
+            _, self.shown = self._asked.popleft()
 
     def lost(self) -> None:
         """The terminal is gone. One may come back to the session, but a guest has no way to it."""
@@ -407,11 +412,11 @@ class Conversation:
         self._follow(event)
         if isinstance(event, Resumed) and not self.linked:
             # The session of before, over a new link: what was seen of it was seen.
-            self._drawn, self.shown, *asked = (
-                one and replace(one, session=event.session)
-                for one in (self._drawn, self.shown, *self._asked)
-            )
-            self._asked = deque(asked)
+            def anew(ticket: Ticket | None) -> Ticket | None:
+                return ticket and replace(ticket, session=event.session)
+
+            self._drawn, self.shown = anew(self._drawn), anew(self.shown)
+            self._asked = deque((at, anew(ticket)) for at, ticket in self._asked)
         if self.linked:
             self._barred = False
             self._known = self.user, self.room, self._topic

@@ -131,8 +131,8 @@ class Desk(Protocol):
     def drawn(self) -> None:
         """All that was shown so far is written to the terminal."""
 
-    def asked(self) -> None:
-        """The terminal is asked for an answer to what was written so far."""
+    def asked(self, now: float) -> None:
+        """The terminal is asked for an answer to what was written so far; `now` is in seconds."""
 
     def seen(self) -> None:
         """It has answered the first of those questions that it had not."""
@@ -204,7 +204,7 @@ class Screen(TwistedProtocol):
         os.set_blocking(self._inlet, False)
         stream: Any = _Stream(self.transport)
         self._output = self._output_type(stream, self._known_size, term=self._term)
-        self._output.asked = self._desk.asked
+        self._output.asked = lambda: self._desk.asked(self._seconds())
         self._session: PromptSession[str] = PromptSession(
             self._prompt,
             input=self._input,

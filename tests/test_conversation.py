@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError
 
 from pylingo import looks
 from pylingo.connection import Connected, Connection, Disconnected, Ticket
-from pylingo.conversation import BEFORE, KEYS, MISSED, Conversation
+from pylingo.conversation import BEFORE, KEYS, LATE, MISSED, Conversation
 from pylingo.protocol import (
     Closing,
     CommandHelp,
@@ -684,12 +684,12 @@ class LinkTests(InRoom):
         self.line.ticket = Ticket("a", 1)
         self.talk.drawn()
         self.line.ticket = Ticket("a", 2)
-        self.talk.asked()
+        self.talk.asked(0.0)
         self.talk.drawn()
         self.assertIsNone(self.talk.shown)
         self.talk.seen()
         self.assertEqual(self.talk.shown, Ticket("a", 1))
-        self.talk.asked()
+        self.talk.asked(0.0)
         self.talk.seen()
         self.assertEqual(self.talk.shown, Ticket("a", 2))
         self.talk.seen()
@@ -700,16 +700,25 @@ class LinkTests(InRoom):
         for last in (1, 2):
             self.line.ticket = Ticket("a", last)
             self.talk.drawn()
-            self.talk.asked()
+            self.talk.asked(0.0)
         self.talk.seen()
         self.assertEqual(self.talk.shown, Ticket("a", 1))
+
+    def test_seen_never(self) -> None:
+        """What was asked long ago is not answered any more: an answer is to what came later."""
+        for last in (1, 2, 3):
+            self.line.ticket = Ticket("a", last)
+            self.talk.drawn()
+            self.talk.asked((LATE + 1) * last)
+        self.talk.seen()
+        self.assertEqual(self.talk.shown, Ticket("a", 3))
 
     def test_seen_over_another_link(self) -> None:
         """What was seen of a session was seen when it goes on under another token."""
         for last in (1, 2):
             self.line.ticket = Ticket("a", last)
             self.talk.drawn()
-            self.talk.asked()
+            self.talk.asked(0.0)
         self.talk.seen()
         self.lose()
         self.line.ticket = Ticket("b", 3)

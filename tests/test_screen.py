@@ -73,7 +73,7 @@ class Desk:
     def drawn(self) -> None:
         self.drawings += 1
 
-    def asked(self) -> None:
+    def asked(self, now: float) -> None:  # noqa: ARG002
         self.looks.append(self.drawings)
 
     def seen(self) -> None:
