@@ -60,7 +60,6 @@ KEYS = (
     "-- /ignore NAME hides what somebody says, and shows it again.",
     "-- Leave out a PASSWORD to be asked for it, unseen (/join: in no room only).",
 )
-BEFORE = "-- What was said here before (more: /history):"
 MISSED = "-- What you missed:"
 STAMPED = Joined | Resumed | Left | Renamed | Notice | Connected | Disconnected
 """What is shown with the time although it has none: it happens now."""
@@ -513,7 +512,7 @@ class Conversation:
                 if self._count > len(self.people):
                     self._ask_who()
                 if isinstance(event, Joined):
-                    self._heading, self._older, self._away = BEFORE, "", False
+                    self._heading, self._older, self._away = looks.BEFORE, "", False
                     self._lobby.entered()
                     return
                 self._heading, self._away = MISSED, True

@@ -40,6 +40,8 @@ from pylingo.protocol import (
 
 Line: TypeAlias = list[tuple[str, str]]
 
+BEFORE = "-- What was said here before (more: /history):"
+"""Stands above what was said in a room before one came."""
 MOST_LINES = 200
 """Lines of one message that are shown to a person."""
 SPACELESS = (

@@ -35,6 +35,8 @@ from pylingo.protocol import (
     ChatError,
     Closing,
     Error,
+    Joined,
+    Message,
     Request,
     Resumed,
     Welcome,
@@ -95,6 +97,8 @@ class Pipe(LineReceiver):
         self._begun = False
         self._unsent = 0
         """Lines that came when the connection had ended, before that was told."""
+        self._heading = ""
+        """What stands above what was said before one came."""
         self._way: Deferred[AnyEvent] | None = None
         """The last request for another room."""
         self._astray = ""
@@ -192,6 +196,12 @@ class Pipe(LineReceiver):
             if not isinstance(event, Connected):
                 self._print(names.clean(msgspec.json.encode(event).decode()))
         elif not isinstance(event, Error):
+            if self._person and isinstance(event, Joined) and event.users is not None:
+                self._heading = looks.BEFORE
+            elif isinstance(event, Message):
+                heading, self._heading = self._heading, ""
+                if heading and event.replayed:
+                    self._print(heading)
             for line in looks.lines(event, self.connection.user):
                 self._print(looks.plain(line))
             if self._person and isinstance(event, Welcome):
@@ -199,6 +209,15 @@ class Pipe(LineReceiver):
         if isinstance(event, Error):
             self._complain(event.text)
             self._told = event.text
+
+    def begin(self, name: str, room: str) -> None:
+        """Take the name, then go to the room, that a person wants, who hears what is refused."""
+        if name:
+            taken = self.connection.request("name", name)
+            taken.addCallbacks(lambda _: self.begin("", room), self._refused)
+            taken.addCallback(self._answered)
+        elif room:
+            self.lineReceived(f"/join {room}".encode())
 
     def leave(self) -> None:
         """Whoever started this wants it to end: take leave, so that the name is free again."""
@@ -303,8 +322,9 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
             pipe.heard,
             reactor,
             where=options.where,
-            name=options.name,
-            room=options.room,
+            # A person can do something about it if they are refused; a script cannot.
+            name="" if person else options.name,
+            room="" if person else options.room,
             reconnect=False,
             password=password,
             **more,
@@ -326,7 +346,10 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         pipe.failed(trouble)
     else:
         pipe.transport.registerProducer(connection, True)
-        pipe.resumeProducing()
+        if person:
+            pipe.begin(options.name, options.room)
+        if not connection.unanswered:
+            pipe.resumeProducing()
         await connection.closed
         pipe.transport.unregisterProducer()
     pipe.transport.loseConnection()

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError
 
 from pylingo import looks
 from pylingo.connection import Connected, Connection, Disconnected, Ticket
-from pylingo.conversation import BEFORE, KEYS, LATE, MISSED, Conversation
+from pylingo.conversation import KEYS, LATE, MISSED, Conversation
 from pylingo.protocol import (
     Closing,
     CommandHelp,
@@ -340,7 +340,7 @@ class RoomTests(InRoom):
             message("three", id=3),
         )
         shown = [line.rpartition(" ")[2] if "<" in line else line for line in self.said()[1:]]
-        self.assertEqual(shown, [BEFORE, "one", "two", "three"])
+        self.assertEqual(shown, [looks.BEFORE, "one", "two", "three"])
 
     def test_missed_before_a_login(self) -> None:
         """What comes with a login was not said in the room, and nobody hears it as that."""

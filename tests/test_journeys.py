@@ -286,6 +286,23 @@ class PipeJourneys(Journey):
             ana.type("x" * 5000 + "\n")
             ana.shows("The terminal cuts lines at 4095 bytes.")
 
+    def test_dumb_terminal_refused(self) -> None:
+        """There, too, a person who is refused a name, or a room, can do something about it."""
+        server = self.serve()
+        ana = self.person(server, "ana", "tea")
+        ana.write("hello\n/register sesamesesame\n/lock sesame\n")
+        ana.prints("-- tea is locked now")
+        self.client(server.address, "--name", "bob", "--room", "tea sesame").prints("You joined")
+        ana.eof()
+        self.assertEqual(ana.wait(), 0)
+        again = self.terminal(server.address, "--name", "ana", "--room", "tea", term="dumb")
+        again.shows("The name ana is registered. If it is yours: /login")
+        again.type("/login ana sesamesesame\n")
+        again.shows("-- You are logged in as ana.")
+        again.type("/join tea sesame\n")
+        again.shows("--> You joined tea: bob, ana")
+        again.shows("-- What was said here before")
+
     def test_name_free_again(self) -> None:
         """Who ends with nobody to read it, or by a signal, leaves no ghost that has the name."""
         server = self.serve()

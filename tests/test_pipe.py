@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from pylingo import looks
 from pylingo.connection import PARTING, Connected, Connection, Disconnected
 from pylingo.pipe import BEGIN, MOST_UNANSWERED, Pipe
 from pylingo.protocol import (
@@ -26,7 +27,7 @@ from pylingo.protocol import (
     RoomSummary,
     Sent,
 )
-from tests.seat import resumed, welcome
+from tests.seat import message, resumed, welcome
 
 SENT = Sent(id=1, at=1)
 
@@ -131,6 +132,35 @@ class PersonTests(PipeTests):
         self.refuse()
         self.pipe.dataReceived(b"exit\n")
         self.assertEqual(self.wire.asked[-1], ("leave", ""))
+
+    def test_begin(self) -> None:
+        """Who wants a name and a room takes the one, then goes to the other."""
+        self.pipe.begin("Ana", "den secret")
+        self.assertEqual(self.wire.asked, [("name", "Ana")])
+        self.answer()
+        self.assertEqual(self.wire.asked[1:], [("join", "den secret")])
+        self.pipe.begin("", "")
+        self.assertEqual(len(self.wire.asked), 2)
+
+    def test_begin_refused(self) -> None:
+        """Who is refused the name stays, to log in or to take another, and goes nowhere."""
+        self.pipe.pauseProducing()
+        self.pipe.begin("ana", "den")
+        self.refuse("The name ana is registered. If it is yours: /login ana PASSWORD")
+        self.assertIn("/login", self.complaints)
+        self.pipe.dataReceived(b"/login ana s3cret\n")
+        self.assertEqual(self.wire.asked, [("name", "ana"), ("login", "ana s3cret")])
+        self.assertEqual(self.status, [])
+
+    def test_before(self) -> None:
+        """It is said that what comes first was said before one came, if it was."""
+        came = Joined(room="lobby", user="ana", users=["ana"], count=1, topic="")
+        for replayed in (True, False):
+            self.pipe.heard(came)
+            for text in ("one", "two"):
+                self.pipe.heard(message(text, replayed=replayed))
+        heading = [line == looks.BEFORE for line in self.printed]
+        self.assertEqual(heading, [False, True, False, False, False, False, False])
 
 
 class TypedTests(PipeTests):
