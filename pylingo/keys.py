@@ -202,6 +202,9 @@ def editing(hidden: Filter) -> KeyBindings:
     # Scrolling is the terminal's, and a line is never entered as a comment.
     for pressed in (("pageup",), ("pagedown",), ("escape", "#")):
         keys.add(*pressed)(stay)
+    # With these a terminal on a serial line says that it cannot follow, and that it can again.
+    for key in ("c-s", "c-q"):
+        keys.add(key, filter=typing)(stay)
     # A macro would keep a password that is typed.
     keys.add("c-x", "(")(stay)
     # prompt_toolkit fails to go up or down by less than one line.
@@ -209,7 +212,7 @@ def editing(hidden: Filter) -> KeyBindings:
     for key in ("up", "down", "s-up", "s-down"):
         keys.add(key, filter=counted)(stay)
     # To bring back, or look for, another line: none belongs into a password.
-    for key in ("up", "down", "c-p", "c-n", "c-r", "c-s"):
+    for key in ("up", "down", "c-p", "c-n", "c-r"):
         keys.add(key, filter=hidden)(stay)
     for key in ("<", ">", ".", "_", "c-y"):
         keys.add("escape", key, filter=hidden)(stay)

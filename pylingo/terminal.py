@@ -279,11 +279,15 @@ class Tty:
         self._take()
 
     def _take(self) -> None:
-        self._raw.__enter__()
-        # After `stty cooked` it would strip each byte of a bit.
         with contextlib.suppress(termios.error):
+            found = termios.tcgetattr(self._files[0])[0]
+            self._raw.__enter__()
             modes = termios.tcgetattr(self._files[0])
+            # After `stty cooked` it would strip each byte of a bit.
             modes[0] &= ~(termios.ISTRIP | termios.INPCK)
+            if found & termios.IXOFF:
+                # A serial line: Ctrl-S and Ctrl-Q say whether it can follow, and are no keys.
+                modes[0] |= found & (termios.IXON | termios.IXOFF)
             termios.tcsetattr(self._files[0], termios.TCSANOW, modes)
 
     def suspend(self) -> None:

@@ -556,6 +556,23 @@ class TypingTests(ScreenTests):
         await self.typed("sesame", "half a line")
 
     @played
+    async def test_stop_and_go_on(self) -> None:
+        """The keys that elsewhere stop and start a terminal's output do nothing to the line."""
+        await self.type("hel\x13lo\x11\r")
+        await self.typed("hello")
+        await self.hide()
+        await self.type("ses\x13ame\x11\r")
+        await self.typed("hello", "sesame")
+
+    @played
+    async def test_search_forward(self) -> None:
+        """While one searches, Ctrl-S goes to the later lines."""
+        await self.type("one tea\rtwo teas\r")
+        await self.typed("one tea", "two teas")
+        await self.type(CTRL_R + "tea" + CTRL_R + "\x13\r\r")
+        await self.typed("one tea", "two teas", "two teas")
+
+    @played
     async def test_earlier_lines_while_hidden(self) -> None:
         """No key puts an earlier line into a password; one that was looked at can be again."""
         await self.type("see you\rat nine\r")

@@ -77,6 +77,16 @@ class TtyTests(SynchronousTestCase):
             self.assertFalse(termios.tcgetattr(self.theirs)[0] & (termios.ISTRIP | termios.INPCK))
         self.assertEqual(self.state(), before)
 
+    def test_flow(self) -> None:
+        """On a serial line the terminal's Ctrl-S and Ctrl-Q are no keys; elsewhere they are."""
+        for serial in (0, termios.IXOFF):
+            modes = termios.tcgetattr(self.theirs)
+            modes[0] |= termios.IXON | serial
+            termios.tcsetattr(self.theirs, termios.TCSANOW, modes)
+            with Tty(self.theirs):
+                kept = termios.tcgetattr(self.theirs)[0] & (termios.IXON | termios.IXOFF)
+                self.assertEqual(kept, termios.IXON | termios.IXOFF if serial else 0)
+
     def test_suspended(self) -> None:
         """While the program is stopped the shell has it as it was found; then it is ours again."""
         stopped: list[Any] = []
