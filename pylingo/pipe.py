@@ -213,6 +213,8 @@ class Pipe(LineReceiver):
     def begin(self, name: str, room: str) -> None:
         """Take the name, then go to the room, that a person wants, who hears what is refused."""
         if name:
+            # What is typed meanwhile is meant for the room.
+            self.pauseProducing()
             taken = self.connection.request("name", name)
             taken.addCallbacks(lambda _: self.begin("", room), self._refused)
             taken.addCallback(self._answered)
@@ -346,10 +348,9 @@ async def converse(reactor: Any, options: argparse.Namespace) -> int:
         pipe.failed(trouble)
     else:
         pipe.transport.registerProducer(connection, True)
+        pipe.resumeProducing()
         if person:
             pipe.begin(options.name, options.room)
-        if not connection.unanswered:
-            pipe.resumeProducing()
         await connection.closed
         pipe.transport.unregisterProducer()
     pipe.transport.loseConnection()

@@ -137,17 +137,19 @@ class PersonTests(PipeTests):
         """Who wants a name and a room takes the one, then goes to the other."""
         self.pipe.begin("Ana", "den secret")
         self.assertEqual(self.wire.asked, [("name", "Ana")])
+        self.assertEqual(self.output.producerState, "paused")
         self.answer()
         self.assertEqual(self.wire.asked[1:], [("join", "den secret")])
+        self.assertEqual(self.output.producerState, "producing")
         self.pipe.begin("", "")
         self.assertEqual(len(self.wire.asked), 2)
 
     def test_begin_refused(self) -> None:
         """Who is refused the name stays, to log in or to take another, and goes nowhere."""
-        self.pipe.pauseProducing()
         self.pipe.begin("ana", "den")
         self.refuse("The name ana is registered. If it is yours: /login ana PASSWORD")
         self.assertIn("/login", self.complaints)
+        self.assertEqual(self.output.producerState, "producing")
         self.pipe.dataReceived(b"/login ana s3cret\n")
         self.assertEqual(self.wire.asked, [("name", "ana"), ("login", "ana s3cret")])
         self.assertEqual(self.status, [])
